@@ -1,0 +1,333 @@
+//! What a stage is given besides its samples: models, seeds, the frozen band, what is known of the data.
+
+use crate::{
+    error::{Error, Result},
+    model::{Input, Matrix, ModelSet, Outputs},
+    random::SeedTree,
+    sample::{
+        Candidate, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample, SampleId,
+        ScoreTable, TrainingHistory,
+    },
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+/// Forward outputs for some of the samples of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// For each sample of the batch its row in `outputs`; `None` where it was not asked (a modality is missing).
+    pub of: Vec<Option<usize>>,
+    /// The outputs.
+    pub outputs: Outputs,
+}
+
+impl Rows {
+    /// Fused logits of sample `i`.
+    pub fn logits(&self, i: usize) -> Option<&[f32]> {
+        self.of[i].map(|row| self.outputs.logits.row(row))
+    }
+    /// Embedding of one modality of sample `i`.
+    pub fn embedding(&self, modality: Modality, i: usize) -> Option<&[f32]> {
+        Some(self.outputs.embeddings[modality].as_ref()?.row(self.of[i]?))
+    }
+    /// Fused embedding of sample `i`.
+    pub fn fused(&self, i: usize) -> Option<&[f32]> {
+        Some(self.outputs.fused.as_ref()?.row(self.of[i]?))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Subject,
+    Teacher,
+}
+
+/// Forward passes over one batch of samples, each run once however many stages ask for it.
+pub struct Forwards<'a> {
+    models: &'a ModelSet,
+    samples: &'a [Sample],
+    /// Ids by which a teacher is found: of the sample itself, or of its parent for a candidate.
+    origins: Vec<SampleId>,
+    inputs: OnceLock<Vec<Input>>,
+    cache: Mutex<HashMap<(Who, Option<ModalitySet>), Arc<Rows>>>,
+}
+
+impl<'a> Forwards<'a> {
+    /// For samples of the data set.
+    pub fn new(models: &'a ModelSet, samples: &'a [Sample]) -> Self {
+        let origins = samples.iter().map(|sample| sample.id.clone()).collect();
+        Self::with_origins(models, samples, origins)
+    }
+    /// For samples that descend from `origins`: a teacher is the one of the origin's fold.
+    pub fn with_origins(models: &'a ModelSet, samples: &'a [Sample], origins: Vec<SampleId>) -> Self {
+        Self { models, samples, origins, inputs: OnceLock::new(), cache: Mutex::default() }
+    }
+    /// The samples.
+    pub fn samples(&self) -> &[Sample] {
+        self.samples
+    }
+    /// The models.
+    pub fn models(&self) -> &ModelSet {
+        self.models
+    }
+    /// The samples as model inputs, converted once.
+    pub fn inputs(&self) -> &[Input] {
+        self.inputs.get_or_init(|| self.samples.iter().map(Input::of).collect())
+    }
+    /// The subject on all present modalities.
+    pub fn subject(&self) -> Result<Arc<Rows>> {
+        self.run(Who::Subject, None)
+    }
+    /// The subject on exactly the modalities of `keep`; rows only for samples that have all of them.
+    pub fn subject_on(&self, keep: ModalitySet) -> Result<Arc<Rows>> {
+        self.run(Who::Subject, Some(keep))
+    }
+    /// Each sample by the teacher that never saw its group, on all present modalities; no row for a sample in no fold.
+    pub fn teacher(&self) -> Result<Arc<Rows>> {
+        self.run(Who::Teacher, None)
+    }
+    /// The teacher on exactly the modalities of `keep`.
+    pub fn teacher_on(&self, keep: ModalitySet) -> Result<Arc<Rows>> {
+        self.run(Who::Teacher, Some(keep))
+    }
+
+    fn run(&self, who: Who, keep: Option<ModalitySet>) -> Result<Arc<Rows>> {
+        let cached = |cache: &Mutex<HashMap<_, Arc<Rows>>>| cache.lock().unwrap_or_else(|e| e.into_inner()).get(&(who, keep)).cloned();
+        if let Some(rows) = cached(&self.cache) {
+            return Ok(rows);
+        }
+        let wanted: Vec<usize> =
+            (0..self.samples.len()).filter(|&i| keep.is_none_or(|keep| self.samples[i].present().contains(keep))).collect();
+        let input = |i: usize| keep.map_or_else(|| self.inputs()[i].clone(), |keep| self.inputs()[i].only(keep));
+        let rows = match who {
+            Who::Subject => {
+                let inputs: Vec<Input> = wanted.iter().map(|&i| input(i)).collect();
+                let outputs = self.models.subject.forward(&inputs)?;
+                let mut of = vec![None; self.samples.len()];
+                wanted.iter().enumerate().for_each(|(row, &i)| of[i] = Some(row));
+                Rows { of, outputs }
+            }
+            Who::Teacher => {
+                let teachers = self
+                    .models
+                    .teachers
+                    .as_ref()
+                    .ok_or_else(|| Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`"))?;
+                let mut joined = Rows { of: vec![None; self.samples.len()], outputs: Outputs::default() };
+                let mut next = 0;
+                for (fold, model) in teachers.models.iter().enumerate() {
+                    let mine: Vec<usize> =
+                        wanted.iter().copied().filter(|&i| teachers.fold_of.get(&self.origins[i]) == Some(&fold)).collect();
+                    if mine.is_empty() {
+                        continue;
+                    }
+                    let inputs: Vec<Input> = mine.iter().map(|&i| input(i)).collect();
+                    append(&mut joined.outputs, model.forward(&inputs)?);
+                    for i in mine {
+                        joined.of[i] = Some(next);
+                        next += 1;
+                    }
+                }
+                joined
+            }
+        };
+        let rows = Arc::new(rows);
+        self.cache.lock().unwrap_or_else(|e| e.into_inner()).insert((who, keep), rows.clone());
+        Ok(rows)
+    }
+}
+
+fn append(to: &mut Outputs, from: Outputs) {
+    let join = |to: &mut Matrix, from: Matrix| {
+        to.columns = from.columns;
+        to.values.extend(from.values);
+    };
+    let join_optional = |to: &mut Option<Matrix>, from: Option<Matrix>| {
+        if let Some(from) = from {
+            join(to.get_or_insert_default(), from);
+        }
+    };
+    join(&mut to.logits, from.logits);
+    join_optional(&mut to.fused, from.fused);
+    let PerModality { image, audio, text } = from.embeddings;
+    join_optional(&mut to.embeddings.image, image);
+    join_optional(&mut to.embeddings.audio, audio);
+    join_optional(&mut to.embeddings.text, text);
+}
+
+/// What a scorer is given: one batch.
+pub struct ScoreContext<'a> {
+    /// The batch and its forward passes.
+    pub forwards: &'a Forwards<'a>,
+    /// Training dynamics, where a warm-up collected them.
+    pub history: Option<&'a TrainingHistory>,
+    /// Seeds of this stage.
+    pub seeds: SeedTree,
+}
+
+/// Access to samples of the training set by id.
+pub trait Fetch: Sync {
+    /// Reads one sample with its media.
+    fn fetch(&self, id: &SampleId) -> Result<Sample>;
+}
+
+/// Which operator is at work, for lineages and verdicts.
+#[derive(Debug, Clone)]
+pub struct StageInfo {
+    /// Stage id.
+    pub id: String,
+    /// Name of the operator.
+    pub operator: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// Digest of its resolved config.
+    pub config: Digest,
+}
+
+/// A chosen sample with what is known of it.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// The sample with its media.
+    pub sample: Sample,
+    /// Row in the score table.
+    pub row: usize,
+    /// Reasons and judgement.
+    pub diagnosis: Diagnosis,
+    /// Weight of the selection.
+    pub weight: f32,
+    /// Its known scores.
+    pub scores: BTreeMap<String, f32>,
+}
+
+/// Embeddings of the subject model: of each modality of train and of validation samples.
+#[derive(Debug, Clone, Default)]
+pub struct EmbeddingIndex {
+    /// By row of the score table; `None` where the modality is missing.
+    pub train: Vec<PerModality<Option<Arc<[f32]>>>>,
+    /// Of the validation split.
+    pub validation: Vec<PerModality<Option<Arc<[f32]>>>>,
+}
+
+/// What a generator is given.
+pub struct GenerateContext<'a> {
+    /// Subject and teachers.
+    pub models: &'a ModelSet,
+    /// Seeds of this round and stage; add the sample and the variant.
+    pub seeds: SeedTree,
+    /// Round, from 1.
+    pub round: usize,
+    /// The stage.
+    pub stage: &'a StageInfo,
+    /// Where neighbours should land; `None` generates without a search.
+    pub band: Option<DifficultyBand>,
+    /// Scores of all training samples.
+    pub table: &'a ScoreTable,
+    /// Diagnoses of all rows.
+    pub diagnoses: &'a [Diagnosis],
+    /// Embeddings of all rows, where the operator asked for them.
+    pub index: Option<&'a EmbeddingIndex>,
+    /// Partners are fetched here.
+    pub fetch: &'a dyn Fetch,
+    /// Class names.
+    pub classes: &'a Classes,
+}
+
+impl GenerateContext<'_> {
+    /// The child's id: unique in a run and the same in every run.
+    pub fn child_id(&self, parent: &SampleId, variant: usize) -> SampleId {
+        SampleId::new(format!("{parent}~{}.r{}.{variant}", self.stage.id, self.round))
+    }
+
+    /// A candidate with its lineage begun; the runner fills in scores, verdicts and outputs. `partners` are further parents.
+    pub fn candidate(
+        &self,
+        parent: &Parent,
+        partners: &[&Sample],
+        mut child: Sample,
+        variant: usize,
+        seeds: &SeedTree,
+        parameters: Value,
+        claims: Vec<crate::sample::Claim>,
+        uses_model: bool,
+    ) -> Candidate {
+        child.id = self.child_id(&parent.sample.id, variant);
+        let reference = |sample: &Sample| ParentRef { id: sample.id.clone(), digests: sample.digests() };
+        let lineage = Lineage {
+            child: child.id.clone(),
+            parents: std::iter::once(&parent.sample).chain(partners.iter().copied()).map(reference).collect(),
+            round: self.round,
+            stage: self.stage.id.clone(),
+            operator: self.stage.operator.to_owned(),
+            version: self.stage.version,
+            config: self.stage.config,
+            seed: seeds.path().clone(),
+            parameters,
+            model: uses_model.then(|| self.models.subject.spec().digest.clone()),
+            teacher: None,
+            scores_before: parent.scores.clone(),
+            scores_after: BTreeMap::new(),
+            claims,
+            verdicts: Vec::new(),
+            outputs: PerModality::default(),
+        };
+        Candidate { sample: child, lineage, attempt: parent.row as u64 }
+    }
+}
+
+/// What a replay is given: the samples the lineage names, and the model that made the child.
+pub struct ReplayContext<'a> {
+    /// The parent first, then the partners.
+    pub parents: &'a [Sample],
+    /// The model of the lineage's `model` digest, where there was one.
+    pub models: Option<&'a ModelSet>,
+    /// The node of the lineage's seed path.
+    pub seeds: SeedTree,
+}
+
+/// A candidate on the bench: written and read back, with its parent.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The candidate.
+    pub candidate: &'a Candidate,
+    /// Its first parent.
+    pub parent: &'a Parent,
+}
+
+/// Digests of media that are already known, by split.
+#[derive(Debug, Clone, Default)]
+pub struct KnownMedia {
+    /// Of validation: `(modality, digest)`.
+    pub validation: HashSet<(Modality, Digest)>,
+    /// Of test: exact digests only, and every hit is counted.
+    pub test: HashSet<(Modality, Digest)>,
+    /// Of children fed in earlier rounds and stages: digests of all media of a child together.
+    pub children: HashSet<PerModality<Option<Digest>>>,
+}
+
+/// What a verifier is given.
+pub struct VerifyContext<'a> {
+    /// Forward passes over the written candidates, in the order of the candidates; teachers are those of the first parents.
+    pub forwards: &'a Forwards<'a>,
+    /// Forward passes over the parents, in the order of the candidates.
+    pub parents: &'a Forwards<'a>,
+    /// The round's frozen band.
+    pub band: Option<DifficultyBand>,
+    /// The verifier's stage id.
+    pub stage: &'a str,
+    /// What is known of the splits.
+    pub known: &'a KnownMedia,
+    /// Embeddings of train and validation, where the verifier asked for them.
+    pub index: Option<&'a EmbeddingIndex>,
+}
+
+/// What a feeder is given when a run, or an arm of it, begins.
+pub struct FeedContext<'a> {
+    /// Folder that the feeder may write to.
+    pub folder: &'a Path,
+    /// Class names.
+    pub classes: &'a Classes,
+}

@@ -1,0 +1,60 @@
+//! Feeding: accepted samples go back into training, or onto disk.
+
+use crate::{
+    context::FeedContext,
+    error::Result,
+    operator::{Requirements, Table},
+    sample::{Accepted, Diagnosis, ScoreTable, Selection},
+};
+use serde::{Deserialize, Serialize};
+
+/// What training has to do with what is fed; feeders that only write leave it empty.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct FeedPlan {
+    /// Share of each batch that is drawn from generated samples, `0..1`.
+    pub replay_share: f64,
+    /// Most replayed samples of one parent, 0 for any number.
+    pub cap_per_parent: usize,
+    /// Whether the sampler follows the selection's weights.
+    pub sampler_weights: bool,
+    /// Most generated samples that are kept, 0 for any number; the oldest go first.
+    pub capacity: usize,
+}
+
+/// What a feeder did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Samples taken.
+    pub taken: usize,
+    /// Files written, relative to the feeder's folder.
+    pub files: Vec<String>,
+}
+
+/// A feeder.
+pub trait Feeder: Send + Sync {
+    /// What it needs.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+    /// What training has to do.
+    fn plan(&self) -> FeedPlan {
+        FeedPlan::default()
+    }
+    /// Begins: the returned sink lives as long as the run, or the arm.
+    fn open(&self, context: &FeedContext<'_>) -> Result<Box<dyn Sink>>;
+}
+
+/// An open feeder.
+pub trait Sink: Send {
+    /// Tells the round's scores, diagnoses and selection, before its samples.
+    fn round(&mut self, table: &ScoreTable, diagnoses: &[Diagnosis], selection: &Selection) -> Result<()>;
+    /// Takes an accepted sample, with its media encoded.
+    fn take(&mut self, accepted: &Accepted) -> Result<()>;
+    /// Ends: everything is on disk afterwards.
+    fn finish(self: Box<Self>) -> Result<Receipt>;
+}
+
+/// The shipped feeders.
+pub fn table() -> Table<dyn Feeder> {
+    Table::default()
+}

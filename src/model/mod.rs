@@ -1,0 +1,310 @@
+//! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
+
+pub mod measure;
+
+use crate::{
+    error::Result,
+    random::SeedTree,
+    sample::{AudioBuffer, Classes, ImageBuffer, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+/// Pixels of one sample at native resolution: rows from the top, channels interleaved, values `0..=1`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1, 3 or 4.
+    pub channels: usize,
+    /// `height * width * channels` values.
+    pub values: Vec<f32>,
+}
+
+/// Waveform of one sample at native rate: channels interleaved, values `-1..=1`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waveform {
+    /// Frames a second.
+    pub sample_rate_hz: u32,
+    /// Interleaved channels.
+    pub channels: usize,
+    /// `frames * channels` values.
+    pub values: Vec<f32>,
+}
+
+impl From<&ImageBuffer> for Pixels {
+    fn from(image: &ImageBuffer) -> Self {
+        let values = image.pixels().iter().map(|p| f32::from(*p) / 255.0).collect();
+        Self { width: image.width(), height: image.height(), channels: image.channels(), values }
+    }
+}
+
+impl From<&AudioBuffer> for Waveform {
+    fn from(audio: &AudioBuffer) -> Self {
+        Self { sample_rate_hz: audio.sample_rate_hz(), channels: audio.channels(), values: audio.samples().to_vec() }
+    }
+}
+
+/// What a model is given of one sample. A modality that is `None` is missing: the model puts its learned token there.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// Native pixels.
+    pub image: Option<Arc<Pixels>>,
+    /// Native waveform.
+    pub audio: Option<Arc<Waveform>>,
+    /// The text.
+    pub text: Option<Arc<str>>,
+}
+
+impl Input {
+    /// All that a sample has.
+    pub fn of(sample: &Sample) -> Self {
+        Self {
+            image: sample.image.as_ref().map(|media| Arc::new(media.get().into())),
+            audio: sample.audio.as_ref().map(|media| Arc::new(media.get().into())),
+            text: sample.text.as_ref().map(|media| media.get().content.as_str().into()),
+        }
+    }
+    /// Which modalities are there.
+    pub fn present(&self) -> ModalitySet {
+        [(Modality::Image, self.image.is_some()), (Modality::Audio, self.audio.is_some()), (Modality::Text, self.text.is_some())]
+            .into_iter()
+            .filter_map(|(modality, there)| there.then_some(modality))
+            .collect()
+    }
+    /// The same with only the modalities of `keep`. Cheap.
+    #[must_use]
+    pub fn only(&self, keep: ModalitySet) -> Self {
+        Self {
+            image: self.image.clone().filter(|_| keep.has(Modality::Image)),
+            audio: self.audio.clone().filter(|_| keep.has(Modality::Audio)),
+            text: self.text.clone().filter(|_| keep.has(Modality::Text)),
+        }
+    }
+}
+
+/// What a loss is measured against: a class, or a distribution over classes.
+pub type Target = Label;
+
+/// A row-major matrix of host floats: `rows * columns` values.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Matrix {
+    /// Values a row.
+    pub columns: usize,
+    /// All rows, one after another.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        if self.columns == 0 { 0 } else { self.values.len() / self.columns }
+    }
+    /// One row. Panics past the end, like a slice.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.columns..(i + 1) * self.columns]
+    }
+}
+
+/// A forward pass: one row a sample, in the order of the inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// Fused logits, one column a class.
+    pub logits: Matrix,
+    /// Embedding of each modality the model has; the row of a missing modality is its learned token.
+    pub embeddings: PerModality<Option<Matrix>>,
+    /// Fused embedding (the input of the last layer).
+    pub fused: Option<Matrix>,
+}
+
+/// What an attack ascends, per sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// Cross entropy with the target.
+    #[default]
+    CrossEntropy,
+    /// `max_{k != y} z_k - z_y` (Carlini and Wagner 2017).
+    CarliniWagner,
+    /// The scale-free difference of logits ratio (Croce and Hein 2020).
+    Dlr,
+}
+
+/// The gradient of a per-sample objective with respect to the inputs, at native resolution and rate.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    /// Objective of each sample.
+    pub objective: Vec<f32>,
+    /// Fused logits of the same pass.
+    pub logits: Matrix,
+    /// Per sample: the gradient of its pixels, in the layout of [`Pixels::values`]; `None` where not asked or missing.
+    pub image: Vec<Option<Vec<f32>>>,
+    /// Per sample: the gradient of its waveform, in the layout of [`Waveform::values`].
+    pub audio: Vec<Option<Vec<f32>>>,
+}
+
+/// What a model is and can do. Everything that `build()` checks before data is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// Short name (`fusion`, `linear`).
+    pub name: String,
+    /// BLAKE3 digest of architecture and weights.
+    pub digest: String,
+    /// Class names, in the order of the logits.
+    pub classes: Classes,
+    /// Modalities it reads.
+    pub modalities: ModalitySet,
+    /// Modalities whose input gradient it gives.
+    pub gradients: ModalitySet,
+    /// Modalities with an embedding.
+    pub embeddings: ModalitySet,
+    /// Modalities whose latent decodes to a medium.
+    pub decodes: ModalitySet,
+}
+
+/// A model in evaluation. Object-safe; thread-safe, though one thread at a time calls it in a run.
+///
+/// Each row of an answer depends on its own input alone, bit for bit: no batch statistics, no dropout, and a fixed
+/// micro-batch inside, so that neither the batch size nor the neighbours in the batch change a number.
+pub trait Model: Send + Sync {
+    /// What it is and can do.
+    fn spec(&self) -> &ModelSpec;
+    /// Logits and embeddings. An empty batch gives empty outputs. Errors if a medium cannot be read by this model.
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs>;
+    /// Objective and its gradient with respect to the modalities of `wrt`, from one backward pass. `targets` are as many as `inputs`.
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients>;
+    /// The latent space, if it has one.
+    fn latent(&self) -> Option<&dyn Latent> {
+        None
+    }
+    /// Writes weights and architecture as safetensors, so that `model: { load: ... }` reads them back.
+    fn save(&self, path: &Path) -> Result<()>;
+}
+
+/// A latent space that media are encoded to and decoded from.
+pub trait Latent: Send + Sync {
+    /// One row a sample; every input must have the modality.
+    fn encode(&self, modality: Modality, inputs: &[Input]) -> Result<Matrix>;
+    /// Pixels of each row of `latents` at `width` x `height` with `channels`, clamped to `0..=1`. Errors where the model has no decoder.
+    fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>>;
+    /// Logits of the fused head when `modality`'s embedding is replaced by the rows of `latents`.
+    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix>;
+}
+
+/// One training step's batch. All slices have the same length, at least 1.
+pub struct TrainingBatch<'a> {
+    /// Inputs; a missing modality is trained as missing.
+    pub inputs: &'a [Input],
+    /// Targets.
+    pub targets: &'a [Target],
+    /// Weight of each sample's loss, at least 0.
+    pub weights: &'a [f32],
+    /// Step size.
+    pub learning_rate: f64,
+}
+
+/// What a training step saw.
+#[derive(Debug, Clone, Default)]
+pub struct StepReport {
+    /// Unweighted fused loss of each sample, from the training forward pass.
+    pub losses: Vec<f32>,
+    /// Fused logits of each sample, from the training forward pass (AUM is measured on them).
+    pub logits: Matrix,
+}
+
+/// A model that can be trained. Deterministic: the same start and the same steps give the same weights, whatever the
+/// number of threads.
+pub trait Trainable: Send {
+    /// What it is; the digest is that of the moment.
+    fn spec(&self) -> ModelSpec;
+    /// One step of the optimizer. An error (a loss that is not finite) leaves the weights as they were.
+    fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport>;
+    /// The weights of now, without gradients, for evaluation.
+    fn freeze(&self) -> Result<Arc<dyn Model>>;
+    /// A copy with weights and optimizer state.
+    fn fork(&self) -> Result<Box<dyn Trainable>>;
+    /// A new start of the same architecture: weights drawn from `seeds`, optimizer empty.
+    fn fresh(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>>;
+    /// Writes weights and optimizer state.
+    fn save_checkpoint(&self, path: &Path) -> Result<()>;
+    /// Reads what `save_checkpoint` wrote.
+    fn load_checkpoint(&mut self, path: &Path) -> Result<()>;
+}
+
+/// What a model needs to know of the data before it is built.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DataProfile {
+    /// Class names.
+    pub classes: Classes,
+    /// Modalities that at least one training sample has.
+    pub modalities: ModalitySet,
+    /// Most common image size `(width, height, channels)`.
+    pub image: Option<(usize, usize, usize)>,
+    /// Most common sample rate in Hz, and the 95 % quantile of the length in seconds.
+    pub audio: Option<(u32, f64)>,
+    /// The 99 % quantile of the text length in characters.
+    pub text: Option<usize>,
+}
+
+/// What a model source opens.
+pub enum Opened {
+    /// A model to train from a fresh start.
+    Trainable(Box<dyn Trainable>),
+    /// A model that is only asked.
+    Frozen(Arc<dyn Model>),
+}
+
+/// Where a model comes from: an operator of the `model:` table.
+pub trait ModelSource: Send + Sync {
+    /// What the opened model will be able to do, as far as the config alone tells; checked by `build()` before data is read.
+    fn capabilities(&self) -> Capabilities;
+    /// Opens it for this data.
+    fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened>;
+}
+
+/// What is known of a model before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether it can be trained.
+    pub trainable: bool,
+    /// Modalities it can read.
+    pub modalities: ModalitySet,
+    /// Modalities whose input gradient it gives.
+    pub gradients: ModalitySet,
+    /// Modalities with embeddings.
+    pub embeddings: ModalitySet,
+    /// Modalities whose latent decodes to a medium.
+    pub decodes: ModalitySet,
+}
+
+/// Models that never trained on a sample's group: the judge of its label and the source of its out-of-fold scores.
+#[derive(Clone, Default)]
+pub struct Teachers {
+    /// One a fold.
+    pub models: Vec<Arc<dyn Model>>,
+    /// The fold that held a sample out.
+    pub fold_of: HashMap<SampleId, usize>,
+}
+
+impl Teachers {
+    /// The model that never saw this sample's group; `None` for a sample that is in no fold.
+    pub fn of(&self, id: &SampleId) -> Option<&Arc<dyn Model>> {
+        self.models.get(*self.fold_of.get(id)?)
+    }
+}
+
+/// The models of a round.
+#[derive(Clone)]
+pub struct ModelSet {
+    /// The model that is being improved.
+    pub subject: Arc<dyn Model>,
+    /// The judges, where a stage asked for them.
+    pub teachers: Option<Teachers>,
+}
+
+/// The shipped model sources.
+pub fn table() -> crate::operator::Table<dyn ModelSource> {
+    crate::operator::Table::default()
+}

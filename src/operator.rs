@@ -1,0 +1,228 @@
+//! How an operator is written and found: a typed config that builds it, and a table of such configs a family.
+
+use crate::{error::Problem, sample::ModalitySet};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The written side of an operator of family `F` (`dyn Generator`, `dyn Miner`, ...): one struct whose fields are its
+/// parameters and whose doc comment is its manual: a summary line, then paragraphs that begin with `Method:` and
+/// `Reference:`.
+pub trait Configure<F: ?Sized>: DeserializeOwned + Serialize + JsonSchema + 'static {
+    /// Name in a pipeline file.
+    const NAME: &'static str;
+    /// Raised when the same config and seed give other bytes than before.
+    const VERSION: u32 = 1;
+    /// A config as it stands in a pipeline file, in YAML flow style.
+    const EXAMPLE: &'static str;
+    /// The operator, or every problem of the config with paths relative to it. `table` builds the children of a combinator.
+    fn build(self, table: &Table<F>) -> Result<Box<F>, Vec<Problem>>;
+}
+
+/// What an operator needs; `build()` checks all of it before any data is read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Requirements {
+    /// Score columns that an earlier stage must add.
+    pub columns: Vec<String>,
+    /// Modalities whose input gradient the model must give.
+    pub gradients: ModalitySet,
+    /// Modalities that the model must have an embedding of.
+    pub embeddings: ModalitySet,
+    /// Modalities whose latent the model must decode.
+    pub decodes: ModalitySet,
+    /// The training dynamics of a warm-up.
+    pub history: bool,
+    /// Models that never trained on the sample's group.
+    pub teachers: bool,
+    /// How the teachers are trained (only the out-of-fold scorer says).
+    pub folds: Option<FoldPlan>,
+    /// The embeddings of train and validation by the subject model.
+    pub embedding_index: bool,
+}
+
+/// How out-of-fold models are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FoldPlan {
+    /// Number of folds, at least 2.
+    pub folds: usize,
+    /// Epochs of each; `None` for as many as the warm-up.
+    pub epochs: Option<usize>,
+}
+
+/// An operator with its name and its resolved config.
+pub struct Built<F: ?Sized> {
+    /// Name in the table.
+    pub name: &'static str,
+    /// Version of the operator.
+    pub version: u32,
+    /// The config with all defaults filled in; its digest goes into the lineage.
+    pub config: Value,
+    /// The operator.
+    pub operator: Box<F>,
+}
+
+/// One line of a [`Table`].
+pub struct Entry<F: ?Sized> {
+    /// A config as it stands in a pipeline file.
+    pub example: &'static str,
+    /// Version of the operator.
+    pub version: u32,
+    /// JSON Schema of the config; its description is the operator's manual.
+    pub schema: fn() -> Schema,
+    build: fn(&Value, &Table<F>) -> Result<Built<F>, Vec<Problem>>,
+}
+
+/// The operators of one family, by name.
+pub struct Table<F: ?Sized>(BTreeMap<&'static str, Entry<F>>);
+
+impl<F: ?Sized> Default for Table<F> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<F: ?Sized> Table<F> {
+    /// Adds an operator. A name listed twice replaces the earlier one (a user's own operator may shadow a shipped one).
+    #[must_use]
+    pub fn with<C: Configure<F>>(mut self) -> Self {
+        let entry = Entry { example: C::EXAMPLE, version: C::VERSION, schema: || schema_for!(C), build: build_one::<F, C> };
+        self.0.insert(C::NAME, entry);
+        self
+    }
+
+    /// All operators, by name.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &Entry<F>)> {
+        self.0.iter().map(|(name, entry)| (*name, entry))
+    }
+
+    /// The operator called `name`.
+    pub fn get(&self, name: &str) -> Option<&Entry<F>> {
+        self.0.get(name)
+    }
+
+    /// Builds `{ name: config }`; paths of the problems begin with the operator's name.
+    pub fn build(&self, written: &Value) -> Result<Built<F>, Vec<Problem>> {
+        let one = written.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next());
+        let Some((name, config)) = one else {
+            return Err(vec![Problem::new("", "expected one operator, written `name: { ... }`")]);
+        };
+        let Some(entry) = self.0.get(name.as_str()) else {
+            return Err(vec![Problem::key(name, unknown("operator", name, self.0.keys().copied()))]);
+        };
+        // `loss:` with nothing behind it is the operator with its defaults.
+        let empty = Value::Object(Default::default());
+        let config = if config.is_null() { &empty } else { config };
+        (entry.build)(config, self).map_err(|problems| problems.into_iter().map(|p| p.under(name)).collect())
+    }
+}
+
+fn build_one<F: ?Sized, C: Configure<F>>(written: &Value, table: &Table<F>) -> Result<Built<F>, Vec<Problem>> {
+    let config: C = read_config(written)?;
+    let resolved = serde_json::to_value(&config).map_err(|error| vec![Problem::new("", error.to_string())])?;
+    Ok(Built { name: C::NAME, version: C::VERSION, config: resolved, operator: config.build(table)? })
+}
+
+/// Reads a config from its value with the exact path of what is wrong in it, and a suggestion for an unknown key.
+pub fn read_config<C: DeserializeOwned>(written: &Value) -> Result<C, Vec<Problem>> {
+    serde_path_to_error::deserialize(written).map_err(|error| {
+        let mut path = error.path().to_string();
+        if path == "." {
+            path.clear();
+        }
+        let message = error.inner().to_string();
+        let unknown_key = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'))
+            .map(|(key, rest)| (key.to_owned(), rest.to_owned()));
+        match unknown_key {
+            Some((key, rest)) => {
+                let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+                // serde_path_to_error already ends the path in the unknown key for some formats; normalise to one.
+                let parent = path.strip_suffix(&key).map_or(path.as_str(), |parent| parent.trim_end_matches('.'));
+                vec![Problem::key(&key, unknown("key", &key, known)).under(parent)]
+            }
+            None => vec![Problem::new(path, message)],
+        }
+    })
+}
+
+/// The message for a name that is not known: the nearest known one, and all of them.
+pub fn unknown<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let nearest = known.iter().map(|name| (distance(found, name), *name)).min().filter(|(d, name)| *d <= 2.max(name.len() / 3));
+    let hint = nearest.map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+    if known.is_empty() {
+        format!("unknown {what} `{found}`; none is expected here")
+    } else {
+        format!("unknown {what} `{found}`{hint}; known: {}", known.join(", "))
+    }
+}
+
+/// Edit distance with neighbouring swaps (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in table.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in table[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(table[i - 2][j - 2] + 1);
+            }
+            table[i][j] = best;
+        }
+    }
+    table[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    trait Speak {
+        fn speak(&self) -> String;
+    }
+    /// Says a word some times.
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Say {
+        word: String,
+        #[serde(default)]
+        times: u32,
+    }
+    impl Speak for Say {
+        fn speak(&self) -> String {
+            self.word.repeat(self.times as usize)
+        }
+    }
+    impl Configure<dyn Speak> for Say {
+        const NAME: &'static str = "say";
+        const EXAMPLE: &'static str = "{ word: a }";
+        fn build(self, _: &Table<dyn Speak>) -> Result<Box<dyn Speak>, Vec<Problem>> {
+            Ok(Box::new(self))
+        }
+    }
+
+    #[test]
+    fn problems_carry_the_path_and_a_suggestion() {
+        let table = Table::<dyn Speak>::default().with::<Say>();
+        assert_eq!(table.build(&json!({ "say": { "word": "a", "times": 2 } })).unwrap().operator.speak(), "aa");
+        let problem = |value| table.build(&value).err().unwrap().remove(0);
+        let found = problem(json!({ "sya": {} }));
+        assert_eq!((found.path.as_str(), found.at_key), ("sya", true));
+        assert_eq!(found.message, "unknown operator `sya` (did you mean `say`?); known: say");
+        let found = problem(json!({ "say": { "word": "a", "tiems": 2 } }));
+        assert_eq!((found.path.as_str(), found.at_key), ("say.tiems", true));
+        assert!(found.message.contains("did you mean `times`"), "{}", found.message);
+        assert_eq!(problem(json!({ "say": { "word": "a", "times": -2 } })).path, "say.times");
+    }
+}

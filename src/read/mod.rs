@@ -1,0 +1,62 @@
+//! Reading: where samples come from.
+
+use crate::{
+    error::{Error, Result},
+    operator::{Requirements, Table},
+    sample::{ModalitySet, Sample, SampleId},
+};
+use serde_json::{Map, Value};
+use std::{path::Path, sync::Arc};
+
+/// A label as the file wrote it; class indices are given when all names are known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WrittenLabel {
+    /// A class name (numbers are written in decimal).
+    Name(String),
+    /// Shares by class name, summing to 1 within 1e-3.
+    Soft(Vec<(String, f32)>),
+}
+
+/// What is known of a sample without its media.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Stable id.
+    pub id: SampleId,
+    /// The label as written.
+    pub label: Option<WrittenLabel>,
+    /// Which modalities the file names.
+    pub present: ModalitySet,
+    /// Names of the media (paths), by which shared media are found before they are read.
+    pub media: Vec<String>,
+    /// Fields that hardmine does not read.
+    pub fields: Arc<Map<String, Value>>,
+    /// Line in the file, from 1.
+    pub line: usize,
+}
+
+/// An opened data set: entries in memory, media fetched one by one.
+pub trait Source: Send + Sync {
+    /// All usable entries in the order of the file.
+    fn entries(&self) -> &[Entry];
+    /// Entries that could not be read, each with file and line.
+    fn problems(&self) -> &[Error];
+    /// Reads the media of entry `index`. The label is left out: it needs the class names.
+    fn fetch(&self, index: usize) -> Result<Sample>;
+    /// A short name for messages (the path).
+    fn name(&self) -> &str;
+}
+
+/// A reader: an operator of the `data:` section.
+pub trait Reader: Send + Sync {
+    /// Opens the source. Relative paths start at `base`, the folder of the pipeline file.
+    fn open(&self, base: &Path) -> Result<Box<dyn Source>>;
+    /// What it needs.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+}
+
+/// The shipped readers.
+pub fn table() -> Table<dyn Reader> {
+    Table::default()
+}

@@ -1,0 +1,23 @@
+//! Verification: pass, or a named reason with value and limit. A verifier rejects and repairs nothing.
+
+use crate::{
+    context::{Judged, VerifyContext},
+    error::Result,
+    operator::{Requirements, Table},
+    sample::Verdict,
+};
+
+/// A verifier.
+pub trait Verifier: Send + Sync {
+    /// What it needs.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+    /// One verdict a candidate, in order. The candidates' media are those of the written and re-read files.
+    fn verify(&self, candidates: &[Judged<'_>], context: &VerifyContext<'_>) -> Result<Vec<Verdict>>;
+}
+
+/// The shipped verifiers.
+pub fn table() -> Table<dyn Verifier> {
+    Table::default()
+}
