@@ -5,8 +5,8 @@ use crate::{
     model::{Input, Matrix, ModelSet, Outputs},
     random::SeedTree,
     sample::{
-        Candidate, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample, SampleId,
-        ScoreTable, TrainingHistory,
+        Candidate, Claim, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample,
+        SampleId, ScoreTable, TrainingHistory,
     },
 };
 use serde_json::Value;
@@ -242,18 +242,9 @@ impl GenerateContext<'_> {
         SampleId::new(format!("{parent}~{}.r{}.{variant}", self.stage.id, self.round))
     }
 
-    /// A candidate with its lineage begun; the runner fills in scores, verdicts and outputs. `partners` are further parents.
-    pub fn candidate(
-        &self,
-        parent: &Parent,
-        partners: &[&Sample],
-        mut child: Sample,
-        variant: usize,
-        seeds: &SeedTree,
-        parameters: Value,
-        claims: Vec<crate::sample::Claim>,
-        uses_model: bool,
-    ) -> Candidate {
+    /// A candidate with its lineage begun; the runner fills in scores, verdicts and outputs.
+    pub fn candidate(&self, parent: &Parent, draft: Draft<'_>) -> Candidate {
+        let Draft { mut child, partners, variant, seeds, parameters, claims, uses_model } = draft;
         child.id = self.child_id(&parent.sample.id, variant);
         let reference = |sample: &Sample| ParentRef { id: sample.id.clone(), digests: sample.digests() };
         let lineage = Lineage {
@@ -276,6 +267,24 @@ impl GenerateContext<'_> {
         };
         Candidate { sample: child, lineage, attempt: parent.row as u64 }
     }
+}
+
+/// What a generator hands over for a [`Candidate`].
+pub struct Draft<'a> {
+    /// The child; its id is set by [`GenerateContext::candidate`].
+    pub child: Sample,
+    /// Further parents.
+    pub partners: Vec<&'a Sample>,
+    /// Which variant of the attempt, unique for parent, stage and round.
+    pub variant: usize,
+    /// The node all draws came from.
+    pub seeds: &'a SeedTree,
+    /// The drawn parameters: enough for [`crate::generate::Generator::replay`].
+    pub parameters: Value,
+    /// What is claimed.
+    pub claims: Vec<Claim>,
+    /// Whether the subject model made the child, so that a replay needs it.
+    pub uses_model: bool,
 }
 
 /// What a replay is given: the samples the lineage names, and the model that made the child.

@@ -18,6 +18,7 @@ pub mod mine;
 pub mod model;
 pub mod operator;
 pub mod pipeline;
+pub mod progress;
 pub mod random;
 pub mod read;
 pub mod registry;

@@ -100,7 +100,7 @@ pub struct Matrix {
 impl Matrix {
     /// How many rows.
     pub fn rows(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.values.len() / self.columns }
+        self.values.len().checked_div(self.columns).unwrap_or(0)
     }
     /// One row. Panics past the end, like a slice.
     pub fn row(&self, i: usize) -> &[f32] {

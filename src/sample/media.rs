@@ -208,7 +208,7 @@ impl AudioBuffer {
         if sample_rate_hz == 0 {
             return Err("a sample rate is at least 1 Hz, found 0".into());
         }
-        if channels == 0 || samples.is_empty() || samples.len() % channels != 0 {
+        if channels == 0 || samples.is_empty() || !samples.len().is_multiple_of(channels) {
             return Err(format!("audio has at least one whole frame, found {} samples in {channels} channels", samples.len()));
         }
         if let Some(at) = samples.iter().position(|s| !s.is_finite()) {

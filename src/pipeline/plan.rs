@@ -1,0 +1,281 @@
+use crate::{
+    context::StageInfo,
+    diagnose::Diagnoser,
+    feed::Feeder,
+    generate::Generator,
+    mine::Miner,
+    model::ModelSource,
+    operator::Built,
+    read::Reader,
+    sample::{Digest, Modality, Norm, ReasonCode},
+    score::Scorer,
+    units::{Epsilon, Fraction},
+    verify::Verifier,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What happens to a sample that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The run ends.
+    Fail,
+    /// The sample is left out and counted.
+    Skip,
+    /// The sample is left out, counted and listed with its reason.
+    #[default]
+    Quarantine,
+}
+
+/// The data of a run.
+pub struct DataPlan {
+    /// Training split.
+    pub train: Built<dyn Reader>,
+    /// Validation split.
+    pub validation: Option<Built<dyn Reader>>,
+    /// Test split; read once, at the end.
+    pub test: Option<Built<dyn Reader>>,
+    /// Use only the first so many samples of each split.
+    pub limit: Option<usize>,
+    /// Field whose equal values keep samples in one fold, besides shared media.
+    pub group_by: Option<String>,
+    /// What happens to an unusable sample.
+    pub on_error: OnError,
+    /// Most unusable samples, as a share of a split; above it the run fails.
+    pub ceiling: Fraction,
+    /// Folder that relative paths start at.
+    pub base: PathBuf,
+}
+
+/// Outer objective of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TrainingObjective {
+    /// Cross entropy, written `cross_entropy: {}`.
+    CrossEntropy {},
+}
+
+impl Default for TrainingObjective {
+    fn default() -> Self {
+        Self::CrossEntropy {}
+    }
+}
+
+/// The `train:` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainPlan {
+    /// Epochs of uniform training before the first round; training dynamics come from these alone. At least 1.
+    pub warmup_epochs: usize,
+    /// Rounds of score, diagnose, mine, generate, verify, feed and train. At least 1.
+    pub rounds: usize,
+    /// Epochs of training in each round. At least 1.
+    pub epochs_per_round: usize,
+    /// Samples a step. At least 1.
+    pub batch_size: usize,
+    /// Step size of Adam at the start of training.
+    pub learning_rate: f64,
+    /// Probability that a modality of a training sample is dropped after the warm-up (at least one stays).
+    pub modality_dropout: Fraction,
+    /// Least share of each batch that is drawn uniformly from the whole training set.
+    pub uniform_floor: Fraction,
+    /// Outer objective.
+    pub objective: TrainingObjective,
+}
+
+impl Default for TrainPlan {
+    fn default() -> Self {
+        let share = |v| Fraction::new(v).unwrap_or_else(|_| unreachable!("a constant inside 0..=1"));
+        Self {
+            warmup_epochs: 4,
+            rounds: 2,
+            epochs_per_round: 2,
+            batch_size: 32,
+            learning_rate: 2e-3,
+            modality_dropout: share(0.2),
+            uniform_floor: share(0.3),
+            objective: TrainingObjective::default(),
+        }
+    }
+}
+
+/// An arm of the comparison: what differs from plain training. All arms share start, steps and verifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// Plain training on all samples.
+    Uniform,
+    /// Plain training on the samples that passed the guard.
+    UniformGuard,
+    /// The same generators and verifiers on uniformly drawn parents, without diagnosis or mining.
+    UniformAugmentation,
+    /// Mined samples weighted, nothing generated.
+    MiningOnly,
+    /// The same generators, verifiers and number of accepted children a class, on random parents that passed the guard.
+    RandomParents,
+    /// Plain training that spends as many forward and gradient evaluations as the `hardmine` arm.
+    UniformEqualCompute,
+    /// The whole pipeline.
+    Hardmine,
+}
+
+impl Arm {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::UniformGuard => "uniform_guard",
+            Self::UniformAugmentation => "uniform_augmentation",
+            Self::MiningOnly => "mining_only",
+            Self::RandomParents => "random_parents",
+            Self::UniformEqualCompute => "uniform_equal_compute",
+            Self::Hardmine => "hardmine",
+        }
+    }
+}
+
+/// The `compare:` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComparePlan {
+    /// Which arms to run; `hardmine` is always among them.
+    pub arms: Vec<Arm>,
+    /// Paired seeds; 5 or more give intervals, 1 is not evidence. At least 1.
+    pub seeds: usize,
+}
+
+impl Default for ComparePlan {
+    fn default() -> Self {
+        Self { arms: vec![Arm::Hardmine], seeds: 1 }
+    }
+}
+
+/// A side file joined to the test split by id, for slices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SliceFile {
+    /// JSON lines with `id` and the key; relative to the pipeline file, or `builtin:...`. Read by the final evaluation only.
+    pub file: String,
+    /// Field whose values are the slices.
+    pub key: String,
+}
+
+/// White-box attack of the final evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RobustPlan {
+    /// Radius for pixels, L_inf.
+    pub image_epsilon: Epsilon,
+    /// Radius for the waveform, L_inf.
+    pub audio_epsilon: Epsilon,
+    /// Norm of both.
+    pub norm: Norm,
+    /// Steps, at least 1; evidence asks for 40 or more.
+    pub steps: usize,
+    /// Random restarts, at least 1; evidence asks for 3 or more.
+    pub restarts: usize,
+    /// Attack only the first so many test samples; 0 for all.
+    pub samples: usize,
+}
+
+impl Default for RobustPlan {
+    fn default() -> Self {
+        let epsilon = |v| Epsilon::new(v).unwrap_or_else(|_| unreachable!("a finite positive constant"));
+        Self { image_epsilon: epsilon(8.0 / 255.0), audio_epsilon: epsilon(0.002), norm: Norm::Linf, steps: 40, restarts: 3, samples: 0 }
+    }
+}
+
+/// The `evaluate:` section.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluatePlan {
+    /// Manifest fields whose values are slices.
+    pub slice_by: Vec<String>,
+    /// A side file for slices.
+    pub slices: Option<SliceFile>,
+    /// Modalities that the primary comparison withholds from every model.
+    pub withhold: Vec<Modality>,
+    /// White-box attack; absent for none.
+    pub robust: Option<RobustPlan>,
+    /// Further test sets, by name: stored corruptions of the test split, as `{ manifest: { path } }`.
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// The `budget:` section; a run that reaches one ends in good order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// Wall time of the run.
+    pub minutes: Option<f64>,
+    /// Gradient evaluations of generators (one a sample and step).
+    pub gradients: Option<u64>,
+    /// Children fed.
+    pub children: Option<u64>,
+}
+
+/// A stage of the plan.
+pub struct PlanStage<F: ?Sized> {
+    /// Id, operator, version, digest of the config.
+    pub info: StageInfo,
+    /// Whether the id was written (then it prefixes score columns).
+    pub named: bool,
+    /// Reasons the stage serves, where `for:` was written.
+    pub serves: Option<Vec<ReasonCode>>,
+    /// What happens to a sample this stage cannot handle.
+    pub on_error: OnError,
+    /// The resolved config.
+    pub config: Value,
+    /// The operator.
+    pub operator: Box<F>,
+}
+
+/// The stages by family, in the order of the file within each.
+#[derive(Default)]
+pub struct Stages {
+    /// Scorers.
+    pub score: Vec<PlanStage<dyn Scorer>>,
+    /// Diagnosers.
+    pub diagnose: Vec<PlanStage<dyn Diagnoser>>,
+    /// Miners.
+    pub mine: Vec<PlanStage<dyn Miner>>,
+    /// Generators.
+    pub generate: Vec<PlanStage<dyn Generator>>,
+    /// Verifiers.
+    pub verify: Vec<PlanStage<dyn Verifier>>,
+    /// Feeders.
+    pub feed: Vec<PlanStage<dyn Feeder>>,
+}
+
+/// A checked, immutable plan.
+pub struct Plan {
+    /// Name of the pipeline.
+    pub name: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Data.
+    pub data: DataPlan,
+    /// Where the model comes from.
+    pub model: Built<dyn ModelSource>,
+    /// Training; `None` generates only.
+    pub train: Option<TrainPlan>,
+    /// Stages.
+    pub stages: Stages,
+    /// Which generators serve which reason: generator stage ids by reason code, where the file has its own table.
+    pub cures: Option<BTreeMap<ReasonCode, Vec<String>>>,
+    /// Final evaluation.
+    pub evaluate: EvaluatePlan,
+    /// Further test sets, opened by the final evaluation.
+    pub extra: BTreeMap<String, Built<dyn Reader>>,
+    /// Comparison.
+    pub compare: ComparePlan,
+    /// Limits.
+    pub budget: Budget,
+    /// The whole pipeline with all defaults filled in, keys in a fixed order: what run.json keeps.
+    pub resolved: Value,
+    /// Digest of `resolved` and of the crate's version.
+    pub digest: Digest,
+}
