@@ -33,9 +33,8 @@ pub(super) fn decode(bytes: &[u8], extension: &str) -> Result<AudioBuffer> {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes.to_vec())), Default::default());
     let mut hint = Hint::new();
     hint.with_extension(extension);
-    let mut format = symphonia::default::get_probe()
-        .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(broken)?;
+    let mut format =
+        symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default()).map_err(broken)?;
     let missing = || Error::data(format!("the {name} file holds no audio track that can be decoded"));
     let track = format.default_track(TrackType::Audio).ok_or_else(missing)?;
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio()).ok_or_else(missing)?;

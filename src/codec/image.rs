@@ -147,7 +147,9 @@ fn explain(format: ImageFormat, error: &ImageError) -> Error {
     let text = error.to_string();
     let lower = text.to_lowercase();
     let why = match error {
-        ImageError::Limits(_) => format!("it needs more than {MAX_IMAGE_BYTES} bytes of memory or is beyond {MAX_IMAGE_SIDE} pixels a side"),
+        ImageError::Limits(_) => {
+            format!("it needs more than {MAX_IMAGE_BYTES} bytes of memory or is beyond {MAX_IMAGE_SIDE} pixels a side")
+        }
         _ if lower.contains("unexpected end") || lower.contains("failed to fill whole buffer") || lower.contains("eof") => {
             "it is truncated: the data end before the picture does".into()
         }
@@ -171,4 +173,152 @@ pub fn encode(image: &ImageBuffer) -> Result<Encoded> {
         .write_image(image.pixels(), width, height, color)
         .map_err(|error| Error::data(format!("the image cannot be written as PNG: {error}")))?;
     Ok(Encoded { bytes, format: Format::Png, extension: "png".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayAlphaImage, ImageBuffer as Buffer, Luma, Rgb, RgbImage};
+    use proptest::prelude::*;
+
+    fn write(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn speckled(width: usize, height: usize, channels: usize) -> ImageBuffer {
+        let pixels = (0..width * height * channels).map(|i| (i * 37 % 251) as u8).collect();
+        ImageBuffer::new(width, height, channels, pixels).unwrap()
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        let error = decode(bytes).unwrap_err();
+        assert!(size(bytes).is_err() || error.message().contains("truncated") || error.message().contains("cannot"));
+        error.message().to_owned()
+    }
+
+    /// A PNG that says it has this size and holds nothing.
+    fn png_of_size(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = encode(&speckled(3, 2, 1)).unwrap().bytes;
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let sum = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+        })
+    }
+
+    #[test]
+    fn png_gives_back_every_pixel_and_the_same_bytes() {
+        for channels in [1, 3, 4] {
+            let image = speckled(29, 31, channels);
+            let written = encode(&image).unwrap();
+            assert_eq!(written.bytes, encode(&image).unwrap().bytes);
+            let read = decode(&written.bytes).unwrap();
+            assert_eq!(*read.get(), image);
+            assert_eq!((read.encoded().unwrap().format, read.encoded().unwrap().extension.as_str()), (Format::Png, "png"));
+            assert_eq!(size(&written.bytes).unwrap(), (29, 31, channels));
+        }
+    }
+
+    #[test]
+    fn colours_become_one_three_or_four_channels_of_eight_bits() {
+        let deep: Buffer<Luma<u16>, Vec<u16>> = Buffer::from_vec(3, 1, vec![0, 257 * 9, 65_535]).unwrap();
+        let read = decode(&write(deep, ImageFormat::Png)).unwrap();
+        assert_eq!((read.get().channels(), read.get().pixels()), (1, [0, 9, 255].as_slice()));
+        let alpha = GrayAlphaImage::from_vec(1, 1, vec![7, 200]).unwrap();
+        let read = decode(&write(alpha, ImageFormat::Png)).unwrap();
+        assert_eq!((read.get().channels(), read.get().pixels()), (4, [7, 7, 7, 200].as_slice()));
+        let deep: Buffer<Rgb<u16>, Vec<u16>> = Buffer::from_vec(1, 1, vec![257, 514, 771]).unwrap();
+        assert_eq!(decode(&write(deep, ImageFormat::Tiff)).unwrap().get().pixels(), [1, 2, 3]);
+        for format in [ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Pnm] {
+            let read = decode(&write(RgbImage::from_pixel(2, 1, Rgb([255, 0, 0])), format)).unwrap();
+            assert_eq!(read.get().pixel(1, 0)[..3], [255, 0, 0], "{format:?}");
+            assert_eq!(read.encoded().unwrap().format, Format::OtherImage);
+        }
+    }
+
+    #[test]
+    fn an_exif_orientation_is_applied() {
+        let plain = write(RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 255 } else { 0 }; 3])), ImageFormat::Jpeg);
+        // APP1 with one TIFF entry: orientation 6, turn right.
+        let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let mut turned = plain[..2].to_vec();
+        turned.extend([0xff, 0xe1, 0, exif.len() as u8 + 2]);
+        turned.extend(exif);
+        turned.extend(&plain[2..]);
+        let read = decode(&turned).unwrap();
+        assert_eq!((read.get().width(), read.get().height()), (8, 16));
+        assert_eq!(size(&turned).unwrap(), (8, 16, 3));
+        assert!(read.get().pixel(4, 2)[0] > 240 && read.get().pixel(4, 13)[0] < 15);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(message(&[]), "the image file is empty (0 bytes); expected PNG, JPEG, GIF, WebP, BMP, TIFF or PNM");
+        assert_eq!(
+            message(b"RIFF1234WAVEfmt "),
+            "not an image that is known: it begins with 52 49 46 46 31 32 33 34; expected PNG, JPEG, GIF, WebP, BMP, TIFF or PNM"
+        );
+        assert_eq!(message(&png_of_size(0, 0)), "the image is 0x0 pixels; it needs at least 1x1");
+        assert_eq!(message(&png_of_size(100_000, 100_000)), "the image is 100000x100000 pixels; at most 16384x16384 are read");
+        // Inside the limits on the sides, beyond the one on memory.
+        let mut wide = png_of_size(16_384, 16_384);
+        wide[24..26].copy_from_slice(&[16, 6]);
+        let sum = crc32(&wide[12..29]);
+        wide[29..33].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(message(&wide), "decoding 16384x16384 pixels takes 2147483648 bytes; at most 536870912 are given");
+    }
+
+    #[test]
+    fn truncated_files_are_refused_at_every_length() {
+        let image = speckled(40, 40, 3);
+        let png = encode(&image).unwrap().bytes;
+        let jpeg = write(RgbImage::from_vec(40, 40, image.pixels().to_vec()).unwrap(), ImageFormat::Jpeg);
+        let told = "the PNG image cannot be decoded: it is truncated: the data end before the picture does";
+        assert_eq!(message(&png[..png.len() / 2]), told);
+        // The last chunk (12 bytes) holds nothing of the picture.
+        for length in 40..png.len() - 16 {
+            assert!(decode(&png[..length]).is_err(), "{length} of {}", png.len());
+        }
+        for length in 2..jpeg.len() - 1 {
+            assert!(decode(&jpeg[..length]).is_err(), "{length} of {}", jpeg.len());
+        }
+        assert_eq!(
+            decode(&jpeg[..jpeg.len() - 2]).unwrap_err().message(),
+            "the JPEG image cannot be decoded: it is truncated: the end marker is missing"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn changed_bytes_never_panic(
+            format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = write(RgbImage::from_fn(9, 7, |x, y| Rgb([(x * y * 5) as u8, x as u8, y as u8])), format);
+            for (at, byte) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            bytes.truncate(cut.index(bytes.len() * 2) + 1);
+            if let Ok(read) = decode(&bytes) {
+                prop_assert_eq!(read.get().pixels().len(), read.get().width() * read.get().height() * read.get().channels());
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+            let _ = size(&bytes);
+        }
+    }
 }
