@@ -1,1 +1,3 @@
 //! augment
+
+pub mod ball;
