@@ -222,7 +222,10 @@ impl Split {
             members.entry(*group).or_default().push(i);
         }
         if members.len() < folds {
-            let message = format!("{folds} folds need at least {folds} groups of samples, found {} (samples that share a medium or a group_by value stay together)", members.len());
+            let message = format!(
+                "{folds} folds need at least {folds} groups of samples, found {} (samples that share a medium or a group_by value stay together)",
+                members.len()
+            );
             return Err(Error::policy(message));
         }
         let mut groups: Vec<(usize, Digest, Vec<usize>)> =
@@ -232,7 +235,8 @@ impl Split {
         let mut totals = vec![0usize; folds];
         let mut fold_of = vec![0; self.len()];
         for (size, _, of) in groups {
-            let load = |fold: usize| of.iter().filter_map(|&i| self.labels[i].as_ref()).map(|label| counts[fold][label.class()]).sum::<usize>();
+            let load =
+                |fold: usize| of.iter().filter_map(|&i| self.labels[i].as_ref()).map(|label| counts[fold][label.class()]).sum::<usize>();
             let best = (0..folds).min_by_key(|&fold| (load(fold), totals[fold], fold)).unwrap_or(0);
             totals[best] += size;
             for &i in &of {
@@ -304,7 +308,12 @@ fn some(names: &[String]) -> String {
 }
 
 /// Reads entries in order on a thread of its own and hands over batches; the channel bounds what is decoded ahead.
-fn for_batches(source: &dyn Source, order: &[usize], batch: usize, mut consume: impl FnMut(&mut [(usize, Result<Sample>)]) -> Result<()>) -> Result<()> {
+fn for_batches(
+    source: &dyn Source,
+    order: &[usize],
+    batch: usize,
+    mut consume: impl FnMut(&mut [(usize, Result<Sample>)]) -> Result<()>,
+) -> Result<()> {
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel::<Vec<(usize, Result<Sample>)>>(BATCHES_AHEAD);
         scope.spawn(move || {
@@ -379,4 +388,3 @@ impl Union {
         self.0[high] = low;
     }
 }
-

@@ -37,7 +37,8 @@ impl Ledger {
     /// when all are counted.
     pub fn leave_out(&mut self, policy: Option<OnError>, sample: &str, at: &str, error: &Error) -> Result<()> {
         match policy.unwrap_or(self.policy) {
-            OnError::Fail => Err(Error::policy(format!("{error} (policy on_error: fail; `skip` or `quarantine` would leave it out)")).at("split", &self.split)),
+            OnError::Fail => Err(Error::policy(format!("{error} (policy on_error: fail; `skip` or `quarantine` would leave it out)"))
+                .at("split", &self.split)),
             OnError::Skip => {
                 self.skipped += 1;
                 Ok(())
@@ -55,7 +56,8 @@ impl Ledger {
             return Ok(());
         }
         let first: Vec<_> = self.quarantined.iter().take(3).map(|one| format!("\n  {}", one.reason)).collect();
-        let message = format!("{out} of {} samples are unusable, the ceiling is {:.1} %{}", self.read, 100.0 * self.ceiling, first.concat());
+        let message =
+            format!("{out} of {} samples are unusable, the ceiling is {:.1} %{}", self.read, 100.0 * self.ceiling, first.concat());
         Err(Error::policy(message).at("split", &self.split))
     }
     /// Entries read.

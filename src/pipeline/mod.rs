@@ -7,9 +7,9 @@ mod plan;
 mod scoring;
 
 pub use data::{Opening, Split, open_extra, open_splits};
-pub use scoring::{Scored, column_name, diagnose, embed, mine, score};
-pub use generation::{Generation, Harvest, Quota, Rejected, Routing, StageYield};
+pub use generation::{Generation, Harvest, Quota, Routing};
 pub use ledger::{Ledger, LeftOut};
 pub use plan::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
 };
+pub use scoring::{Scored, column_name, diagnose, embed, mine, score};

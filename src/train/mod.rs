@@ -1,1 +1,4 @@
-//! train
+//! Training.
+
+mod folds;
+mod session;
