@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
 };
 
 /// Samples decoded ahead of the consumer, in batches; bounds the memory of a pass.
@@ -27,7 +27,7 @@ pub struct Split {
     by_id: HashMap<SampleId, usize>,
     classes: Classes,
     profile: DataProfile,
-    ledger: Ledger,
+    ledger: Mutex<Ledger>,
 }
 
 /// How a split is opened.
@@ -72,7 +72,7 @@ impl Split {
             by_id: HashMap::with_capacity(wanted),
             classes,
             profile: DataProfile::default(),
-            ledger,
+            ledger: Mutex::default(),
             source,
         };
         let mut survey = Survey::default();
@@ -91,16 +91,17 @@ impl Split {
                         split.labels.push(label);
                         split.digests.push(sample.digests());
                     }
-                    (Err(error), _) => split.ledger.leave_out(None, entry.id.as_str(), "read", error)?,
+                    (Err(error), _) => ledger.leave_out(None, entry.id.as_str(), "read", error)?,
                     (_, Err(error)) => unlabelled.push((entry.id.clone(), error.at("line", entry.line).at("sample", &entry.id))),
                 }
             }
             Ok(())
         })?;
         for (id, error) in unlabelled {
-            split.ledger.leave_out(None, id.as_str(), "read", &error)?;
+            ledger.leave_out(None, id.as_str(), "read", &error)?;
         }
-        split.ledger.check()?;
+        ledger.check()?;
+        split.ledger = Mutex::new(ledger);
         if split.usable.is_empty() {
             return Err(Error::policy(format!("no usable sample in {}", split.source.name())).at("split", opening.name));
         }
@@ -145,14 +146,15 @@ impl Split {
     pub fn profile(&self) -> &DataProfile {
         &self.profile
     }
-    /// The count of all samples.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// The count of all samples, as of now.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
-    /// Leaves a sample out later, when a stage cannot use it.
-    pub fn leave_out(&mut self, policy: Option<OnError>, id: &SampleId, at: &str, error: &Error) -> Result<()> {
-        self.ledger.leave_out(policy, id.as_str(), at, error)?;
-        self.ledger.check()
+    /// Leaves a sample out later, when a stage cannot use it; a sample is counted once, however often it fails.
+    pub fn leave_out(&self, policy: Option<OnError>, id: &SampleId, at: &str, error: &Error) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ledger.leave_out(policy, id.as_str(), at, error)?;
+        ledger.check()
     }
 
     /// Reads sample `i` with its label.

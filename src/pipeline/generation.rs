@@ -1,4 +1,4 @@
-use super::{PlanStage, Split, Stages};
+use super::{PlanStage, Split, Stages, Stop};
 use crate::{
     codec,
     context::{EmbeddingIndex, Forwards, GenerateContext, Judged, KnownMedia, Parent, VerifyContext},
@@ -69,6 +69,8 @@ pub struct Generation<'a> {
     pub seeds: SeedTree,
     /// Round, from 1.
     pub round: usize,
+    /// What ends generation early.
+    pub stop: &'a Stop,
 }
 
 impl Generation<'_> {
@@ -100,7 +102,7 @@ impl Generation<'_> {
             };
             let step = progress.begin(&format!("generate {}", stage.info.id), served.len() as u64);
             for part in served.chunks(PARENTS_AT_ONCE) {
-                if limits.is_full(&taken) {
+                if limits.is_full(&taken) || self.stop.reached(self.models.spent()).is_some() {
                     break;
                 }
                 self.run_part(stage, part, &limits, &mut taken, known, &mut of_stage, &mut harvest)?;

@@ -1,6 +1,7 @@
 use super::OnError;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A sample that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,7 @@ pub struct Ledger {
     read: usize,
     skipped: usize,
     quarantined: Vec<LeftOut>,
+    out: HashSet<String>,
 }
 
 impl Ledger {
@@ -36,6 +38,9 @@ impl Ledger {
     /// Leaves one sample out under the policy; an error if the policy is `fail`. The ceiling is checked by [`Ledger::check`],
     /// when all are counted.
     pub fn leave_out(&mut self, policy: Option<OnError>, sample: &str, at: &str, error: &Error) -> Result<()> {
+        if !self.out.insert(sample.to_owned()) {
+            return Ok(());
+        }
         match policy.unwrap_or(self.policy) {
             OnError::Fail => Err(Error::policy(format!("{error} (policy on_error: fail; `skip` or `quarantine` would leave it out)"))
                 .at("split", &self.split)),

@@ -5,6 +5,7 @@ mod generation;
 mod ledger;
 mod plan;
 mod scoring;
+mod stop;
 
 pub use data::{Opening, Split, open_extra, open_splits};
 pub use generation::{Generation, Harvest, Quota, Routing};
@@ -13,3 +14,4 @@ pub use plan::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
 };
 pub use scoring::{Scored, column_name, diagnose, embed, mine, score};
+pub use stop::Stop;
