@@ -1,6 +1,11 @@
 //! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
 
+pub mod counted;
+pub mod linear;
+pub mod load;
 pub mod measure;
+pub mod parameters;
+pub mod preprocess;
 
 use crate::{
     error::Result,
@@ -306,5 +311,5 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    crate::operator::Table::default()
+    crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>()
 }
