@@ -1,7 +1,11 @@
 //! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
 
-mod counted;
+pub mod counted;
+pub mod linear;
+pub mod load;
 pub mod measure;
+pub mod parameters;
+pub mod preprocess;
 
 pub use counted::Counted;
 
@@ -333,5 +337,5 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    crate::operator::Table::default()
+    crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>()
 }
