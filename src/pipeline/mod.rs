@@ -1,18 +1,18 @@
 //! One round of stages over a data set, as a checked, immutable plan.
 
+mod build;
+mod check;
 mod data;
 mod generation;
 mod ledger;
-mod build;
-mod check;
 mod plan;
 mod scoring;
 mod stop;
 
+pub use build::{FAMILIES, stage_ids};
 pub use data::{Opening, Split, open_extra, open_splits};
 pub use generation::{Generation, Harvest, Quota, Routing};
 pub use ledger::{Ledger, LeftOut};
-pub use build::{FAMILIES, stage_ids};
 pub use plan::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
 };

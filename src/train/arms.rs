@@ -249,7 +249,13 @@ impl<'a> Experiment<'a> {
                 let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
-                done.epochs.push(EpochRecord { epoch: train.warmup_epochs + epoch + 1, round, train_loss: loss, validation_loss: None, validation_accuracy: None });
+                done.epochs.push(EpochRecord {
+                    epoch: train.warmup_epochs + epoch + 1,
+                    round,
+                    train_loss: loss,
+                    validation_loss: None,
+                    validation_accuracy: None,
+                });
                 if self.stop.out_of_time() {
                     done.stopped_by = Some("minutes");
                     break;
