@@ -163,10 +163,14 @@ fn score_batch(
     Ok(rows)
 }
 
-/// Runs all diagnosers and joins what they find; without any, every sample is clear.
+/// Runs all diagnosers, adds their columns to the table and joins what they find; without any, every sample is clear.
 pub fn diagnose(stages: &Stages, table: &mut ScoreTable) -> Result<Diagnoses> {
     let mut joined: Diagnoses = vec![Diagnosis::clear(); table.len()];
     for stage in &stages.diagnose {
+        for (column, scores) in stage.operator.columns(table).map_err(|error| error.at("stage", &stage.info.id))? {
+            let name = if stage.named { format!("{}.{}", stage.info.id, column.name) } else { column.name };
+            table.add(Column { name, ..column }, scores)?;
+        }
         let found = stage.operator.diagnose(table).map_err(|error| error.at("stage", &stage.info.id))?;
         if found.len() != joined.len() {
             return Err(Error::internal("a diagnoser gave another number of rows").at("stage", &stage.info.id));
