@@ -133,6 +133,8 @@ pub struct Ascent {
     pub input: Input,
     /// The objective at each point of the kept restart: index 0 is the start, index `step` the kept point.
     pub losses: Vec<f32>,
+    /// Cross entropy with the target at the kept point, in nats, whatever the objective; NaN where nothing was measured.
+    pub cross_entropy: f32,
     /// The kept point of the kept restart: how many steps led to it.
     pub step: usize,
     /// The kept restart, from 0.
@@ -275,6 +277,7 @@ fn ascend_together(
     let nothing = |input: &Input| Ascent {
         input: input.clone(),
         losses: Vec::new(),
+        cross_entropy: f32::NAN,
         step: 0,
         restart: 0,
         solved: false,
@@ -322,6 +325,7 @@ fn climb(
     let begun = |walk: &Walk| Ascent {
         input: walk.point.clone(),
         losses: Vec::with_capacity(config.steps + 1),
+        cross_entropy: f32::NAN,
         step: 0,
         restart,
         solved: false,
@@ -356,14 +360,15 @@ fn climb(
             let logits = seen.logits.row(row);
             let wrong = measure::argmax(logits) != goals[row].class();
             let moved = step > 0 || config.random_start;
+            let cross_entropy = measure::cross_entropy(logits, &goals[row]);
             let done = match config.until {
                 Until::Steps => false,
                 Until::Misclassified => wrong,
-                Until::Loss(level) => moved && measure::cross_entropy(logits, &goals[row]) >= level,
+                Until::Loss(level) => moved && cross_entropy >= level,
             };
             // The start itself is kept only until there is a step to keep.
             if done || step <= 1 || value > ascent.loss() {
-                (ascent.input, ascent.step) = (point, step);
+                (ascent.input, ascent.step, ascent.cross_entropy) = (point, step, cross_entropy);
                 ascent.solved = done || (config.until == Until::Steps && wrong);
             }
             ascent.losses.push(value);
