@@ -1,6 +1,7 @@
 //! A run: the pipeline file, the output folder, the journal.
 
 mod overrides;
+pub mod shipped;
 pub mod spec;
 
 use crate::{
