@@ -1,5 +1,17 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
+mod dynamics;
+mod inconsistency;
+mod loss;
+mod out_of_fold;
+mod uncertainty;
+
+pub use dynamics::Dynamics;
+pub use inconsistency::{Divergence, Inconsistency, shapley};
+pub use loss::Loss;
+pub use out_of_fold::OutOfFold;
+pub use uncertainty::Uncertainty;
+
 use crate::{
     context::ScoreContext,
     error::Result,
@@ -22,5 +34,14 @@ pub trait Scorer: Send + Sync {
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default()
+    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Uncertainty>()
+}
+
+/// Rows of scores (one list a sample) as columns.
+fn columns_of<const N: usize>(rows: impl IntoIterator<Item = [Score; N]>) -> Vec<Vec<Score>> {
+    let mut columns: Vec<Vec<Score>> = (0..N).map(|_| Vec::new()).collect();
+    for row in rows {
+        columns.iter_mut().zip(row).for_each(|(column, score)| column.push(score));
+    }
+    columns
 }
