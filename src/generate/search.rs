@@ -153,9 +153,8 @@ impl BandSearch {
                 Some(_) => {
                     let inputs: Vec<Input> = children.iter().map(|(_, child)| Input::of(child)).collect();
                     let logits = if inputs.is_empty() { Default::default() } else { subject.forward(&inputs)?.logits };
-                    let loss = |(row, (trial, _)): (usize, &(Trial, Sample))| {
-                        Some(measure::cross_entropy(logits.row(row), &targets[trial.item]))
-                    };
+                    let loss =
+                        |(row, (trial, _)): (usize, &(Trial, Sample))| Some(measure::cross_entropy(logits.row(row), &targets[trial.item]));
                     children.iter().enumerate().map(loss).collect()
                 }
             };

@@ -226,13 +226,7 @@ const TOGETHER: usize = 128;
 /// Slices of unequal length, no steps or restarts, a class that the model does not have, a modality whose gradient it does not give.
 ///
 /// Reference: Madry et al. 2018; Goodfellow et al. 2015 (FGSM).
-pub fn ascend(
-    model: &dyn Model,
-    inputs: &[Input],
-    targets: &[Target],
-    config: &AttackConfig,
-    seeds: &[SeedTree],
-) -> Result<Vec<Ascent>> {
+pub fn ascend(model: &dyn Model, inputs: &[Input], targets: &[Target], config: &AttackConfig, seeds: &[SeedTree]) -> Result<Vec<Ascent>> {
     check(model, inputs, targets, config, seeds)?;
     let mut ascents = Vec::with_capacity(inputs.len());
     for from in (0..inputs.len()).step_by(TOGETHER) {
@@ -245,7 +239,10 @@ pub fn ascend(
 fn check(model: &dyn Model, inputs: &[Input], targets: &[Target], config: &AttackConfig, seeds: &[SeedTree]) -> Result<()> {
     if inputs.len() != targets.len() || inputs.len() != seeds.len() {
         let found = (inputs.len(), targets.len(), seeds.len());
-        return Err(Error::usage(format!("an attack needs as many inputs as targets and seeds, found {}, {} and {}", found.0, found.1, found.2)));
+        return Err(Error::usage(format!(
+            "an attack needs as many inputs as targets and seeds, found {}, {} and {}",
+            found.0, found.1, found.2
+        )));
     }
     if config.steps == 0 || config.restarts == 0 {
         let found = (config.steps, config.restarts);
@@ -286,9 +283,7 @@ fn ascend_together(
     };
     let mut kept: Vec<Ascent> = inputs.iter().map(nothing).collect();
     for restart in 0..config.restarts {
-        let open: Vec<usize> = (0..inputs.len())
-            .filter(|&i| kept[i].finite && !(kept[i].solved && config.until != Until::Steps))
-            .collect();
+        let open: Vec<usize> = (0..inputs.len()).filter(|&i| kept[i].finite && !(kept[i].solved && config.until != Until::Steps)).collect();
         if open.is_empty() {
             break;
         }

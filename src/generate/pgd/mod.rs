@@ -117,9 +117,11 @@ impl Pgd {
         let mut problems = Vec::new();
         let set: ModalitySet = self.modalities.iter().copied().collect();
         if set.is_empty() || set.has(Modality::Text) || set.len() != self.modalities.len() {
-            problems.push(Problem::new("modalities", format!("expected image, audio or both, each once, found [{}]", names(&self.modalities))));
+            problems
+                .push(Problem::new("modalities", format!("expected image, audio or both, each once, found [{}]", names(&self.modalities))));
         }
-        let between = [("steps", self.steps, 1000), ("restarts", self.restarts, 100), ("tries", self.tries, 64), ("variants", self.variants, 16)];
+        let between =
+            [("steps", self.steps, 1000), ("restarts", self.restarts, 100), ("tries", self.tries, 64), ("variants", self.variants, 16)];
         for (field, found, most) in between {
             if !(1..=most).contains(&found) {
                 problems.push(Problem::new(field, format!("expected a whole number in 1..={most}, found {found}")));
@@ -128,8 +130,10 @@ impl Pgd {
         if self.restarts > 1 && !self.random_start {
             problems.push(Problem::new("restarts", "without `random_start` every restart is the same; expected 1"));
         }
-        let radii = [("epsilon", self.epsilon, 1.0 / 255.0, "1/255, one level of an 8-bit image"),
-            ("audio_epsilon", self.audio_epsilon, 1.0 / 32768.0, "1/32768, one level of a 16-bit file")];
+        let radii = [
+            ("epsilon", self.epsilon, 1.0 / 255.0, "1/255, one level of an 8-bit image"),
+            ("audio_epsilon", self.audio_epsilon, 1.0 / 32768.0, "1/32768, one level of a 16-bit file"),
+        ];
         for (field, found, least, what) in radii {
             if let Some(found) = found.filter(|found| found.get() < least) {
                 problems.push(Problem::new(field, format!("expected at least {what}, found {found}")));
@@ -143,9 +147,13 @@ impl Pgd {
         if self.audio_epsilon.is_some() && self.audio_snr_db.is_some() {
             problems.push(Problem::new("audio_snr_db", "`audio_epsilon` states the same radius; expected one of the two"));
         }
-        let listed = [("epsilon", Modality::Image, self.epsilon.is_some()), ("step_size", Modality::Image, self.step_size.is_some()),
-            ("audio_epsilon", Modality::Audio, self.audio_epsilon.is_some()), ("audio_snr_db", Modality::Audio, self.audio_snr_db.is_some()),
-            ("audio_step_size", Modality::Audio, self.audio_step_size.is_some())];
+        let listed = [
+            ("epsilon", Modality::Image, self.epsilon.is_some()),
+            ("step_size", Modality::Image, self.step_size.is_some()),
+            ("audio_epsilon", Modality::Audio, self.audio_epsilon.is_some()),
+            ("audio_snr_db", Modality::Audio, self.audio_snr_db.is_some()),
+            ("audio_step_size", Modality::Audio, self.audio_step_size.is_some()),
+        ];
         for (field, modality, written) in listed {
             if written && !set.has(modality) {
                 problems.push(Problem::new(field, format!("has no effect: `modalities` does not list {modality}")));
@@ -190,7 +198,8 @@ impl Pgd {
         let seeds: Vec<SeedTree> = able.iter().map(|(i, _)| node(&context.seeds, &parents[*i], modalities)).collect();
         let subject = context.models.subject.as_ref();
         let ascents = ascend(subject, &inputs, &targets, &attack, &seeds)?;
-        let starts: Vec<f64> = able.iter().zip(&ascents).map(|((i, _), ascent)| first_magnitude(&parents[*i], ascent, context.band)).collect();
+        let starts: Vec<f64> =
+            able.iter().zip(&ascents).map(|((i, _), ascent)| first_magnitude(&parents[*i], ascent, context.band)).collect();
         let search = BandSearch { path: Path::Monotone { draws: 1 }, tries: self.tries, variants: self.variants };
         let found = search.run(subject, &targets, context.band, &starts, |trials| {
             let make = |trial: &super::search::Trial| {
@@ -355,7 +364,9 @@ impl Generator for Pgd {
         let point = retrace(models.subject.as_ref(), walk, target, walked.objective, walked.modalities, walked.steps)?;
         match perturbed(parent, &point, &terrain, walked.magnitude)? {
             Made::Child(child) => Ok(child),
-            Made::Unchanged | Made::Refused(_) => Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id)),
+            Made::Unchanged | Made::Refused(_) => {
+                Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id))
+            }
         }
     }
 }
