@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
 };
 
 /// Samples decoded ahead of the consumer, in batches; bounds the memory of a pass.
@@ -27,7 +27,7 @@ pub struct Split {
     by_id: HashMap<SampleId, usize>,
     classes: Classes,
     profile: DataProfile,
-    ledger: Ledger,
+    ledger: Mutex<Ledger>,
 }
 
 /// How a split is opened.
@@ -72,7 +72,7 @@ impl Split {
             by_id: HashMap::with_capacity(wanted),
             classes,
             profile: DataProfile::default(),
-            ledger,
+            ledger: Mutex::default(),
             source,
         };
         let mut survey = Survey::default();
@@ -91,16 +91,17 @@ impl Split {
                         split.labels.push(label);
                         split.digests.push(sample.digests());
                     }
-                    (Err(error), _) => split.ledger.leave_out(None, entry.id.as_str(), "read", error)?,
+                    (Err(error), _) => ledger.leave_out(None, entry.id.as_str(), "read", error)?,
                     (_, Err(error)) => unlabelled.push((entry.id.clone(), error.at("line", entry.line).at("sample", &entry.id))),
                 }
             }
             Ok(())
         })?;
         for (id, error) in unlabelled {
-            split.ledger.leave_out(None, id.as_str(), "read", &error)?;
+            ledger.leave_out(None, id.as_str(), "read", &error)?;
         }
-        split.ledger.check()?;
+        ledger.check()?;
+        split.ledger = Mutex::new(ledger);
         if split.usable.is_empty() {
             return Err(Error::policy(format!("no usable sample in {}", split.source.name())).at("split", opening.name));
         }
@@ -145,14 +146,15 @@ impl Split {
     pub fn profile(&self) -> &DataProfile {
         &self.profile
     }
-    /// The count of all samples.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// The count of all samples, as of now.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
-    /// Leaves a sample out later, when a stage cannot use it.
-    pub fn leave_out(&mut self, policy: Option<OnError>, id: &SampleId, at: &str, error: &Error) -> Result<()> {
-        self.ledger.leave_out(policy, id.as_str(), at, error)?;
-        self.ledger.check()
+    /// Leaves a sample out later, when a stage cannot use it; a sample is counted once, however often it fails.
+    pub fn leave_out(&self, policy: Option<OnError>, id: &SampleId, at: &str, error: &Error) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ledger.leave_out(policy, id.as_str(), at, error)?;
+        ledger.check()
     }
 
     /// Reads sample `i` with its label.
@@ -222,7 +224,10 @@ impl Split {
             members.entry(*group).or_default().push(i);
         }
         if members.len() < folds {
-            let message = format!("{folds} folds need at least {folds} groups of samples, found {} (samples that share a medium or a group_by value stay together)", members.len());
+            let message = format!(
+                "{folds} folds need at least {folds} groups of samples, found {} (samples that share a medium or a group_by value stay together)",
+                members.len()
+            );
             return Err(Error::policy(message));
         }
         let mut groups: Vec<(usize, Digest, Vec<usize>)> =
@@ -232,7 +237,8 @@ impl Split {
         let mut totals = vec![0usize; folds];
         let mut fold_of = vec![0; self.len()];
         for (size, _, of) in groups {
-            let load = |fold: usize| of.iter().filter_map(|&i| self.labels[i].as_ref()).map(|label| counts[fold][label.class()]).sum::<usize>();
+            let load =
+                |fold: usize| of.iter().filter_map(|&i| self.labels[i].as_ref()).map(|label| counts[fold][label.class()]).sum::<usize>();
             let best = (0..folds).min_by_key(|&fold| (load(fold), totals[fold], fold)).unwrap_or(0);
             totals[best] += size;
             for &i in &of {
@@ -304,7 +310,12 @@ fn some(names: &[String]) -> String {
 }
 
 /// Reads entries in order on a thread of its own and hands over batches; the channel bounds what is decoded ahead.
-fn for_batches(source: &dyn Source, order: &[usize], batch: usize, mut consume: impl FnMut(&mut [(usize, Result<Sample>)]) -> Result<()>) -> Result<()> {
+fn for_batches(
+    source: &dyn Source,
+    order: &[usize],
+    batch: usize,
+    mut consume: impl FnMut(&mut [(usize, Result<Sample>)]) -> Result<()>,
+) -> Result<()> {
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel::<Vec<(usize, Result<Sample>)>>(BATCHES_AHEAD);
         scope.spawn(move || {
@@ -379,4 +390,3 @@ impl Union {
         self.0[high] = low;
     }
 }
-

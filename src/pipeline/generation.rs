@@ -1,4 +1,4 @@
-use super::{PlanStage, Split, Stages};
+use super::{PlanStage, Split, Stages, Stop};
 use crate::{
     codec,
     context::{EmbeddingIndex, Forwards, GenerateContext, Judged, KnownMedia, Parent, VerifyContext},
@@ -7,11 +7,10 @@ use crate::{
     model::{ModelSet, measure},
     progress::Progress,
     random::SeedTree,
-    sample::{Accepted, Candidate, Diagnosis, DifficultyBand, ReasonCode, Sample, SampleId, ScoreTable, Verdict},
+    record::{CandidateBalance, RejectedLine, Yield},
+    sample::{Accepted, Candidate, Diagnosis, DifficultyBand, ReasonCode, Rejection, Sample, SampleId, ScoreTable, Verdict},
 };
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Parents that one generator call is given; bounds the media in memory. A constant, so that nothing depends on it.
@@ -35,68 +34,15 @@ pub struct Quota {
     pub total: Option<u64>,
 }
 
-/// A candidate that was refused: all but its media.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rejected {
-    /// Id the child would have had.
-    pub id: SampleId,
-    /// First parent.
-    pub parent: SampleId,
-    /// Stage id of the generator.
-    pub stage: String,
-    /// Its operator.
-    pub operator: String,
-    /// Round, from 1.
-    pub round: usize,
-    /// The drawn parameters.
-    pub parameters: Value,
-    /// Every verdict; at least one failed.
-    pub verdicts: Vec<Verdict>,
-}
-
-/// What one generator stage yielded in one round: `candidates = fed + surplus + rejected + withheld`, and
-/// `attempts = made + no_op + refused + not_reached`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct StageYield {
-    /// Stage id.
-    pub stage: String,
-    /// Operator.
-    pub operator: String,
-    /// Round, from 1.
-    pub round: usize,
-    /// Parents given to it.
-    pub parents: usize,
-    /// Attempts at them.
-    pub attempts: usize,
-    /// Attempts that gave at least one candidate.
-    pub made: usize,
-    /// Attempts whose draw would have changed nothing.
-    pub no_op: usize,
-    /// Attempts a rule refused, by reason.
-    pub refused: BTreeMap<String, usize>,
-    /// Attempts whose search ended outside the band.
-    pub not_reached: usize,
-    /// Candidates judged.
-    pub candidates: usize,
-    /// Candidates fed.
-    pub fed: usize,
-    /// Candidates that passed beside a fed variant of the same attempt.
-    pub surplus: usize,
-    /// Candidates that passed and exceeded a quota or budget.
-    pub withheld: usize,
-    /// Candidates refused, by `verifier: reason` of the first failed verdict.
-    pub rejected: BTreeMap<String, usize>,
-}
-
 /// What pass 2 of a round made.
 #[derive(Default)]
 pub struct Harvest {
     /// Children that every verifier passed.
     pub accepted: Vec<Accepted>,
     /// The others, without media.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedLine>,
     /// One a generator stage.
-    pub yields: Vec<StageYield>,
+    pub yields: Vec<Yield>,
     /// Parents that could not be used by a stage: id, stage, message.
     pub errors: Vec<(SampleId, String, Error)>,
 }
@@ -123,30 +69,56 @@ pub struct Generation<'a> {
     pub seeds: SeedTree,
     /// Round, from 1.
     pub round: usize,
+    /// What ends generation early.
+    pub stop: &'a Stop,
 }
 
 impl Generation<'_> {
     /// Runs every generator stage over the rows of `chosen` (row and weight), verifies, and accepts the first variant of each
     /// attempt that all verifiers pass. Accepted children are added to `known`.
-    pub fn run(&self, chosen: &[(usize, f32)], routing: Routing, quota: &Quota, known: &mut KnownMedia, progress: &dyn Progress) -> Result<Harvest> {
+    pub fn run(
+        &self,
+        chosen: &[(usize, f32)],
+        routing: Routing,
+        quota: &Quota,
+        known: &mut KnownMedia,
+        progress: &dyn Progress,
+    ) -> Result<Harvest> {
         let mut harvest = Harvest::default();
         let mut taken = Taken { per_class: vec![0; self.table.classes()], total: 0 };
         for stage in &self.stages.generate {
             taken.per_class.fill(0);
             let limits = quota.of(&stage.info.id);
             let served: Vec<(usize, f32)> = chosen.iter().copied().filter(|(row, _)| self.serves(stage, *row, routing)).collect();
-            let mut of_stage = StageYield { stage: stage.info.id.clone(), operator: stage.info.operator.to_owned(), round: self.round, ..StageYield::default() };
+            let spent = self.models.spent();
+            let mut of_stage = Yield {
+                round: self.round,
+                stage: stage.info.id.clone(),
+                operator: stage.info.operator.to_owned(),
+                parents: 0,
+                gradient_evaluations: 0,
+                forward_evaluations: 0,
+                balance: CandidateBalance::default(),
+            };
             let step = progress.begin(&format!("generate {}", stage.info.id), served.len() as u64);
             for part in served.chunks(PARENTS_AT_ONCE) {
-                if limits.is_full(&taken) {
+                if limits.is_full(&taken) || self.stop.reached(self.models.spent()).is_some() {
                     break;
                 }
                 self.run_part(stage, part, &limits, &mut taken, known, &mut of_stage, &mut harvest)?;
                 step.advance(part.len() as u64);
             }
-            if of_stage.parents > 0 && of_stage.fed == 0 && !limits.is_full(&taken) {
-                progress.warn(&format!("generator `{}` fed nothing in round {}: {}", stage.info.id, self.round, of_stage.why_nothing()));
+            if of_stage.parents > 0 && of_stage.balance.fed == 0 && !limits.is_full(&taken) {
+                progress.warn(&format!(
+                    "generator `{}` fed nothing in round {}: {}",
+                    stage.info.id,
+                    self.round,
+                    why_nothing(&of_stage.balance)
+                ));
             }
+            let now = self.models.spent();
+            of_stage.forward_evaluations = now.forward - spent.forward;
+            of_stage.gradient_evaluations = now.gradient - spent.gradient;
             harvest.yields.push(of_stage);
         }
         Ok(harvest)
@@ -161,8 +133,10 @@ impl Generation<'_> {
             return true;
         }
         let of_row = &self.diagnoses[row].reasons;
-        let codes: Vec<ReasonCode> = if of_row.is_empty() { vec![ReasonCode::NearBoundary] } else { of_row.iter().map(|r| r.code).collect() };
-        let by_table = |table: &BTreeMap<ReasonCode, Vec<String>>, code| table.get(&code).is_some_and(|stages| stages.contains(&stage.info.id));
+        let codes: Vec<ReasonCode> =
+            if of_row.is_empty() { vec![ReasonCode::NearBoundary] } else { of_row.iter().map(|r| r.code).collect() };
+        let by_table =
+            |table: &BTreeMap<ReasonCode, Vec<String>>, code| table.get(&code).is_some_and(|stages| stages.contains(&stage.info.id));
         codes.iter().any(|code| match (&stage.serves, self.cures) {
             (Some(codes), _) => codes.contains(code),
             (None, Some(table)) => by_table(table, *code),
@@ -175,7 +149,8 @@ impl Generation<'_> {
             .map(|&(row, weight)| {
                 let id = &self.table.rows()[row].id;
                 let i = self.train.index(id).ok_or_else(|| Error::internal("a mined id is not in the training split").at("sample", id))?;
-                let scores = self.table.columns().filter_map(|(column, scores)| scores[row].get().map(|v| (column.name.clone(), v))).collect();
+                let scores =
+                    self.table.columns().filter_map(|(column, scores)| scores[row].get().map(|v| (column.name.clone(), v))).collect();
                 Ok(Parent { sample: self.train.sample(i)?, row, diagnosis: self.diagnoses[row].clone(), weight, scores })
             })
             .collect()
@@ -189,7 +164,7 @@ impl Generation<'_> {
         quota: &Limits<'_>,
         taken: &mut Taken,
         known: &mut KnownMedia,
-        of_stage: &mut StageYield,
+        of_stage: &mut Yield,
         harvest: &mut Harvest,
     ) -> Result<()> {
         let parents = self.parents(part)?;
@@ -205,7 +180,7 @@ impl Generation<'_> {
             fetch: self.train,
             classes: self.train.classes(),
         };
-        of_stage.parents += parents.len();
+        of_stage.parents += parents.len() as u64;
         let generated = match stage.operator.generate(&parents, &context) {
             Ok(generated) => generated,
             // One parent spoils the part: find it, and keep the others.
@@ -227,8 +202,9 @@ impl Generation<'_> {
                 all
             }
         };
-        of_stage.count(&generated.outcomes);
-        self.judge(generated.candidates, &parents, quota, taken, known, of_stage, harvest).map_err(|error| error.at("stage", &stage.info.id))
+        count(&mut of_stage.balance, &generated.outcomes);
+        self.judge(generated.candidates, &parents, quota, taken, known, of_stage, harvest)
+            .map_err(|error| error.at("stage", &stage.info.id))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
@@ -239,7 +215,7 @@ impl Generation<'_> {
         quota: &Limits<'_>,
         taken: &mut Taken,
         known: &mut KnownMedia,
-        of_stage: &mut StageYield,
+        of_stage: &mut Yield,
         harvest: &mut Harvest,
     ) -> Result<()> {
         if candidates.is_empty() {
@@ -255,7 +231,9 @@ impl Generation<'_> {
             })
             .collect::<Result<_>>()?;
         let by_row: BTreeMap<u64, &Parent> = parents.iter().map(|parent| (parent.row as u64, parent)).collect();
-        let parent_of = |candidate: &Candidate| by_row.get(&candidate.attempt).copied().ok_or_else(|| Error::internal("a candidate names no parent of its part"));
+        let parent_of = |candidate: &Candidate| {
+            by_row.get(&candidate.attempt).copied().ok_or_else(|| Error::internal("a candidate names no parent of its part"))
+        };
         let of: Vec<&Parent> = candidates.iter().map(parent_of).collect::<Result<_>>()?;
         let children: Vec<Sample> = candidates.iter().map(|candidate| candidate.sample.clone()).collect();
         let origins: Vec<SampleId> = of.iter().map(|parent| parent.sample.id.clone()).collect();
@@ -282,8 +260,9 @@ impl Generation<'_> {
         let after = self.scores_after(&children, &forwards)?;
         let teachers: Vec<Option<String>> = of.iter().map(|parent| self.teacher(&parent.sample.id)).collect();
         drop((judged, of));
-        of_stage.candidates += candidates.len();
-        let unique = self.stages.verify.iter().find(|verifier| verifier.info.operator == "not_duplicate").map(|verifier| verifier.info.id.clone());
+        of_stage.balance.made += candidates.len() as u64;
+        let unique =
+            self.stages.verify.iter().find(|verifier| verifier.info.operator == "not_duplicate").map(|verifier| verifier.info.id.clone());
         let mut served = std::collections::HashSet::new();
         for ((mut candidate, mut verdicts), (after, teacher)) in candidates.into_iter().zip(verdicts).zip(after.into_iter().zip(teachers)) {
             candidate.lineage.scores_after = after;
@@ -295,11 +274,11 @@ impl Generation<'_> {
             let (attempt, class) = (candidate.attempt, candidate.sample.label.as_ref().map(|label| label.class()));
             let passes = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.passed);
             if passes && served.contains(&attempt) {
-                of_stage.surplus += 1;
+                of_stage.balance.surplus += 1;
                 continue;
             }
             if passes && !quota.allows(taken, class) {
-                of_stage.withheld += 1;
+                of_stage.balance.unfed += 1;
                 continue;
             }
             match candidate.accept(verdicts) {
@@ -307,14 +286,15 @@ impl Generation<'_> {
                     served.insert(attempt);
                     taken.add(class);
                     known.children.insert(accepted.sample().digests());
-                    of_stage.fed += 1;
+                    of_stage.balance.fed += 1;
                     harvest.accepted.push(accepted);
                 }
                 Err(rejection) => {
-                    let first = rejection.verdicts.iter().find(|verdict| !verdict.passed);
-                    let name = first.map_or_else(|| "nobody judged".to_owned(), |verdict| format!("{}: {}", verdict.verifier, verdict.reason));
-                    *of_stage.rejected.entry(name).or_default() += 1;
-                    harvest.rejected.push(Rejected::from(*rejection));
+                    match rejection.verdicts.iter().find(|verdict| !verdict.passed) {
+                        Some(first) => of_stage.balance.reject(&first.verifier, &first.reason),
+                        None => of_stage.balance.reject("nobody", "no_verdict"),
+                    }
+                    harvest.rejected.push(rejected_line(*rejection));
                 }
             }
         }
@@ -345,58 +325,47 @@ impl Generation<'_> {
     }
 }
 
-impl From<crate::sample::Rejection> for Rejected {
-    fn from(rejection: crate::sample::Rejection) -> Self {
-        let lineage = rejection.candidate.lineage;
-        let parent = lineage.parents.first().map_or_else(|| lineage.child.clone(), |parent| parent.id.clone());
-        Self {
-            id: lineage.child,
-            parent,
-            stage: lineage.stage,
-            operator: lineage.operator,
-            round: lineage.round,
-            parameters: lineage.parameters,
-            verdicts: rejection.verdicts,
+fn rejected_line(rejection: Rejection) -> RejectedLine {
+    let lineage = rejection.candidate.lineage;
+    let parent = lineage.parents.first().map_or_else(|| lineage.child.clone(), |parent| parent.id.clone());
+    RejectedLine {
+        candidate: lineage.child,
+        parent,
+        round: lineage.round,
+        stage: lineage.stage,
+        operator: lineage.operator,
+        parameters: lineage.parameters,
+        claims: lineage.claims,
+        verdicts: rejection.verdicts,
+    }
+}
+
+fn count(balance: &mut CandidateBalance, outcomes: &[(SampleId, Outcome)]) {
+    for (_, outcome) in outcomes {
+        balance.attempts += 1;
+        match outcome {
+            Outcome::Made => balance.attempts_made += 1,
+            Outcome::NoOp => balance.no_op += 1,
+            Outcome::Refused(why) => *balance.refused.entry(why.clone()).or_default() += 1,
+            Outcome::NotReached { .. } => balance.not_reached += 1,
         }
     }
 }
 
-impl StageYield {
-    fn count(&mut self, outcomes: &[(SampleId, Outcome)]) {
-        for (_, outcome) in outcomes {
-            self.attempts += 1;
-            match outcome {
-                Outcome::Made => self.made += 1,
-                Outcome::NoOp => self.no_op += 1,
-                Outcome::Refused(why) => *self.refused.entry(why.clone()).or_default() += 1,
-                Outcome::NotReached { .. } => self.not_reached += 1,
-            }
-        }
+/// The most frequent fates of a generator's attempts, for a warning.
+fn why_nothing(balance: &CandidateBalance) -> String {
+    let mut counts: Vec<(u64, String)> = Vec::new();
+    for (verifier, reasons) in &balance.rejected {
+        counts.extend(reasons.iter().map(|(reason, n)| (*n, format!("rejected by {verifier} ({reason})"))));
     }
-
-    /// Adds another round of the same stage.
-    pub fn add(&mut self, other: &Self) {
-        self.parents += other.parents;
-        self.attempts += other.attempts;
-        self.made += other.made;
-        self.no_op += other.no_op;
-        self.not_reached += other.not_reached;
-        self.candidates += other.candidates;
-        self.fed += other.fed;
-        self.surplus += other.surplus;
-        self.withheld += other.withheld;
-        for (from, to) in [(&other.refused, &mut self.refused), (&other.rejected, &mut self.rejected)] {
-            from.iter().for_each(|(name, n)| *to.entry(name.clone()).or_default() += n);
-        }
-    }
-
-    fn why_nothing(&self) -> String {
-        let mut counts: Vec<(usize, String)> = self.rejected.iter().map(|(name, n)| (*n, format!("rejected by {name}"))).collect();
-        counts.extend(self.refused.iter().map(|(name, n)| (*n, format!("refused ({name})"))));
-        counts.extend([(self.not_reached, "outside the band".to_owned()), (self.no_op, "no-op".to_owned())]);
-        counts.retain(|(n, _)| *n > 0);
-        counts.sort_by(|a, b| b.cmp(a));
-        if counts.is_empty() { "no candidates".to_owned() } else { counts.iter().map(|(n, why)| format!("{n} {why}")).collect::<Vec<_>>().join(", ") }
+    counts.extend(balance.refused.iter().map(|(name, n)| (*n, format!("refused ({name})"))));
+    counts.extend([(balance.not_reached, "outside the band".to_owned()), (balance.no_op, "no-op".to_owned())]);
+    counts.retain(|(n, _)| *n > 0);
+    counts.sort_by(|a, b| b.cmp(a));
+    if counts.is_empty() {
+        "no candidates".to_owned()
+    } else {
+        counts.iter().map(|(n, why)| format!("{n} {why}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -436,7 +405,9 @@ impl Limits<'_> {
         !class_full && self.total.is_none_or(|total| taken.total < total)
     }
     fn is_full(&self, taken: &Taken) -> bool {
-        let classes_full = self.per_class.is_some_and(|limits| taken.per_class.iter().enumerate().all(|(class, n)| *n >= limits.get(class).copied().unwrap_or(0)));
+        let classes_full = self
+            .per_class
+            .is_some_and(|limits| taken.per_class.iter().enumerate().all(|(class, n)| *n >= limits.get(class).copied().unwrap_or(0)));
         classes_full || self.total.is_some_and(|total| taken.total >= total)
     }
 }

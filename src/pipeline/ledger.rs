@@ -1,6 +1,7 @@
 use super::OnError;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A sample that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,7 @@ pub struct Ledger {
     read: usize,
     skipped: usize,
     quarantined: Vec<LeftOut>,
+    out: HashSet<String>,
 }
 
 impl Ledger {
@@ -36,8 +38,12 @@ impl Ledger {
     /// Leaves one sample out under the policy; an error if the policy is `fail`. The ceiling is checked by [`Ledger::check`],
     /// when all are counted.
     pub fn leave_out(&mut self, policy: Option<OnError>, sample: &str, at: &str, error: &Error) -> Result<()> {
+        if !self.out.insert(sample.to_owned()) {
+            return Ok(());
+        }
         match policy.unwrap_or(self.policy) {
-            OnError::Fail => Err(Error::policy(format!("{error} (policy on_error: fail; `skip` or `quarantine` would leave it out)")).at("split", &self.split)),
+            OnError::Fail => Err(Error::policy(format!("{error} (policy on_error: fail; `skip` or `quarantine` would leave it out)"))
+                .at("split", &self.split)),
             OnError::Skip => {
                 self.skipped += 1;
                 Ok(())
@@ -55,7 +61,8 @@ impl Ledger {
             return Ok(());
         }
         let first: Vec<_> = self.quarantined.iter().take(3).map(|one| format!("\n  {}", one.reason)).collect();
-        let message = format!("{out} of {} samples are unusable, the ceiling is {:.1} %{}", self.read, 100.0 * self.ceiling, first.concat());
+        let message =
+            format!("{out} of {} samples are unusable, the ceiling is {:.1} %{}", self.read, 100.0 * self.ceiling, first.concat());
         Err(Error::policy(message).at("split", &self.split))
     }
     /// Entries read.

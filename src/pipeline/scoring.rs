@@ -40,7 +40,8 @@ pub fn score(
     progress: &dyn Progress,
 ) -> Result<Scored> {
     let order: Vec<usize> = (0..train.len()).filter(|&i| !skip.contains(&train.entry(i).id)).collect();
-    let columns: Vec<(usize, Column)> = stages.score.iter().enumerate().flat_map(|(s, stage)| stage.operator.columns().into_iter().map(move |c| (s, c))).collect();
+    let columns: Vec<(usize, Column)> =
+        stages.score.iter().enumerate().flat_map(|(s, stage)| stage.operator.columns().into_iter().map(move |c| (s, c))).collect();
     let wants_index = stages.requirements().any(|r| r.embedding_index);
     let mut rows: Vec<TableRow> = Vec::with_capacity(order.len());
     let mut values: Vec<Vec<Score>> = vec![Vec::with_capacity(order.len()); columns.len()];
@@ -52,16 +53,16 @@ pub fn score(
         let scored = match score_batch(stages, &samples, models, history, seeds, wants_index) {
             Ok(scored) => scored,
             // One sample spoils the batch: find it, and keep the others.
-            Err(_) => samples.iter().map(|sample| score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants_index)).fold(
-                Vec::new(),
-                |mut all, one| {
+            Err(_) => samples
+                .iter()
+                .map(|sample| score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants_index))
+                .fold(Vec::new(), |mut all, one| {
                     all.extend(match one {
                         Ok(rows) => rows,
                         Err((stage, error)) => vec![Err((stage, error))],
                     });
                     all
-                },
-            ),
+                }),
         };
         for ((i, sample), scored) in batch.iter().zip(scored) {
             match scored {
@@ -129,7 +130,8 @@ fn score_batch(
     wants_index: bool,
 ) -> Result<Vec<RowResult>, (String, Error)> {
     let forwards = Forwards::new(models, samples);
-    let mut rows: Vec<RowResult> = samples.iter().map(|_| Ok(ScoredRow { cells: Vec::new(), embeddings: PerModality::default() })).collect();
+    let mut rows: Vec<RowResult> =
+        samples.iter().map(|_| Ok(ScoredRow { cells: Vec::new(), embeddings: PerModality::default() })).collect();
     for stage in &stages.score {
         let id = &stage.info.id;
         let context = ScoreContext { forwards: &forwards, history, seeds: seeds.stage(id) };
@@ -161,10 +163,14 @@ fn score_batch(
     Ok(rows)
 }
 
-/// Runs all diagnosers and joins what they find; without any, every sample is clear.
+/// Runs all diagnosers, adds their columns to the table and joins what they find; without any, every sample is clear.
 pub fn diagnose(stages: &Stages, table: &mut ScoreTable) -> Result<Diagnoses> {
     let mut joined: Diagnoses = vec![Diagnosis::clear(); table.len()];
     for stage in &stages.diagnose {
+        for (column, scores) in stage.operator.columns(table).map_err(|error| error.at("stage", &stage.info.id))? {
+            let name = if stage.named { format!("{}.{}", stage.info.id, column.name) } else { column.name };
+            table.add(Column { name, ..column }, scores)?;
+        }
         let found = stage.operator.diagnose(table).map_err(|error| error.at("stage", &stage.info.id))?;
         if found.len() != joined.len() {
             return Err(Error::internal("a diagnoser gave another number of rows").at("stage", &stage.info.id));

@@ -31,7 +31,16 @@ pub fn train_teachers(
         let step = progress.begin(&format!("fold {} of {}", fold + 1, folds.folds), (others.len() * epochs) as u64);
         for epoch in 0..epochs {
             let rate = plan.learning_rate * decay(epoch as f64 / epochs as f64);
-            session.uniform_epoch(split, &others, plan.batch_size, plan.modality_dropout.get(), rate, &own.child(format!("epoch {epoch}")), None, step.as_ref())?;
+            session.uniform_epoch(
+                split,
+                &others,
+                plan.batch_size,
+                plan.modality_dropout.get(),
+                rate,
+                &own.child(format!("epoch {epoch}")),
+                None,
+                step.as_ref(),
+            )?;
         }
         spent.add(session.spent);
         teachers.models.push(session.model.freeze()?);

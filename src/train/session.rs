@@ -121,11 +121,19 @@ impl Session {
     }
 
     /// One epoch of `mix.steps` steps. `learning_rate` is asked for each step. Returns the mean loss of the whole batch.
-    pub fn mixed_epoch(&mut self, split: &Split, mix: &Mix<'_>, learning_rate: impl Fn(usize) -> f64, seeds: &SeedTree, step: &dyn Step) -> Result<f64> {
+    pub fn mixed_epoch(
+        &mut self,
+        split: &Split,
+        mix: &Mix<'_>,
+        learning_rate: impl Fn(usize) -> f64,
+        seeds: &SeedTree,
+        step: &dyn Step,
+    ) -> Result<f64> {
         if mix.originals.is_empty() {
             return Err(Error::policy("no training sample is left to train on"));
         }
-        let replayed = if mix.replay.is_empty() { 0 } else { ((mix.replay_share * mix.batch_size as f64).round() as usize).min(mix.batch_size - 1) };
+        let replayed =
+            if mix.replay.is_empty() { 0 } else { ((mix.replay_share * mix.batch_size as f64).round() as usize).min(mix.batch_size - 1) };
         let fresh = mix.batch_size - replayed;
         let picks = draw(mix, fresh, seeds);
         let order: Vec<usize> = picks.iter().map(|&at| mix.originals[at].0).collect();
@@ -144,7 +152,14 @@ impl Session {
             done += batch.len();
             weights.extend(std::iter::repeat_n(1.0, children.len()));
             samples.extend(children);
-            let seen = self.step(&samples, &weights, mix.modality_dropout, Thinning::InPlace, learning_rate(number), &seeds.child(format!("step {number}")))?;
+            let seen = self.step(
+                &samples,
+                &weights,
+                mix.modality_dropout,
+                Thinning::InPlace,
+                learning_rate(number),
+                &seeds.child(format!("step {number}")),
+            )?;
             seen.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             number += 1;
             step.advance(batch.len() as u64 + replayed as u64);
@@ -153,7 +168,15 @@ impl Session {
         Ok(total.get())
     }
 
-    fn step(&mut self, samples: &[&Sample], weights: &[f32], dropout: f64, thinning: Thinning, learning_rate: f64, seeds: &SeedTree) -> Result<crate::model::StepReport> {
+    fn step(
+        &mut self,
+        samples: &[&Sample],
+        weights: &[f32],
+        dropout: f64,
+        thinning: Thinning,
+        learning_rate: f64,
+        seeds: &SeedTree,
+    ) -> Result<crate::model::StepReport> {
         if samples.is_empty() {
             return Ok(crate::model::StepReport::default());
         }
@@ -161,7 +184,9 @@ impl Session {
         let mut targets: Vec<Target> = samples.iter().filter_map(|sample| sample.label.clone()).collect();
         let mut weights = weights.to_vec();
         for i in 0..samples.len() {
-            let Some(keep) = thin(samples[i].present(), dropout, &mut seeds.sample(format!("{i} {}", samples[i].id)).rng()) else { continue };
+            let Some(keep) = thin(samples[i].present(), dropout, &mut seeds.sample(format!("{i} {}", samples[i].id)).rng()) else {
+                continue;
+            };
             match thinning {
                 Thinning::InPlace => inputs[i] = inputs[i].only(keep),
                 Thinning::Copy => {
