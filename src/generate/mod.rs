@@ -58,5 +58,5 @@ pub trait Generator: Send + Sync {
 
 /// The shipped generators.
 pub fn table() -> Table<dyn Generator> {
-    Table::default()
+    Table::default().with::<latent::Latent>().with::<modality_dropout::ModalityDropout>().with::<pgd::Pgd>()
 }
