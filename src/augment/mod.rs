@@ -2,6 +2,7 @@
 //! generator or a seed that is handed in.
 
 pub mod audio;
+pub mod ball;
 pub mod image;
 pub mod text;
 pub mod timeline;

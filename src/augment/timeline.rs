@@ -107,11 +107,7 @@ impl Timeline {
         let (start, end) = (self.seconds(start_s, length_s), self.seconds(end_s, length_s));
         let limit = length_s * self.ratio;
         let cut = start.clamp(0.0, limit)..end.clamp(0.0, limit);
-        let share = if end > start {
-            (cut.end - cut.start) / (end - start)
-        } else {
-            f64::from(u8::from((0.0..=limit).contains(&start)))
-        };
+        let share = if end > start { (cut.end - cut.start) / (end - start) } else { f64::from(u8::from((0.0..=limit).contains(&start))) };
         (cut, share)
     }
 }
@@ -154,8 +150,11 @@ mod tests {
 
     #[test]
     fn events_are_cut_at_the_ends() {
-        let events = [(0.0, 0.2, "bark"), (0.4, 0.6, "horn"), (0.9, 1.0, "bell")]
-            .map(|(start_s, end_s, label)| Event { start_s, end_s, label: label.into() });
+        let events = [(0.0, 0.2, "bark"), (0.4, 0.6, "horn"), (0.9, 1.0, "bell")].map(|(start_s, end_s, label)| Event {
+            start_s,
+            end_s,
+            label: label.into(),
+        });
         let (cut, least) = Timeline::crop(0.5, 1.0).unwrap().events(&events, 1.0);
         assert_eq!((cut.len(), least), (2, 0.0));
         assert!((cut[0].start_s - 0.0).abs() < 1e-12 && (cut[0].end_s - 0.1).abs() < 1e-12);

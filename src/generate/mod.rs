@@ -1,5 +1,10 @@
 //! Generation: neighbours of the chosen samples, with claims about them. Nothing here judges itself.
 
+pub mod latent;
+pub mod modality_dropout;
+pub mod pgd;
+pub mod search;
+
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
     error::Result,

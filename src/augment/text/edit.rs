@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn spans_follow_their_words() {
         let span = |start, end, tag: &str| TextSpan { start, end, tag: tag.into() };
-        let text = Text { content: "a dog on the left barks".into(), spans: vec![span(2, 5, "animal"), span(13, 17, "side"), span(18, 23, "act")] };
+        let text = Text {
+            content: "a dog on the left barks".into(),
+            spans: vec![span(2, 5, "animal"), span(13, 17, "side"), span(18, 23, "act")],
+        };
         let edited = apply(&text, vec![edit(13..17, "right"), edit(0..1, "one")]).unwrap();
         assert_eq!(edited.text.content, "one dog on the right barks");
         let shown: Vec<&str> = edited.text.spans.iter().map(|s| &edited.text.content[s.start..s.end]).collect();
@@ -180,7 +183,8 @@ mod tests {
 
     #[test]
     fn words_go_with_their_blanks() {
-        let text = Text { content: "a red car, honking loudly".into(), spans: vec![TextSpan { start: 6, end: 9, tag: "protected".into() }] };
+        let text =
+            Text { content: "a red car, honking loudly".into(), spans: vec![TextSpan { start: 6, end: 9, tag: "protected".into() }] };
         let all = words(&text.content);
         let of = |edits| apply(&text, edits).unwrap().text.content;
         assert_eq!(of(drop_words(&text, &all[..2])), "car, honking loudly");
