@@ -268,7 +268,8 @@ impl<'a> Experiment<'a> {
         }
         done.spent = session.spent;
         if needs_scores {
-            done.spent.add(start.fold_cost);
+            // The folds' evaluations are this arm's cost; its own steps stay comparable with those of the other arms.
+            done.spent.add(Spent { steps: 0, ..start.fold_cost });
         }
         done.model = session.model.freeze()?;
         Ok(done)
