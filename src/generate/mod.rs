@@ -4,6 +4,7 @@ pub mod latent;
 pub mod modality_dropout;
 pub mod pgd;
 pub mod search;
+pub mod synchronized;
 
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
@@ -58,5 +59,5 @@ pub trait Generator: Send + Sync {
 
 /// The shipped generators.
 pub fn table() -> Table<dyn Generator> {
-    Table::default()
+    Table::default().with::<synchronized::Synchronized>()
 }
