@@ -4,12 +4,14 @@ mod dynamics;
 mod inconsistency;
 mod loss;
 mod out_of_fold;
+mod quality;
 mod uncertainty;
 
 pub use dynamics::Dynamics;
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
 pub use out_of_fold::OutOfFold;
+pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
 pub use uncertainty::Uncertainty;
 
 use crate::{
@@ -34,7 +36,7 @@ pub trait Scorer: Send + Sync {
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Uncertainty>()
+    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
 }
 
 /// Rows of scores (one list a sample) as columns.
