@@ -1,5 +1,7 @@
 //! Generation: neighbours of the chosen samples, with claims about them. Nothing here judges itself.
 
+#[cfg(test)]
+mod fixture;
 pub mod latent;
 pub mod modality_dropout;
 pub mod pgd;

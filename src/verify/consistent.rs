@@ -81,3 +81,34 @@ fn divergence(alone: &[(Modality, Arc<Rows>)], set: ModalitySet, i: usize) -> Op
     let each: Vec<f64> = pairs.map(|(a, b)| measure::jensen_shannon(&predictions[a], &predictions[b]) / std::f64::consts::LN_2).collect();
     (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixture::{Bench, expected, sample};
+    use serde_json::json;
+
+    #[test]
+    fn a_child_whose_modalities_fall_out_is_refused() {
+        let bench = Bench::new();
+        let mut alone = sample("c", [51; 4], [0.9; 4]);
+        alone.image = None;
+        let children = || {
+            vec![(sample("a", [60; 4], [0.0; 4]), Vec::new()), (sample("b", [51; 4], [0.9; 4]), Vec::new()), (alone.clone(), Vec::new())]
+        };
+        let found = bench.reasons(&Consistent::default(), children());
+        assert_eq!(found, expected([(true, "consistent"), (false, "modalities_disagree"), (true, "not_applicable")]));
+        let p = |margin: f64| vec![1.0 / (1.0 + margin.exp()), 1.0 / (1.0 + (-margin).exp())];
+        let divergence = |a: f64, b: f64| measure::jensen_shannon(&p(a), &p(b)) / std::f64::consts::LN_2;
+        let growth = divergence(-2.4, 6.8) - divergence(-2.4, -4.0);
+        let verdict = bench.judge(&Consistent::default(), children()).remove(1);
+        assert!((verdict.value.unwrap() - growth).abs() < 1e-4 && verdict.limit == Some(0.2), "{verdict:?} {growth}");
+        assert!(bench.judge(&Consistent { delta: 1.0 }, children())[1].passed);
+    }
+
+    #[test]
+    fn a_growth_above_one_is_no_limit() {
+        let problems = crate::verify::table().build(&json!({ "consistent": { "delta": 1.5 } })).err().unwrap();
+        assert_eq!(problems[0].to_string(), "consistent.delta: expected 0..=1, found 1.5");
+    }
+}

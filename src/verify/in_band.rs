@@ -53,3 +53,29 @@ impl Verifier for InBand {
         Ok(candidates.iter().enumerate().map(judge).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sample::{DifficultyBand, Sample},
+        verify::fixture::{Bench, expected, sample},
+    };
+
+    #[test]
+    fn the_loss_is_held_against_both_ends() {
+        let mut bench = Bench::new();
+        let child = |value| (sample("c", [value; 4], [0.0; 4]), Vec::new());
+        let unlabelled = (Sample { label: None, ..child(51).0 }, Vec::new());
+        let children = || vec![child(51), child(102), child(255), unlabelled.clone()];
+        assert!(bench.reasons(&InBand {}, children()).iter().all(|(passed, why)| *passed && why == "not_applicable"));
+        // ln(1 + e^(8 x - 4)) at 0.2, 0.4 and 1: 0.0868, 0.3711, 4.018.
+        bench.band = Some(DifficultyBand { low: 0.1, high: 1.0 });
+        let found = bench.reasons(&InBand {}, children());
+        assert_eq!(found, expected([(false, "loss_below_band"), (true, "in_band"), (false, "loss_above_band"), (false, "no_label")]));
+        let verdicts = bench.judge(&InBand {}, children());
+        for (verdict, value, limit) in [(&verdicts[0], 0.0868, 0.1), (&verdicts[1], 0.3711, 1.0), (&verdicts[2], 4.0181, 1.0)] {
+            assert!((verdict.value.unwrap() - value).abs() < 1e-3 && (verdict.limit.unwrap() - limit).abs() < 1e-6, "{verdict:?}");
+        }
+    }
+}

@@ -100,3 +100,62 @@ fn budget(judged: &Judged<'_>, stage: &str) -> Option<Verdict> {
         Balls::Measured { distance, epsilon } => Some(Verdict::fail(stage, "budget_exceeded", Some(distance), Some(epsilon))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sample::{Label, Norm, Sample},
+        verify::fixture::{Bench, expected, sample},
+    };
+
+    fn kept(child: Sample) -> (Sample, Vec<Claim>) {
+        (child, vec![Claim::LabelKept])
+    }
+
+    #[test]
+    fn the_teacher_judges_the_child_as_it_is() {
+        let bench = Bench::new();
+        let mut blind = sample("c", [200; 4], [0.0; 4]);
+        blind.image = None;
+        let children = || vec![kept(sample("a", [60; 4], [0.0; 4])), kept(sample("b", [200; 4], [0.0; 4])), kept(blind.clone())];
+        let found = bench.reasons(&LabelKept::default(), children());
+        assert_eq!(found, expected([(true, "label_kept"), (false, "label_changed"), (true, "label_kept")]));
+        // The margin of class 0 at 60 is 4 - 480/255: p = 0.893.
+        let strict = LabelKept { probability: Probability::new(0.9).unwrap() };
+        let verdict = bench.judge(&strict, children()).remove(0);
+        assert_eq!(verdict.reason, "teacher_unsure");
+        assert!((verdict.value.unwrap() - 0.8926).abs() < 1e-3 && verdict.limit == Some(0.9));
+    }
+
+    #[test]
+    fn a_parent_in_no_fold_has_no_teacher() {
+        let mut bench = Bench::new();
+        bench.parent.sample.id = "other".into();
+        assert_eq!(bench.reasons(&LabelKept::default(), vec![kept(sample("a", [60; 4], [0.0; 4]))]), expected([(false, "no_teacher")]));
+        bench.models.teachers = None;
+        assert!(LabelKept::default().requirements().teachers);
+    }
+
+    #[test]
+    fn a_certified_budget_asks_for_the_ball_and_the_parent() {
+        let mut bench = Bench::new();
+        let claim = |epsilon| Claim::WithinBall { modality: Modality::Image, norm: Norm::Linf, epsilon };
+        // The teacher would refuse this child; inside its budget the parent speaks for it.
+        let far = || sample("c", [200; 4], [0.0; 4]);
+        let children = || {
+            vec![
+                (far(), vec![claim(0.6), Claim::CertifiedBudget]),
+                (far(), vec![claim(0.5), Claim::CertifiedBudget]),
+                (sample("d", [200; 4], [0.1; 4]), vec![claim(0.6), Claim::CertifiedBudget]),
+                (sample("e", [51; 4], [0.0; 4]), vec![Claim::CertifiedBudget]),
+            ]
+        };
+        let broken = [(false, "budget_exceeded"), (false, "change_without_budget"), (false, "no_budget_stated")];
+        let found = bench.reasons(&LabelKept::default(), children());
+        assert_eq!(found, expected([(true, "certified_budget"), broken[0], broken[1], broken[2]]));
+        bench.parent.sample.label = Some(Label::Class(1));
+        let found = bench.reasons(&LabelKept::default(), children());
+        assert_eq!(found, expected([(false, "parent_misjudged"), broken[0], broken[1], broken[2]]));
+    }
+}

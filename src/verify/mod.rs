@@ -1,6 +1,8 @@
 //! Verification: pass, or a named reason with value and limit. A verifier rejects and repairs nothing.
 
 pub mod consistent;
+#[cfg(test)]
+mod fixture;
 pub mod in_band;
 pub mod label_kept;
 pub mod not_duplicate;

@@ -138,3 +138,66 @@ fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-12)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        context::KnownMedia,
+        sample::{Claim, Sample},
+        verify::fixture::{Bench, expected, sample},
+    };
+
+    fn bare(samples: Vec<Sample>) -> Vec<(Sample, Vec<Claim>)> {
+        samples.into_iter().map(|sample| (sample, Vec::new())).collect()
+    }
+
+    #[test]
+    fn exact_copies_are_found_everywhere() {
+        let mut bench = Bench::new();
+        let child = sample("c", [60, 51, 51, 51], [0.0; 4]);
+        let image = (Modality::Image, child.digest(Modality::Image).unwrap());
+        let mut silent = bench.parent.sample.clone();
+        silent.audio = None;
+        let found = bench.reasons(&NotDuplicate { distance: 0.0 }, bare(vec![bench.parent.sample.clone(), silent.clone(), child.clone()]));
+        assert_eq!(found, expected([(false, "duplicate_of_parent"), (true, "new"), (true, "new")]));
+        let reason = |known: KnownMedia, child: &Sample| {
+            let bench = Bench { known, ..Bench::new() };
+            bench.reasons(&NotDuplicate { distance: 0.0 }, bare(vec![child.clone()])).remove(0).1
+        };
+        assert_eq!(reason(KnownMedia { test: [image].into(), ..KnownMedia::default() }, &child), "medium_of_test");
+        assert_eq!(reason(KnownMedia { validation: [image].into(), ..KnownMedia::default() }, &child), "medium_of_validation");
+        assert_eq!(reason(KnownMedia { children: [child.digests()].into(), ..KnownMedia::default() }, &child), "duplicate_of_child");
+        // A medium that the child shares with its parent leaks nothing new, and captions repeat.
+        let shared = (Modality::Audio, child.digest(Modality::Audio).unwrap());
+        assert_eq!(reason(KnownMedia { test: [shared].into(), ..KnownMedia::default() }, &child), "new");
+        let mut reworded = child.clone();
+        reworded.text = Some(crate::codec::text::media(crate::sample::Text::new("another caption")));
+        let caption = (Modality::Text, reworded.digest(Modality::Text).unwrap());
+        assert_eq!(reason(KnownMedia { test: [caption].into(), ..KnownMedia::default() }, &reworded), "new");
+        (reworded.image, reworded.audio) = (None, None);
+        assert_eq!(reason(KnownMedia { test: [caption].into(), ..KnownMedia::default() }, &reworded), "medium_of_test");
+        // Siblings: the first of two equal ones stays.
+        bench.known = KnownMedia::default();
+        let twins: Vec<bool> =
+            bench.judge(&NotDuplicate { distance: 0.0 }, bare(vec![child.clone(), child])).iter().map(|v| v.passed).collect();
+        assert_eq!(twins, [true, false]);
+    }
+
+    #[test]
+    fn near_copies_are_found_by_embedding() {
+        let mut bench = Bench::new();
+        let (other, held_out) = (sample("t", [200, 20, 51, 51], [0.0; 4]), sample("v", [20, 200, 51, 51], [0.0; 4]));
+        bench.index.train =
+            vec![Bench::embeddings(&bench.parent.sample), Bench::embeddings(&other), Bench::embeddings(&bench.parent.sample)];
+        bench.index.validation = vec![Bench::embeddings(&held_out)];
+        let near = |pixels| sample("c", pixels, [0.0; 4]);
+        let children = bare(vec![near([201, 20, 51, 51]), near([20, 199, 51, 51]), near([52, 51, 51, 51]), near([120, 120, 51, 51])]);
+        let found = bench.reasons(&NotDuplicate { distance: 1e-3 }, children.clone());
+        let near = [(false, "near_training_sample"), (false, "near_validation_sample")];
+        // The third is close to its parent and to the sample that shares the parent's image, as it should be.
+        assert_eq!(found, expected([near[0], near[1], (true, "new"), (true, "new")]));
+        assert!(bench.judge(&NotDuplicate { distance: 0.0 }, children).iter().all(|verdict| verdict.passed));
+        assert!(NotDuplicate::default().requirements().embedding_index && !NotDuplicate { distance: 0.0 }.requirements().embedding_index);
+    }
+}

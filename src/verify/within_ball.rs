@@ -97,3 +97,51 @@ fn measure(modality: Modality, norm: Norm, child: &Sample, parent: &Sample) -> R
         Modality::Text => Err("text_has_no_ball"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixture::{Bench, expected, sample};
+
+    fn ball(modality: Modality, norm: Norm, epsilon: f64) -> Claim {
+        Claim::WithinBall { modality, norm, epsilon }
+    }
+
+    #[test]
+    fn the_written_media_are_measured() {
+        let bench = Bench::new();
+        let child = || sample("c", [53, 51, 51, 52], [0.25, 0.0, 0.0, 0.0]);
+        let image = |norm, epsilon| (child(), vec![ball(Modality::Image, norm, epsilon)]);
+        let mut small = child();
+        small.image = Some(crate::sample::Media::new(crate::sample::ImageBuffer::filled(4, 1, 1, 51).unwrap()));
+        let mut gone = child();
+        gone.audio = None;
+        let found = bench.reasons(
+            &WithinBall {},
+            vec![
+                image(Norm::Linf, 2.0 / 255.0),
+                image(Norm::Linf, 1.99 / 255.0),
+                image(Norm::L2, 5f64.sqrt() / 255.0),
+                image(Norm::L2, 2.2 / 255.0),
+                (child(), vec![ball(Modality::Audio, Norm::Linf, 0.25)]),
+                (child(), vec![ball(Modality::Audio, Norm::Linf, 0.2499)]),
+                (small, vec![ball(Modality::Image, Norm::Linf, 1.0)]),
+                (gone, vec![ball(Modality::Audio, Norm::Linf, 1.0)]),
+                (child(), vec![Claim::LabelKept]),
+            ],
+        );
+        let (yes, no) = ((true, "within_ball"), (false, "outside_ball"));
+        let rest = [(false, "dimensions_changed"), (false, "medium_missing"), (true, "not_applicable")];
+        assert_eq!(found, expected([yes, no, yes, no, yes, no, rest[0], rest[1], rest[2]]));
+    }
+
+    #[test]
+    fn the_worst_claim_is_told() {
+        let claims = vec![ball(Modality::Image, Norm::Linf, 8.0 / 255.0), ball(Modality::Audio, Norm::Linf, 0.3)];
+        let verdict = Bench::new().judge(&WithinBall {}, vec![(sample("c", [53, 51, 51, 52], [0.25, 0.0, 0.0, 0.0]), claims)]).remove(0);
+        assert_eq!((verdict.value, verdict.limit), (Some(0.25), Some(0.3)));
+        // A radius of 0 is left by any change.
+        let claims = vec![ball(Modality::Audio, Norm::Linf, 0.3), ball(Modality::Image, Norm::Linf, 0.0)];
+        assert!(!Bench::new().judge(&WithinBall {}, vec![(sample("c", [52, 51, 51, 51], [0.0; 4]), claims)])[0].passed);
+    }
+}
