@@ -17,6 +17,7 @@ use std::{
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
+use tempfile::TempDir;
 
 /// Writes accepted samples as an ordinary data set: a manifest with media files, and the lineage of each sample.
 ///
@@ -29,19 +30,19 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
-    /// Folder of the data set, relative to the output folder.
+    /// Folder of the data set, relative to the output folder; `generated` is the one that every run writes.
     pub path: String,
 }
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { path: "generated".into() }
+        Self { path: "fed".into() }
     }
 }
 
 impl Configure<dyn Feeder> for Manifest {
     const NAME: &'static str = "manifest";
-    const EXAMPLE: &'static str = "{ path: generated }";
+    const EXAMPLE: &'static str = "{ path: hard }";
 
     fn build(self, _: &Table<dyn Feeder>) -> Result<Box<dyn Feeder>, Vec<Problem>> {
         write::check_inside(&self.path).map_err(|told| vec![Problem::new("path", told)])?;
@@ -63,7 +64,10 @@ struct DataSet {
     /// Relative to the output folder.
     path: String,
     target: PathBuf,
-    partial: PathBuf,
+    /// Gone with the sink where the run ends before it is finished.
+    _partial: TempDir,
+    /// Where the files are meanwhile.
+    root: PathBuf,
     lines: BufWriter<File>,
     lineage: BufWriter<File>,
     classes: Classes,
@@ -76,9 +80,6 @@ struct DataSet {
 impl DataSet {
     fn open(folder: &Path, path: &str, classes: &Classes) -> Result<Self> {
         let target = folder.join(path);
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let partial = target.with_file_name(name);
         // Only a data set of an earlier run is replaced.
         if let Ok(mut entries) = fs::read_dir(&target)
             && entries.next().is_some()
@@ -87,17 +88,22 @@ impl DataSet {
             let told = "the folder holds something else than an earlier data set of a run; name another `path`";
             return Err(Error::usage(told).at("file", target.display()));
         }
-        remove(&partial)?;
-        fs::create_dir_all(&partial).map_err(|error| Error::io(&partial, error))?;
+        let parent = target.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+        let partial = tempfile::Builder::new().prefix(".writing-").tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
+        // A temporary folder is closed to others; the one inside is like any other, and is what remains.
+        let root = partial.path().join("data");
+        fs::create_dir(&root).map_err(|error| Error::io(&root, error))?;
         let create = |name: &str| {
-            let path = partial.join(name);
+            let path = root.join(name);
             File::create(&path).map(BufWriter::new).map_err(|error| Error::io(path, error))
         };
         let (lines, lineage) = (create(LINES)?, create(LINEAGE)?);
         Ok(Self {
             path: path.to_owned(),
             target,
-            partial,
+            _partial: partial,
+            root,
             lines,
             lineage,
             classes: classes.clone(),
@@ -121,9 +127,9 @@ impl DataSet {
         })?;
         let folder = if modality == Modality::Image { "images" } else { "audio" };
         let path = format!("{folder}/{}-{}.{}", safe(id.as_str()), media.digest().short(), safe(&encoded.extension));
-        let full = self.partial.join(&path);
+        let full = self.root.join(&path);
         if !self.files.iter().any(|file| file.starts_with(folder)) {
-            let folder = self.partial.join(folder);
+            let folder = self.root.join(folder);
             fs::create_dir_all(&folder).map_err(|error| Error::io(folder, error))?;
         }
         fs::write(&full, &encoded.bytes).map_err(|error| Error::io(full, error))?;
@@ -148,17 +154,17 @@ impl Sink for DataSet {
         let label = sample.label.as_ref().map(|label| Written::new(label, &self.classes)).transpose();
         let label = label.map_err(|error| error.at("sample", &sample.id))?;
         let line = Line::new(sample, image.as_deref(), audio.as_deref(), label, accepted);
-        write_line(&mut self.lines, &line).map_err(|error| Error::io(self.partial.join(LINES), error))?;
-        write_line(&mut self.lineage, lineage).map_err(|error| Error::io(self.partial.join(LINEAGE), error))
+        write_line(&mut self.lines, &line).map_err(|error| Error::io(self.root.join(LINES), error))?;
+        write_line(&mut self.lineage, lineage).map_err(|error| Error::io(self.root.join(LINEAGE), error))
     }
 
     fn finish(self: Box<Self>) -> Result<Receipt> {
-        let Self { path, target, partial, lines, lineage, ids, files, .. } = *self;
+        let Self { path, target, root, lines, lineage, ids, files, _partial, .. } = *self;
         for (writer, name) in [(lines, LINES), (lineage, LINEAGE)] {
-            writer.into_inner().map_err(|error| Error::io(partial.join(name), error.into_error()))?;
+            writer.into_inner().map_err(|error| Error::io(root.join(name), error.into_error()))?;
         }
         remove(&target)?;
-        fs::rename(&partial, &target).map_err(|error| Error::io(&target, error))?;
+        fs::rename(&root, &target).map_err(|error| Error::io(&target, error))?;
         Ok(Receipt { taken: ids.len(), files: files.into_iter().map(|file| format!("{path}/{file}")).collect() })
     }
 }
@@ -181,9 +187,10 @@ fn safe(id: &str) -> String {
     id.chars().map(plain).take(80).collect()
 }
 
-/// A label as it is written: a class name, or shares by name.
+/// A label as it is written: a class name, the number that the name is, or shares by name.
 enum Written<'a> {
     Name(&'a str),
+    Number(i64),
     Shares(Vec<(&'a str, f32)>),
 }
 
@@ -194,7 +201,11 @@ impl<'a> Written<'a> {
             name.ok_or_else(|| Error::internal(format!("the label is class {class} of {}", classes.len())))
         };
         match label {
-            Label::Class(class) => name(*class).map(Self::Name),
+            Label::Class(class) => {
+                let name = name(*class)?;
+                let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
+                Ok(number.map_or(Self::Name(name), Self::Number))
+            }
             Label::Soft(shares) => {
                 let some = shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
                 some.map(|(class, share)| Ok((name(class)?, *share))).collect::<Result<_>>().map(Self::Shares)
@@ -207,6 +218,7 @@ impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Name(name) => serializer.serialize_str(name),
+            Self::Number(number) => serializer.serialize_i64(*number),
             Self::Shares(shares) => serializer.collect_map(shares.iter().copied()),
         }
     }
@@ -299,7 +311,7 @@ mod tests {
 
     fn feed(folder: &Path, samples: &[Sample]) -> Result<Receipt> {
         let classes = Classes::from_names(["3", "5", "seven"].map(String::from));
-        let mut sink = Manifest::default().open(&FeedContext { folder, classes: &classes })?;
+        let mut sink = Manifest { path: "generated".into() }.open(&FeedContext { folder, classes: &classes })?;
         for sample in samples {
             sink.take(&accept(sample.clone(), lineage(sample.id.as_str(), "p")))?;
         }
@@ -327,7 +339,7 @@ mod tests {
             fs::read_to_string(root.join(LINES)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
             (&lines[0]["label"], &lines[0]["parent"], &lines[0]["operator"], &lines[0]["round"]),
-            (&json!("5"), &json!("p"), &json!("pgd"), &json!(2))
+            (&json!(5), &json!("p"), &json!("pgd"), &json!(2))
         );
         assert_eq!((&lines[0]["speaker"], &lines[0]["boxes"][0]["x"]), (&json!("x"), &json!(0.1)));
         assert_eq!(lines[0]["spans"], json!([{ "start": 0, "end": 4, "tag": "protected" }]));
@@ -336,7 +348,33 @@ mod tests {
         assert!(lines[3].get("image").is_none() && lines[3].get("boxes").is_none());
         let first: Lineage = serde_json::from_str(fs::read_to_string(root.join(LINEAGE)).unwrap().lines().next().unwrap()).unwrap();
         assert_eq!(first.outputs, samples[0].digests());
-        assert!(!folder.path().join("generated.partial").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_fed_is_read_back_by_the_reader() {
+        use crate::read::{LabelIndex, Reader};
+        let folder = tempfile::tempdir().unwrap();
+        let mut named = sample("c", 9);
+        named.label = Some(Label::Class(2));
+        let mut soft = sample("s", 9).only([Modality::Text].into_iter().collect());
+        soft.label = Some(Label::Soft([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0].into()));
+        let samples = [sample("a", 1), named, soft];
+        feed(folder.path(), &samples).unwrap();
+        let source = crate::read::Manifest::new("generated/manifest.jsonl").open(folder.path()).unwrap();
+        assert_eq!((source.problems().len(), source.entries().len()), (1, 2), "{:?}", source.problems());
+        let samples = [&samples[0], &samples[2]];
+        let labels = LabelIndex::with(Classes::from_names(["3", "5", "seven"].map(String::from)));
+        for (i, written) in samples.into_iter().enumerate() {
+            let read = source.fetch(i).unwrap();
+            assert_eq!((&read.id, read.digests()), (&written.id, written.digests()));
+            assert_eq!((&read.fields["speaker"], &read.fields["parent"]), (&json!("x"), &json!("p")));
+            assert_eq!(read.text.unwrap().get().spans, written.text.as_ref().unwrap().get().spans);
+            let label = labels.resolve(&source.entries()[i]).unwrap().unwrap();
+            let same = |class| (label.share(class) - written.label.as_ref().unwrap().share(class)).abs() < 1e-6;
+            assert!((0..3).all(same), "{label:?}");
+        }
+        assert_eq!(source.fetch(0).unwrap().annotations, samples[0].annotations);
     }
 
     #[test]
@@ -358,7 +396,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let twice = feed(folder.path(), &[sample("a", 1), sample("a", 1)]).unwrap_err();
         assert_eq!(twice.to_string(), "sample a: the id stands twice, first in line 1");
-        assert!(!folder.path().join("generated").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let mut raw = sample("a", 1);
         raw.image = Some(Media::new(ImageBuffer::filled(4, 3, 1, 0).unwrap()));
         assert!(feed(folder.path(), &[raw]).unwrap_err().to_string().contains("`codec::settle`"));

@@ -2,12 +2,14 @@
 
 mod manifest;
 mod replay;
-mod sampler_weights;
+mod replay_buffer;
+pub mod sampler_weights;
 mod write;
 
 pub use manifest::Manifest;
-pub use replay::{Replay, ReplayBuffer};
-pub use sampler_weights::{SamplerWeights, effective_sample_size, weights};
+pub use replay::Replay;
+pub use replay_buffer::ReplayBuffer;
+pub use sampler_weights::SamplerWeights;
 
 use crate::{
     context::FeedContext,
@@ -26,6 +28,10 @@ pub struct FeedPlan {
     pub cap_per_parent: usize,
     /// Whether the sampler follows the selection's weights.
     pub sampler_weights: bool,
+    /// How much more often a chosen sample is drawn than one that was not, at least 1.
+    pub sampler_boost: f64,
+    /// Largest weight of the sampler, its mean being 1.
+    pub sampler_cap: f64,
     /// Most generated samples that are kept, 0 for any number; the oldest go first.
     pub capacity: usize,
 }

@@ -1,3 +1,5 @@
+//! Sampler weights: the operator, and the weights as plain functions.
+
 use super::{FeedPlan, Feeder, Receipt, Sink, write};
 use crate::{
     context::FeedContext,
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Weights for the sampler of the training that follows: selected samples are drawn more often, suspects less.
 ///
-/// Method: a row's weight is the selection's (1 where it was not selected) times the guard's (0 for a suspect that is set aside). All
+/// Method: a row's weight is `boost` times the selection's (1 where it was not selected) times the guard's (0 for a suspect that is set aside). All
 /// weights are scaled by one factor to a mean of 1, and none exceeds `cap`: what the cap takes is given to the others in
 /// proportion. Written are the last round's weights, one JSON line a sample with `id` and `weight`, and beside them
 /// `....summary.json` with the effective sample size `(sum w)^2 / sum w^2`.
@@ -26,22 +28,26 @@ pub struct SamplerWeights {
     pub path: String,
     /// Largest weight, at least 1 (the mean is 1).
     pub cap: f64,
+    /// How much more often a chosen sample is drawn than one that was not, at least 1; multiplies the selection's weight.
+    pub boost: f64,
 }
 
 impl Default for SamplerWeights {
     fn default() -> Self {
-        Self { path: "sampler_weights.jsonl".into(), cap: 5.0 }
+        Self { path: "sampler_weights.jsonl".into(), cap: 5.0, boost: 2.0 }
     }
 }
 
 impl Configure<dyn Feeder> for SamplerWeights {
     const NAME: &'static str = "sampler_weights";
-    const EXAMPLE: &'static str = "{ path: sampler_weights.jsonl, cap: 5.0 }";
+    const EXAMPLE: &'static str = "{ cap: 5, boost: 2 }";
 
     fn build(self, _: &Table<dyn Feeder>) -> Result<Box<dyn Feeder>, Vec<Problem>> {
         let mut problems: Vec<Problem> = write::check_inside(&self.path).err().map(|told| Problem::new("path", told)).into_iter().collect();
-        if !(self.cap.is_finite() && self.cap >= 1.0) {
-            problems.push(Problem::new("cap", format!("expected a number of at least 1 (the mean weight is 1), found {}", self.cap)));
+        for (name, value) in [("cap", self.cap), ("boost", self.boost)] {
+            if !(value.is_finite() && value >= 1.0) {
+                problems.push(Problem::new(name, format!("expected a number of at least 1, found {value}")));
+            }
         }
         if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
     }
@@ -49,7 +55,7 @@ impl Configure<dyn Feeder> for SamplerWeights {
 
 impl Feeder for SamplerWeights {
     fn plan(&self) -> FeedPlan {
-        FeedPlan { sampler_weights: true, ..FeedPlan::default() }
+        FeedPlan { sampler_weights: true, sampler_boost: self.boost, sampler_cap: self.cap, ..FeedPlan::default() }
     }
     fn open(&self, context: &FeedContext<'_>) -> Result<Box<dyn Sink>> {
         Ok(Box::new(Weights { config: self.clone(), folder: context.folder.to_owned(), taken: 0, rounds: 0, last: Vec::new() }))
@@ -66,7 +72,10 @@ struct Weights {
 
 impl Sink for Weights {
     fn round(&mut self, table: &ScoreTable, diagnoses: &[Diagnosis], selection: &Selection) -> Result<()> {
-        let weights = weights(table, diagnoses, selection, self.config.cap)?;
+        let weights = weights(selection, diagnoses, self.config.boost, self.config.cap);
+        if let Some((row, weight)) = table.rows().iter().zip(&weights).find(|(_, weight)| !weight.is_finite()) {
+            return Err(Error::data(format!("the weight is {weight}; expected a finite number of at least 0")).at("sample", &row.id));
+        }
         self.last = table.rows().iter().map(|row| row.id.clone()).zip(weights).collect();
         self.rounds += 1;
         Ok(())
@@ -103,28 +112,18 @@ pub fn effective_sample_size(weights: &[f64]) -> f64 {
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
-/// The sampler's weight of each row: selection times guard, with mean 1 and none above `cap` (at least 1). Where too few rows have
-/// weight at all for a mean of 1, each of those is at the cap. Errors: a weight that is negative or not finite; no row with weight.
-pub fn weights(table: &ScoreTable, diagnoses: &[Diagnosis], selection: &Selection, cap: f64) -> Result<Vec<f64>> {
-    let rows = table.rows();
-    if diagnoses.len() != rows.len() {
-        return Err(Error::internal(format!("{} diagnoses for {} rows", diagnoses.len(), rows.len())));
-    }
-    let mut raw = vec![1.0f64; rows.len()];
+/// Weights of all rows: chosen rows `boost * weight`, others 1, times the guard's weight; mean 1, none above `cap` (at least 1). Where too few
+/// rows have weight at all for a mean of 1, each of those is at the cap; where none has, all are 0. A weight of the selection or the guard that
+/// is not a finite number of at least 0 makes its row NaN.
+pub fn weights(selection: &Selection, diagnoses: &[Diagnosis], boost: f64, cap: f64) -> Vec<f64> {
+    let mut raw: Vec<f64> = diagnoses.iter().map(|diagnosis| f64::from(diagnosis.weight)).collect();
     for selected in &selection.samples {
-        *raw.get_mut(selected.row).ok_or_else(|| Error::internal(format!("row {} is selected of {}", selected.row, rows.len())))? =
-            f64::from(selected.weight);
-    }
-    for ((weight, diagnosis), row) in raw.iter_mut().zip(diagnoses).zip(rows) {
-        *weight *= f64::from(diagnosis.weight);
-        if !(weight.is_finite() && *weight >= 0.0) {
-            return Err(Error::data(format!("the weight is {weight}; expected a finite number of at least 0")).at("sample", &row.id));
+        if let Some(weight) = raw.get_mut(selected.row) {
+            *weight *= boost * f64::from(selected.weight);
         }
     }
-    if raw.iter().all(|weight| *weight == 0.0) && !raw.is_empty() {
-        return Err(Error::data("every sample has the weight 0: the guard set all of them aside"));
-    }
-    Ok(capped(&raw, cap))
+    raw.iter_mut().filter(|weight| !(weight.is_finite() && **weight >= 0.0)).for_each(|weight| *weight = f64::NAN);
+    capped(&raw, cap)
 }
 
 /// Scales to a mean of 1 under a cap: the factor `s` with `sum min(s w, cap) = n`.
@@ -133,7 +132,7 @@ fn capped(raw: &[f64], cap: f64) -> Vec<f64> {
     sorted.sort_by(f64::total_cmp);
     let n = raw.len() as f64;
     if sorted.len() as f64 * cap <= n {
-        return raw.iter().map(|weight| if *weight > 0.0 { cap } else { 0.0 }).collect();
+        return raw.iter().map(|weight| if *weight > 0.0 { cap } else { *weight }).collect();
     }
     // With the k largest at the cap, the others share what is left; the first k that caps no further one is right.
     let mut rest: f64 = sorted.iter().sum();
@@ -147,7 +146,8 @@ fn capped(raw: &[f64], cap: f64) -> Vec<f64> {
         rest -= largest;
         at_cap += 1.0;
     }
-    raw.iter().map(|weight| (weight * scale).min(cap)).collect()
+    // `min` would take the cap for NaN.
+    raw.iter().map(|weight| if weight.is_nan() { *weight } else { (weight * scale).min(cap) }).collect()
 }
 
 #[cfg(test)]
@@ -171,29 +171,31 @@ mod tests {
 
     #[test]
     fn weights_have_mean_one_below_the_cap() {
-        // Raw 1, 3, 0, 0: scaled by 4 / 4.
-        let found = weights(&score_table(4), &diagnoses(&[1.0, 1.0, 0.0, 0.0]), &selection(&[(1, 3.0)]), 5.0).unwrap();
-        assert_eq!(found, [1.0, 3.0, 0.0, 0.0]);
+        // Raw 1, 3, 0, 0: the mean is 1 already.
+        assert_eq!(weights(&selection(&[(1, 1.5)]), &diagnoses(&[1.0, 1.0, 0.0, 0.0]), 2.0, 5.0), [1.0, 3.0, 0.0, 0.0]);
         // Raw 1, 1, 1, 5 with cap 2: the last is at 2, the others share 2.
-        let found = weights(&score_table(4), &diagnoses(&[1.0; 4]), &selection(&[(3, 5.0)]), 2.0).unwrap();
+        let found = weights(&selection(&[(3, 5.0)]), &diagnoses(&[1.0; 4]), 1.0, 2.0);
         assert_eq!(found, [2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 2.0]);
         assert!((effective_sample_size(&found) - 16.0 / (4.0 / 3.0 + 4.0)).abs() < 1e-12);
-        // Too few with weight: all of them at the cap.
-        assert_eq!(weights(&score_table(4), &diagnoses(&[1.0, 0.0, 0.0, 0.0]), &selection(&[]), 2.0).unwrap(), [2.0, 0.0, 0.0, 0.0]);
+        // Too few with weight: all of them at the cap. None with weight: none is drawn.
+        assert_eq!(weights(&selection(&[]), &diagnoses(&[1.0, 0.0, 0.0, 0.0]), 1.0, 2.0), [2.0, 0.0, 0.0, 0.0]);
+        assert_eq!(weights(&selection(&[(0, 1.0)]), &diagnoses(&[0.0, 0.0]), 2.0, 2.0), [0.0, 0.0]);
     }
 
     #[test]
     fn unusable_weights_are_refused() {
-        let told = |guard: &[f32], chosen: f32| {
-            weights(&score_table(2), &diagnoses(guard), &selection(&[(1, chosen)]), 5.0).unwrap_err().to_string()
-        };
-        assert_eq!(told(&[0.0, 0.0], 1.0), "every sample has the weight 0: the guard set all of them aside");
-        assert_eq!(told(&[1.0, 1.0], f32::NAN), "sample s1: the weight is NaN; expected a finite number of at least 0");
-        let config = SamplerWeights { path: "../x".into(), cap: 0.5 };
+        let classes = Classes::default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = SamplerWeights::default().open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap();
+        for bad in [f32::NAN, -1.0, f32::INFINITY] {
+            let told = sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[(1, bad)])).unwrap_err();
+            assert_eq!(told.to_string(), "sample s1: the weight is NaN; expected a finite number of at least 0");
+        }
+        let config = SamplerWeights { path: "../x".into(), cap: 0.5, boost: f64::NAN };
         let problems: Vec<String> = config.build(&super::super::table()).err().unwrap().iter().map(ToString::to_string).collect();
-        let cap = "cap: expected a number of at least 1 (the mean weight is 1), found 0.5";
-        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x`", cap]);
-        assert!(SamplerWeights { cap: f64::NAN, ..SamplerWeights::default() }.build(&super::super::table()).is_err());
+        let cap = "cap: expected a number of at least 1, found 0.5";
+        let boost = "boost: expected a number of at least 1, found NaN";
+        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x`", cap, boost]);
     }
 
     #[test]
@@ -203,7 +205,7 @@ mod tests {
         let classes = Classes::default();
         let mut sink = feeder.open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap();
         sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[])).unwrap();
-        sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[(0, 3.0)])).unwrap();
+        sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[(0, 1.5)])).unwrap();
         sink.take(&accepted("c", "s0")).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let receipt = sink.finish().unwrap();

@@ -3,7 +3,6 @@
 use crate::error::{Error, Result};
 use std::{
     fs,
-    io::Write,
     path::{Component, Path},
 };
 
@@ -20,8 +19,9 @@ pub(super) fn check_inside(path: &str) -> Result<(), String> {
 pub(super) fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| Error::io(folder, error))?;
-    file.write_all(bytes).map_err(|error| Error::io(path, error))?;
-    file.persist(path).map_err(|error| Error::io(path, error.error))?;
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes).map_err(|error| Error::io(Path::new(&partial), error))?;
+    fs::rename(&partial, path).map_err(|error| Error::io(path, error))?;
     Ok(())
 }
