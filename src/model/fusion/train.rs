@@ -3,14 +3,13 @@
 use super::{
     Fusion, FusionModel,
     block::{MicroBatch, transposed},
-    model::check_targets,
     net::{Net, Weights, host, matrix},
     shape::Shape,
 };
 use crate::{
     error::{Error, Result},
     model::{
-        Input, Matrix, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch, measure,
+        Input, Matrix, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch,
         parameters::{AdamW, Parameter, Parameters},
         preprocess::Canonical,
     },
@@ -105,15 +104,7 @@ impl Trainable for FusionTrainer {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let n = batch.inputs.len();
-        if n == 0 || batch.weights.len() != n {
-            return Err(Error::usage(format!("expected at least one input and as many weights, found {n} and {}", batch.weights.len())));
-        }
-        check_targets(batch.targets, n, self.shape.classes.len())?;
-        if let Some(at) = batch.weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
-            return Err(Error::usage(format!("expected weights of at least 0, found {} at row {at}", batch.weights[at])));
-        }
-        let weights: Vec<f32> = batch.weights.iter().map(|w| w / n as f32).collect();
+        let weights = crate::model::check_batch(batch, self.shape.classes.len())?;
         let parts: Vec<Part> = batch
             .inputs
             .par_chunks(PART)
@@ -121,8 +112,7 @@ impl Trainable for FusionTrainer {
             .zip(weights.par_chunks(PART))
             .map(|((inputs, targets), weights)| self.part(inputs, targets, weights))
             .collect::<Result<_>>()?;
-        let mut report =
-            StepReport { losses: Vec::with_capacity(n), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
+        let mut report = StepReport { losses: Vec::new(), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
         let mut sum: Option<Parameters> = None;
         for part in parts {
             if !part.loss.is_finite() {
@@ -134,13 +124,7 @@ impl Trainable for FusionTrainer {
                 Some(sum) => sum.accumulate(&part.gradients)?,
             }
         }
-        for (i, target) in batch.targets.iter().enumerate() {
-            let loss = measure::cross_entropy(report.logits.row(i), target);
-            if !loss.is_finite() {
-                return Err(Error::model(format!("the loss of row {i} of the batch is {loss}; nothing was learnt")));
-            }
-            report.losses.push(loss);
-        }
+        report.losses = crate::model::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
         Ok(report)
     }
