@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod random;
 pub mod read;
+pub mod record;
 pub mod registry;
 pub mod report;
 pub mod run;

@@ -1,6 +1,6 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
-use super::{Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target};
+use super::{Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target};
 use crate::{
     error::Result,
     sample::{Modality, ModalitySet},
@@ -71,6 +71,9 @@ impl Model for Counted {
     }
     fn save(&self, path: &Path) -> Result<()> {
         self.model.save(path)
+    }
+    fn evaluations(&self) -> Evaluations {
+        Evaluations { forward: self.counts.forward(), gradient: self.counts.gradient() }
     }
 }
 

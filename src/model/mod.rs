@@ -11,6 +11,8 @@ pub mod measure;
 pub mod parameters;
 pub mod preprocess;
 
+pub use counted::Counted;
+
 use crate::{
     error::{Error, Result},
     random::SeedTree,
@@ -190,6 +192,10 @@ pub trait Model: Send + Sync {
     }
     /// Writes weights and architecture as safetensors, so that `model: { load: ... }` reads them back.
     fn save(&self, path: &Path) -> Result<()>;
+    /// Evaluations counted so far; a model that does not count says none (wrap it in [`Counted`]).
+    fn evaluations(&self) -> Evaluations {
+        Evaluations::default()
+    }
 }
 
 /// A latent space that media are encoded to and decoded from.
@@ -338,6 +344,26 @@ impl Teachers {
     /// The model that never saw this sample's group; `None` for a sample that is in no fold.
     pub fn of(&self, id: &SampleId) -> Option<&Arc<dyn Model>> {
         self.models.get(*self.fold_of.get(id)?)
+    }
+}
+
+/// Evaluations outside training, one a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Evaluations {
+    /// Forward evaluations.
+    pub forward: u64,
+    /// Gradient evaluations.
+    pub gradient: u64,
+}
+
+impl ModelSet {
+    /// Evaluations that the models of the set have counted so far (those wrapped in [`Counted`]).
+    pub fn spent(&self) -> Evaluations {
+        let teachers = self.teachers.iter().flat_map(|teachers| teachers.models.iter());
+        teachers.chain([&self.subject]).map(|model| model.evaluations()).fold(Evaluations::default(), |sum, one| Evaluations {
+            forward: sum.forward + one.forward,
+            gradient: sum.gradient + one.gradient,
+        })
     }
 }
 

@@ -1,0 +1,23 @@
+//! What a run writes down: the types of `run.json`, `scores.jsonl`, `generated/lineage.jsonl` (a
+//! [`crate::sample::Lineage`] a line), `rejected.jsonl` and `report.json`. `run/` fills them in, `report/` reads only them and
+//! media.
+//!
+//! Accuracies, shares and differences of them are fractions in `0..=1` (differences `-1..=1`), losses are nats. Every field keeps its place, every map
+//! is sorted, and wall times stand in [`Timing`] alone, so that the same run gives the same bytes.
+
+mod balance;
+mod lines;
+mod report;
+mod results;
+mod run;
+
+pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, Yield};
+pub use lines::{RejectedLine, ScoreLine, SelectedIn, read_lines, write_lines};
+pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};
+pub use results::{
+    Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,
+};
+pub use run::{BandRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
+
+/// Version of the formats in this module, raised when a field changes its meaning.
+pub const VERSION: u32 = 1;
