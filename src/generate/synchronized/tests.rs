@@ -75,7 +75,7 @@ fn same(a: &Sample, b: &Sample) -> bool {
 
 fn sided(words: &str) -> Sample {
     let mut sample = Sample::new("made");
-    sample.image = Some(Media::new(ImageBuffer::filled(8, 6, 3, 50).unwrap()));
+    sample.image = Some(Media::new(ImageBuffer::new(8, 6, 3, (0..144).collect()).unwrap()));
     sample.text = Some(Media::new(Text::new(words)));
     sample
 }
