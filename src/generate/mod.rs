@@ -1,5 +1,7 @@
 //! Generation: neighbours of the chosen samples, with claims about them. Nothing here judges itself.
 
+#[cfg(test)]
+mod fixture;
 pub mod latent;
 pub mod modality_dropout;
 pub mod pgd;
@@ -59,5 +61,9 @@ pub trait Generator: Send + Sync {
 
 /// The shipped generators.
 pub fn table() -> Table<dyn Generator> {
-    Table::default().with::<synchronized::Synchronized>()
+    Table::default()
+        .with::<latent::Latent>()
+        .with::<modality_dropout::ModalityDropout>()
+        .with::<pgd::Pgd>()
+        .with::<synchronized::Synchronized>()
 }

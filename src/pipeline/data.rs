@@ -203,17 +203,26 @@ impl Split {
         (0..self.len()).map(|i| union.root(i)).collect()
     }
 
-    /// Media (images and clips) that stand in both splits: modality and number of shared digests.
-    pub fn shared_with(&self, other: &Self) -> Vec<(Modality, usize)> {
-        [Modality::Image, Modality::Audio]
-            .into_iter()
-            .map(|m| {
-                let own: HashSet<_> = self.digests.iter().filter_map(|d| d[m]).collect();
-                let shared: HashSet<_> = other.digests.iter().filter_map(|d| d[m]).filter(|d| own.contains(d)).collect();
-                (m, shared.len())
-            })
-            .filter(|(_, n)| *n > 0)
-            .collect()
+    /// Media (images and clips) that stand in both splits: modality, number of shared digests, and a few pairs of ids.
+    pub fn shared_with(&self, other: &Self) -> Vec<(Modality, usize, Vec<[SampleId; 2]>)> {
+        let one = |m: Modality| {
+            let mut own: HashMap<Digest, usize> = HashMap::new();
+            for (i, digests) in self.digests.iter().enumerate() {
+                if let Some(digest) = digests[m] {
+                    own.entry(digest).or_insert(i);
+                }
+            }
+            let mut shared: HashSet<Digest> = HashSet::new();
+            let mut examples = Vec::new();
+            for (j, digests) in other.digests.iter().enumerate() {
+                let Some((digest, i)) = digests[m].and_then(|digest| own.get(&digest).map(|i| (digest, *i))) else { continue };
+                if shared.insert(digest) && examples.len() < 3 {
+                    examples.push([self.entry(i).id.clone(), other.entry(j).id.clone()]);
+                }
+            }
+            (m, shared.len(), examples)
+        };
+        [Modality::Image, Modality::Audio].into_iter().map(one).filter(|(_, n, _)| *n > 0).collect()
     }
 
     /// Assigns groups to `folds` folds, balanced by class: the groups in an order that only their content decides, each to the
