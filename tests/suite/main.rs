@@ -6,4 +6,5 @@ mod contract;
 mod docs;
 mod golden;
 mod pipelines;
+mod scenes;
 mod spec;
