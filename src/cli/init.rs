@@ -1,5 +1,5 @@
 use super::{Outcome, print, say};
-use crate::error::Error;
+use crate::{error::Error, read::builtin};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,10 @@ impl Init {
             return Err(Error::usage(format!("{} is already there; nothing was written", taken.display())).into());
         }
         std::fs::create_dir_all(&self.dir).map_err(|error| Error::io(&self.dir, error))?;
+        if with_data {
+            let files = builtin::extract("digits", &data)?;
+            say(&format!("wrote {files} files to {}", data.display()));
+        }
         write(&pipeline, &self.template.text())?;
         say(&format!("next: hardmine run {}", pipeline.display()));
         print(&pipeline.display().to_string())

@@ -117,7 +117,7 @@ fn collect(root: &Value, schema: &Value, prefix: &str, depth: usize, fields: &mu
         let about = written["description"].as_str().or(inner["description"].as_str()).unwrap_or_default();
         let name_here = format!("{prefix}{name}");
         let nested = inner["properties"].is_object();
-        let default = written.get("default").or(schema["default"].get(name)).map(Value::to_string);
+        let default = written.get("default").or(schema["default"].get(name)).map(short);
         fields.push(Field {
             name: name_here.clone(),
             kind: kind(root, written),
@@ -129,6 +129,18 @@ fn collect(root: &Value, schema: &Value, prefix: &str, depth: usize, fields: &mu
             about: about.split_whitespace().collect::<Vec<_>>().join(" "),
         });
         collect(root, inner, &format!("{name_here}."), depth + 1, fields);
+    }
+}
+
+/// A default as it would be written: single-precision numbers without the digits that doubling adds.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::Number(number) if number.is_f64() => match number.as_f64() {
+            Some(double) if f64::from(double as f32) == double => (double as f32).to_string(),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
     }
 }
 

@@ -395,3 +395,86 @@ impl Generator for Latent {
         Ok(Sample { image: Some(Media::new(rendered(image.get(), before.first(), after)?)), ..parent.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{generate::fixture::World, sample::DifficultyBand};
+    use serde_json::json;
+
+    fn pixels(sample: &Sample) -> Vec<f64> {
+        sample.image.as_ref().unwrap().get().pixels().iter().map(|p| f64::from(*p)).collect()
+    }
+
+    #[test]
+    fn all_kinds_keep_the_promises() {
+        let mut made = 0;
+        for kind in [LatentKind::Gaussian, LatentKind::Interpolate] {
+            for residual in [true, false] {
+                let mut world = World { band: Some(DifficultyBand { low: 0.1, high: 1.5 }), ..World::new() };
+                let radius = if kind == LatentKind::Gaussian { 4.0 } else { 1.0 };
+                let all = world.keeps_the_promises(&Latent { kind, residual, radius, variants: 2, ..Latent::default() });
+                made += all.candidates.len();
+                for candidate in &all.candidates {
+                    let parent = world.samples.iter().find(|s| s.id == candidate.lineage.parents[0].id).unwrap();
+                    let same = |m| parent.digest(m) == candidate.sample.digest(m);
+                    assert!(!same(Modality::Image) && same(Modality::Audio) && same(Modality::Text));
+                    assert_eq!(candidate.lineage.claims, [Claim::LabelKept]);
+                    assert_eq!(candidate.lineage.parents.len(), if kind == LatentKind::Gaussian { 1 } else { 2 });
+                }
+            }
+        }
+        assert!(made >= 8, "{made}");
+    }
+
+    #[test]
+    fn interpolation_goes_the_stated_share_toward_a_hard_neighbour_of_the_class() {
+        let mut world = World { band: None, ..World::new() };
+        let class = |s: &Sample| s.label.as_ref().map(crate::sample::Label::class);
+        let of = |wanted| (0..12).filter(|&i| class(&world.samples[i]) == Some(wanted)).collect::<Vec<_>>();
+        let rows = (0..3).map(of).find(|rows| rows.len() > 3).unwrap();
+        world.give_reason(rows[2], ReasonCode::NearBoundary, None);
+        world.give_reason(rows[3], ReasonCode::NearBoundary, None);
+        world.diagnoses[rows[3]].judgement = Judgement::SuspectLabel;
+        // Latents of the linear model are its raw pixels, so that the child is known.
+        let generated = world.generate(&Latent { radius: 0.5, ..Latent::default() }, &[world.parent(rows[0])]);
+        let [candidate] = &generated.candidates[..] else { panic!("{:?}", generated.outcomes) };
+        assert_eq!(candidate.lineage.parents[1].id, world.samples[rows[2]].id);
+        let (own, partner) = (pixels(&world.samples[rows[0]]), pixels(&world.samples[rows[2]]));
+        for ((child, own), partner) in pixels(&candidate.sample).iter().zip(own).zip(partner) {
+            assert!((child - 0.5 * (own + partner)).abs() <= 0.51);
+        }
+    }
+
+    #[test]
+    fn a_gaussian_move_follows_the_spread_of_the_class() {
+        let world = World { band: None, ..World::new() };
+        let generated = world.generate(&Latent { kind: LatentKind::Gaussian, radius: 1.0, ..Latent::default() }, &world.parents());
+        assert_eq!(generated.candidates.len(), 12);
+        // Over twelve samples of sixteen pixels the draws have the class's own scale: pixels spread by about 42 levels here.
+        let square = |c: &crate::sample::Candidate| {
+            let direction = c.lineage.parameters["direction"].as_array().unwrap();
+            direction.iter().map(|d| d.as_f64().unwrap().powi(2)).sum::<f64>() / direction.len() as f64
+        };
+        let deviation = (generated.candidates.iter().map(square).sum::<f64>() / 12.0).sqrt() * 255.0;
+        assert!((20.0..60.0).contains(&deviation), "{deviation}");
+    }
+
+    #[test]
+    fn nobody_to_move_toward_is_told() {
+        let mut world = World::new();
+        world.diagnoses.iter_mut().for_each(|d| d.judgement = Judgement::Outlier);
+        let outcomes = world.generate(&Latent::default(), &world.parents()).outcomes;
+        assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Refused("no_neighbour".into())), "{outcomes:?}");
+    }
+
+    #[test]
+    fn wrong_fields_are_problems() {
+        let table = crate::generate::table();
+        let paths = |config: Value| -> Vec<String> {
+            table.build(&json!({ "latent": config })).err().unwrap_or_default().into_iter().map(|problem| problem.path).collect()
+        };
+        assert!(paths(json!({})).is_empty() && paths(json!({ "kind": "gaussian", "radius": 3 })).is_empty());
+        assert_eq!(paths(json!({ "radius": 3, "modality": "audio", "tries": 0 })), ["latent.modality", "latent.radius", "latent.tries"]);
+    }
+}

@@ -315,3 +315,122 @@ impl Generator for ModalityDropout {
         Ok(kept(parent, keep))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        generate::fixture::World,
+        sample::{Column, DifficultyBand, Event, Score},
+    };
+
+    fn only(aim: Aim) -> ModalityDropout {
+        ModalityDropout { aim, ..ModalityDropout::default() }
+    }
+
+    fn set(modalities: &[Modality]) -> ModalitySet {
+        modalities.iter().copied().collect()
+    }
+
+    fn kept_of(generated: &Generated) -> Vec<ModalitySet> {
+        generated.candidates.iter().map(|c| c.sample.present()).collect()
+    }
+
+    use Modality::{Audio, Image, Text};
+
+    #[test]
+    fn the_reason_picks_what_goes() {
+        let mut world = World { band: None, ..World::new() };
+        world.give_reason(0, ReasonCode::SingleModalityReliance, Some(Text));
+        world.give_reason(1, ReasonCode::AudioDegraded, None);
+        world.give_reason(2, ReasonCode::ImageDegraded, None);
+        world.give_reason(3, ReasonCode::NearBoundary, None);
+        let generated = world.generate(&ModalityDropout::default(), &world.parents()[..4]);
+        assert_eq!(kept_of(&generated), [set(&[Image, Audio]), set(&[Audio]), set(&[Image])]);
+        assert_eq!(generated.outcomes[3].1, Outcome::Refused("no_reason_to_drop".into()));
+        let claims = &generated.candidates[1].lineage.claims;
+        assert_eq!(claims, &[Claim::Dropped(set(&[Image, Text])), Claim::LabelKept]);
+    }
+
+    #[test]
+    fn over_reliance_is_read_from_the_scores() {
+        let world = World { band: None, ..World::new() };
+        let mut parents = world.parents();
+        parents[0].scores.insert("over_relied".into(), 1.0);
+        parents[1].scores.extend([("shapley_image".into(), 0.1), ("shapley_audio".into(), 0.2), ("shapley_text".into(), -0.7)]);
+        let generated = world.generate(&only(Aim::OverRelied), &parents[..3]);
+        assert_eq!(kept_of(&generated), [set(&[Image, Text]), set(&[Image, Audio])]);
+        assert_eq!(generated.outcomes[2].1, Outcome::Refused("no_over_reliance_known".into()));
+    }
+
+    #[test]
+    fn what_the_teacher_misjudges_alone_is_not_left_alone() {
+        let mut world = World { band: None, ..World::new() };
+        let column = |value: f32| (0..12).map(|_| Score::Known(value)).collect();
+        world.table.add(Column::measure("oof_audio_confidence", ""), column(0.3)).unwrap();
+        world.table.add(Column::measure("oof_image_prediction", ""), column(7.0)).unwrap();
+        world.table.add(Column::measure("oof_image_confidence", ""), column(0.9)).unwrap();
+        let kept = kept_of(&world.generate(&only(Aim::AudioDegraded), &world.parents()));
+        assert!(kept.iter().all(|keep| keep.len() == 2 && keep.has(Audio)), "{kept:?}");
+        // The companion is drawn: both are met.
+        assert!(kept.contains(&set(&[Audio, Image])) && kept.contains(&set(&[Audio, Text])));
+        let mut pair = world.parent(0);
+        pair.sample.text = None;
+        let keeping = ModalityDropout { confidence: Probability::new(0.0).unwrap(), ..only(Aim::ImageDegraded) };
+        let refused = world.generate(&keeping, &[pair]);
+        assert_eq!(refused.outcomes[0].1, Outcome::Refused("teacher_cannot_classify_the_rest".into()));
+    }
+
+    #[test]
+    fn at_least_so_many_stay_and_one_is_never_dropped() {
+        let world = World { band: None, ..World::new() };
+        let random = |keep_at_least, probability| ModalityDropout {
+            keep_at_least,
+            probability: Some(Probability::new(probability).unwrap()),
+            ..only(Aim::Random)
+        };
+        assert!(kept_of(&world.generate(&random(1, 1.0), &world.parents())).iter().all(|keep| keep.len() == 1));
+        assert!(kept_of(&world.generate(&random(2, 1.0), &world.parents())).iter().all(|keep| keep.len() == 2));
+        let untouched = world.generate(&random(1, 0.0), &world.parents());
+        assert!(untouched.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::NoOp));
+        let lone: Vec<Parent> = world.parents().into_iter().map(|p| Parent { sample: p.sample.only(set(&[Audio])), ..p }).collect();
+        let lone = world.generate(&only(Aim::AudioDegraded), &lone);
+        assert!(lone.candidates.is_empty() && lone.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::NoOp));
+    }
+
+    #[test]
+    fn the_probability_is_a_coin_of_each_sample() {
+        let world = World { band: None, ..World::new() };
+        let half = ModalityDropout { probability: Some(Probability::new(0.5).unwrap()), ..only(Aim::ImageDegraded) };
+        let made = world.generate(&half, &world.parents()).candidates.len();
+        assert!((1..12).contains(&made), "{made}");
+    }
+
+    #[test]
+    fn every_aim_keeps_the_promises() {
+        for band in [None, Some(DifficultyBand { low: 0.01, high: 2.0 })] {
+            for aim in [Aim::Reason, Aim::OverRelied, Aim::AudioDegraded, Aim::ImageDegraded, Aim::Random] {
+                let mut world = World { band, ..World::new() };
+                (0..12).for_each(|i| world.give_reason(i, ReasonCode::SingleModalityReliance, Some(Modality::ALL[i % 3])));
+                let all = world.keeps_the_promises(&ModalityDropout { variants: 2, ..only(aim) });
+                assert!(!all.candidates.is_empty(), "{aim:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn annotations_of_a_dropped_medium_go_with_it() {
+        let mut sample = World::new().samples.remove(0);
+        let event = Event { start_s: 0.0, end_s: 0.1, label: "beep".into() };
+        sample.annotations = Arc::new(Annotations { events: vec![event], ..Annotations::default() });
+        assert_eq!(kept(&sample, set(&[Audio, Text])).annotations.events.len(), 1);
+        assert!(kept(&sample, set(&[Image])).annotations.events.is_empty());
+    }
+
+    #[test]
+    fn wrong_fields_are_problems() {
+        let problems = crate::generate::table().build(&json!({ "modality_dropout": { "keep_at_least": 0, "variants": 9 } })).err().unwrap();
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["modality_dropout.keep_at_least", "modality_dropout.variants"]);
+    }
+}

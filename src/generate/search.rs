@@ -233,3 +233,100 @@ impl State {
         Found { hits: self.hits, outcome }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{
+            counted::Counted,
+            linear::{LinearModel, RawImage},
+        },
+        sample::{Classes, ImageBuffer, Media},
+    };
+    use std::sync::Arc;
+
+    /// Loss of class 0 is `ln(1 + e^(4 x - 2))` for one pixel x: 0.127 at 0, 2.127 at 1.
+    fn counted() -> Counted {
+        let image = RawImage { width: 1, height: 1, channels: 1, weights: vec![0.0, 4.0] };
+        let classes = Classes::from_names(["0", "1"].map(String::from));
+        Counted::new(Arc::new(LinearModel::from_weights(classes, vec![2.0, 0.0], Some(image), None).unwrap()))
+    }
+
+    fn pixel(value: f64) -> Made {
+        let mut child = Sample::new("child");
+        child.image = Some(Media::new(ImageBuffer::filled(1, 1, 1, value.round() as u8).unwrap()));
+        Made::Child(child)
+    }
+
+    const BAND: DifficultyBand = DifficultyBand { low: 0.7, high: 0.75 };
+
+    fn search(path: Path, tries: usize, variants: usize) -> BandSearch {
+        BandSearch { path, tries, variants }
+    }
+
+    #[test]
+    fn bisection_finds_the_band_with_one_pass_a_try() {
+        let model = counted();
+        let bisect = search(Path::Monotone { draws: 1 }, 10, 1);
+        // The second parent is twice as sensitive; the third cannot reach the band.
+        let make = |trials: &[Trial]| Ok(trials.iter().map(|t| pixel([255.0, 510.0, 60.0][t.item] * t.magnitude)).collect());
+        let found = bisect.run(&model, &vec![Target::Class(0); 3], Some(BAND), &[1.0, 0.3, 1.0], make).unwrap();
+        assert!(found[..2].iter().all(|f| f.outcome == Outcome::Made && f.hits.len() == 1 && BAND.holds(f.hits[0].loss.unwrap())));
+        assert!((found[0].hits[0].magnitude - 0.506).abs() < 0.02, "{}", found[0].hits[0].magnitude);
+        assert!((found[1].hits[0].magnitude - 0.253).abs() < 0.02, "{}", found[1].hits[0].magnitude);
+        assert!(matches!(found[2].outcome, Outcome::NotReached { least, greatest } if least == greatest && greatest < 0.4));
+        assert!(model.counts().forward() <= 2 * 10 + 1);
+        // What else is searched at the same time changes nothing.
+        let alone =
+            bisect.run(&model, &[Target::Class(0)], Some(BAND), &[], |t| Ok(t.iter().map(|t| pixel(255.0 * t.magnitude)).collect()));
+        assert_eq!(alone.unwrap()[0].hits[0].magnitude, found[0].hits[0].magnitude);
+    }
+
+    #[test]
+    fn further_variants_are_milder_and_different() {
+        let wide = DifficultyBand { low: 0.3, high: 1.5 };
+        let make = |trials: &[Trial]| Ok(trials.iter().map(|t| pixel(255.0 * t.magnitude)).collect());
+        let found = search(Path::Monotone { draws: 1 }, 12, 3).run(&counted(), &[Target::Class(0)], Some(wide), &[], make).unwrap();
+        let magnitudes: Vec<f64> = found[0].hits.iter().map(|hit| hit.magnitude).collect();
+        assert_eq!(magnitudes.len(), 3);
+        assert!(magnitudes.windows(2).all(|pair| pair[1] < pair[0]), "{magnitudes:?}");
+    }
+
+    #[test]
+    fn a_draw_that_stays_below_gives_way_to_the_next() {
+        let make = |trials: &[Trial]| Ok(trials.iter().map(|t| pixel([20.0, 40.0, 255.0][t.draw] * t.magnitude)).collect());
+        let run = |draws| search(Path::Monotone { draws }, 12, 1).run(&counted(), &[Target::Class(0)], Some(BAND), &[], make).unwrap();
+        assert_eq!(run(3)[0].hits[0].draw, 2);
+        assert!(matches!(run(2)[0].outcome, Outcome::NotReached { least, greatest } if least < greatest));
+    }
+
+    #[test]
+    fn the_first_inside_is_taken_in_order() {
+        let make = |trials: &[Trial]| Ok(trials.iter().map(|t| pixel([10.0, 129.0, 240.0, 130.0][t.draw])).collect());
+        let found = search(Path::FirstInside, 4, 2).run(&counted(), &[Target::Class(0)], Some(BAND), &[], make).unwrap();
+        assert_eq!(found[0].hits.iter().map(|hit| hit.draw).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn nothing_made_is_told_apart() {
+        let run = |made: Made| {
+            let once = search(Path::Monotone { draws: 2 }, 5, 1);
+            once.run(&counted(), &[Target::Class(0)], Some(BAND), &[], |t| Ok(vec![made.clone(); t.len()])).unwrap().remove(0).outcome
+        };
+        assert_eq!(run(Made::Unchanged), Outcome::NoOp);
+        assert_eq!(run(Made::Refused("why".into())), Outcome::Refused("why".into()));
+        let none = search(Path::FirstInside, 3, 1).run(&counted(), &[], Some(BAND), &[], |_| Ok(Vec::new())).unwrap();
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn without_a_band_nothing_is_measured() {
+        let model = counted();
+        let make = |trials: &[Trial]| Ok(trials.iter().map(|t| pixel(255.0 * t.magnitude)).collect());
+        let found = search(Path::Monotone { draws: 1 }, 8, 3).run(&model, &[Target::Class(0)], None, &[], make).unwrap();
+        let magnitudes: Vec<f64> = found[0].hits.iter().map(|hit| (hit.magnitude * 100.0).round()).collect();
+        assert_eq!((magnitudes, model.counts().forward()), (vec![100.0, 70.0, 49.0], 0));
+        assert!(found[0].hits.iter().all(|hit| hit.loss.is_none()));
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     print,
 };
 use crate::{
+    context::Fetch,
     error::{Error, Result},
     model::{Opened, Trainable},
     operator::FoldPlan,
@@ -14,10 +15,11 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     record::{
-        ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RunRecord, SampleBalance, SetAside, SharedMedia, Splits as SplitRecords,
-        Timing, TimingStep,
+        ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RunRecord, SampleBalance, SetAside, SharedMedia,
+        Splits as SplitRecords, Timing, TimingStep,
     },
     registry::Registry,
+    report::ReportInput,
     sample::{ModalitySet, SampleId, metrics},
     train::{self, Deaf, Experiment, Finished, Splits, Start},
 };
@@ -40,7 +42,7 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
     let (folder, found) = Folder::open(&options.out, plan.digest, &plan.data.base)?;
     if let Found::Done(record) = &found {
         progress.note(&format!("all is done: {} holds this run", folder.root().display()));
-        let results: Option<Results> = folder.read_optional(&Folder::work("results.json"))?;
+        let results = ReportInput::read(folder.root())?.results;
         return print::summary(record, results.as_ref(), folder.root());
     }
     if let Found::Begun = found {
@@ -75,17 +77,12 @@ impl Clock {
     }
 }
 
-/// What the main arm of the first seed leaves for run.json.
-struct Main {
-    record: RunRecord,
-    fold_of: HashMap<SampleId, usize>,
-}
-
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, folder: &'a Folder, progress: &'a dyn Progress) -> Result<Self> {
         let began = Instant::now();
         let (train, validation, test) = open_splits(&plan.data, progress)?;
-        let extra = plan.extra.iter().map(|(name, reader)| Ok((name.clone(), open_extra(reader, name, train.classes(), &plan.data, progress)?)));
+        let extra =
+            plan.extra.iter().map(|(name, reader)| Ok((name.clone(), open_extra(reader, name, train.classes(), &plan.data, progress)?)));
         let extra = extra.collect::<Result<BTreeMap<_, _>>>()?;
         let mut run = Self {
             plan,
@@ -100,7 +97,13 @@ impl<'a> Run<'a> {
         };
         run.clock.lap("read".into());
         for shared in run.shared() {
-            run.warn(&format!("{} {} stand in both {} and {}", shared.count, media_name(shared.modality), shared.splits[0], shared.splits[1]));
+            run.warn(&format!(
+                "{} {} stand in both {} and {}",
+                shared.count,
+                media_name(shared.modality),
+                shared.splits[0],
+                shared.splits[1]
+            ));
         }
         Ok(run)
     }
@@ -132,7 +135,10 @@ impl<'a> Run<'a> {
             Some(train) => {
                 for ordinal in 0..self.plan.compare.seeds {
                     if ordinal > 0 && stop.out_of_time() {
-                        self.warn(&format!("the budget of minutes ended the comparison after {ordinal} of {} seeds", self.plan.compare.seeds));
+                        self.warn(&format!(
+                            "the budget of minutes ended the comparison after {ordinal} of {} seeds",
+                            self.plan.compare.seeds
+                        ));
                         break;
                     }
                     let (of_seed, of_main) = self.seed(ordinal, &train, &stop)?;
@@ -150,14 +156,11 @@ impl<'a> Run<'a> {
         self.finish(main, results)
     }
 
-    fn finish(mut self, main: Option<Main>, results: Option<Results>) -> Result<Summary> {
+    fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
         let mut record = match main {
-            Some(main) => main.record,
+            Some(record) => record,
             None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
         };
-        if let Some(results) = &results {
-            self.folder.write(&Folder::work("results.json"), &json(results)?)?;
-        }
         record.samples = self.balance();
         record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         for barren in record.barren() {
@@ -169,13 +172,14 @@ impl<'a> Run<'a> {
         record.output = Some(self.folder.digest()?);
         let total_s = self.clock.began.elapsed().as_secs_f64();
         record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
-        super::write_report(self.folder, &record, results.as_ref(), &self.train)?;
+        // run.json goes last: it says that the run is whole.
+        super::report::write(self.folder.root(), &record, results.clone(), &|id| self.train.fetch(id).ok())?;
         self.folder.write("run.json", &json(&record)?)?;
         print::summary(&record, results.as_ref(), self.folder.root())
     }
 
     /// All arms of one seed; the main one first, since control arms are held to it.
-    fn seed(&mut self, ordinal: usize, train: &TrainPlan, stop: &Stop) -> Result<(Vec<(Arm, ArmResult)>, Option<Main>)> {
+    fn seed(&mut self, ordinal: usize, train: &TrainPlan, stop: &Stop) -> Result<(Vec<(Arm, ArmResult)>, Option<RunRecord>)> {
         let seed = train::seed_of(self.plan.seed, ordinal);
         let mut wanted = vec![Arm::Hardmine];
         wanted.extend(self.plan.compare.arms.iter().copied().filter(|arm| *arm != Arm::Hardmine));
@@ -228,7 +232,9 @@ impl<'a> Run<'a> {
     fn open_model(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
         match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
             Opened::Trainable(model) => Ok(model),
-            Opened::Frozen(_) => Err(Error::usage("this model cannot be trained; write `train: none` to generate only").at("model", self.plan.model.name)),
+            Opened::Frozen(_) => {
+                Err(Error::usage("this model cannot be trained; write `train: none` to generate only").at("model", self.plan.model.name))
+            }
         }
     }
 
@@ -242,7 +248,7 @@ impl<'a> Run<'a> {
         train: &TrainPlan,
         stop: &Stop,
         hardmine: Option<&Finished>,
-    ) -> Result<(Finished, Option<Main>)> {
+    ) -> Result<(Finished, Option<RunRecord>)> {
         let progress = Recorder { inner: self.progress, run: self };
         let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds: seeds.clone(), stop, progress: &progress };
         if arm != Arm::Hardmine || ordinal > 0 {
@@ -255,7 +261,7 @@ impl<'a> Run<'a> {
         Ok((finished, Some(main)))
     }
 
-    fn generate_only(&mut self, stop: &Stop) -> Result<Main> {
+    fn generate_only(&mut self, stop: &Stop) -> Result<RunRecord> {
         let seeds = SeedTree::new(self.plan.seed);
         let model = match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
             Opened::Frozen(model) => model,
@@ -280,7 +286,7 @@ impl<'a> Run<'a> {
         Ok(main)
     }
 
-    fn keep(&self, mut keeper: Keeper<'_>, finished: &Finished, fold_of: HashMap<SampleId, usize>) -> Result<Main> {
+    fn keep(&self, mut keeper: Keeper<'_>, finished: &Finished, fold_of: HashMap<SampleId, usize>) -> Result<RunRecord> {
         keeper.finish(&fold_of)?;
         self.folder.write_with("model.safetensors", |path| finished.model.save(path))?;
         let mut models = std::mem::take(&mut keeper.models);
@@ -312,7 +318,7 @@ impl<'a> Run<'a> {
             timing: None,
         };
         self.folder.write(&Folder::work("main.json"), &json(&record)?)?;
-        Ok(Main { record, fold_of })
+        Ok(record)
     }
 
     fn evaluate(&self, arm: Arm, seed: u64, seeds: &SeedTree, start: &Start, finished: &Finished) -> Result<ArmResult> {
@@ -321,7 +327,11 @@ impl<'a> Run<'a> {
         };
         let plan = &self.plan.evaluate;
         let withheld: ModalitySet = plan.withhold.iter().copied().collect();
-        let side = plan.slices.as_ref().map(|file| Ok::<_, Error>((file.key.as_str(), train::read_slices(file, &self.plan.data.base)?))).transpose()?;
+        let side = plan
+            .slices
+            .as_ref()
+            .map(|file| Ok::<_, Error>((file.key.as_str(), train::read_slices(file, &self.plan.data.base)?)))
+            .transpose()?;
         let side = side.as_ref().map(|(key, slices)| (*key, slices));
         let mut result = train::evaluate(arm.name(), seed, &finished.model, split, plan, side, self.progress)?;
         if let Some(robust) = &plan.robust {
@@ -403,7 +413,11 @@ impl<'a> Run<'a> {
                 used: ledger.used() as u64,
                 quarantined: ledger.quarantined().len() as u64,
                 skipped: ledger.skipped() as u64,
-                listed: ledger.quarantined().iter().map(|out| SetAside { id: SampleId::new(out.sample.as_str()), reason: format!("{}: {}", out.at, out.reason) }).collect(),
+                listed: ledger
+                    .quarantined()
+                    .iter()
+                    .map(|out| SetAside { id: SampleId::new(out.sample.as_str()), reason: format!("{}: {}", out.at, out.reason) })
+                    .collect(),
             }
         };
         SplitRecords {
@@ -443,9 +457,11 @@ fn media_name(modality: crate::sample::Modality) -> &'static str {
 /// The feeder that always writes the fed samples.
 fn generated() -> Result<Box<dyn crate::feed::Feeder>> {
     let written = serde_json::json!({ "manifest": { "path": GENERATED } });
-    Registry::default().feeders.build(&written).map(|built| built.operator).map_err(|problems| {
-        Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })
+    Registry::default()
+        .feeders
+        .build(&written)
+        .map(|built| built.operator)
+        .map_err(|problems| Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
 /// Passes progress on and keeps the warnings for run.json.

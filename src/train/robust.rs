@@ -48,16 +48,22 @@ pub fn robust(
     progress: &dyn Progress,
 ) -> Result<Vec<RobustAccuracy>> {
     let order = chosen(split, plan.samples);
-    let both: ModalitySet = [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
+    let both: ModalitySet =
+        [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
     let attacked: Vec<ModalitySet> = std::iter::once(both).chain(both.iter().map(ModalitySet::one)).filter(|set| !set.is_empty()).collect();
     let mut sets: Vec<ModalitySet> = Vec::new();
-    attacked.into_iter().for_each(|set| if !sets.contains(&set) { sets.push(set) });
+    attacked.into_iter().for_each(|set| {
+        if !sets.contains(&set) {
+            sets.push(set)
+        }
+    });
     let kept: ModalitySet = Modality::ALL.into_iter().filter(|m| !withhold.has(*m)).collect();
     let mut right = vec![[0u64; 2]; sets.len()];
     let step = progress.begin(&format!("attack {name}"), (order.len() * sets.len()) as u64);
     split.stream(&order, BATCH, |batch| {
         let inputs: Vec<Input> = batch.iter().map(|(_, sample)| Input::of(sample).only(kept)).collect();
-        let targets: Vec<Target> = batch.iter().filter_map(|(_, sample)| sample.label.as_ref().map(|label| Target::Class(label.class()))).collect();
+        let targets: Vec<Target> =
+            batch.iter().filter_map(|(_, sample)| sample.label.as_ref().map(|label| Target::Class(label.class()))).collect();
         let clean = model.forward(&inputs)?;
         let standing: Vec<usize> = (0..inputs.len()).filter(|&i| measure::argmax(clean.logits.row(i)) == targets[i].class()).collect();
         for (set, right) in sets.iter().zip(&mut right) {
