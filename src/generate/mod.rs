@@ -6,6 +6,7 @@ pub mod latent;
 pub mod modality_dropout;
 pub mod pgd;
 pub mod search;
+pub mod synchronized;
 
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
@@ -60,5 +61,9 @@ pub trait Generator: Send + Sync {
 
 /// The shipped generators.
 pub fn table() -> Table<dyn Generator> {
-    Table::default().with::<latent::Latent>().with::<modality_dropout::ModalityDropout>().with::<pgd::Pgd>()
+    Table::default()
+        .with::<latent::Latent>()
+        .with::<modality_dropout::ModalityDropout>()
+        .with::<pgd::Pgd>()
+        .with::<synchronized::Synchronized>()
 }

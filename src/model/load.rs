@@ -62,6 +62,8 @@ pub fn open(path: &Path) -> Result<Arc<dyn Model>> {
     let (header, weights) = Parameters::read(path)?;
     let opened: Result<Arc<dyn Model>> = match header.get("model").and_then(Value::as_str) {
         Some("linear") => LinearModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
+        #[cfg(feature = "burn")]
+        Some("fusion") => super::fusion::FusionModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
         #[cfg(not(feature = "burn"))]
         Some("fusion") => Err(Error::model("a fusion model needs a build with the feature `burn`")),
         Some(other) => Err(Error::model(format!("unknown architecture `{other}`; known: fusion, linear"))),

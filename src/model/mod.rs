@@ -1,6 +1,8 @@
 //! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
 
 pub mod counted;
+#[cfg(feature = "burn")]
+pub mod fusion;
 pub mod linear;
 pub mod load;
 pub mod measure;
@@ -337,5 +339,8 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>()
+    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>();
+    #[cfg(feature = "burn")]
+    let table = table.with::<fusion::Fusion>();
+    table
 }

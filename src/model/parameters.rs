@@ -52,6 +52,15 @@ impl Parameters {
         }
         Ok(())
     }
+    /// Adds `other`, which has the same paths and shapes.
+    pub(super) fn accumulate(&mut self, other: &Self) -> Result<()> {
+        for (path, own) in &mut self.0 {
+            let values = other.get(path).filter(|p| p.shape == own.shape).map(|p| &p.values);
+            let values = values.ok_or_else(|| Error::internal(format!("there is no gradient of `{path}`")))?;
+            own.values.iter_mut().zip(values).for_each(|(v, o)| *v += o);
+        }
+        Ok(())
+    }
     /// How many values there are in all.
     pub fn count(&self) -> usize {
         self.0.values().map(|p| p.values.len()).sum()

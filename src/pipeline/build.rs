@@ -360,7 +360,7 @@ fn frame(written: &Value, id: Option<&str>, path: &str, on_error: OnError, probl
     let mut own = Vec::new();
     let written_id = section(map, "id", None::<String>, &mut own);
     if let Some(id) = &written_id
-        && !(!id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'))
+        && (id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'))
     {
         own.push(Problem::new("id", format!("expected letters, digits, `_` and `-`, found `{id}`")));
     }

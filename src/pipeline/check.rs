@@ -76,9 +76,7 @@ pub(super) fn stages(
     let mut added: Vec<Column> = Vec::new();
     for stage in &stages.score {
         for mut column in stage.operator.columns() {
-            if stage.named {
-                column.name = format!("{}.{}", stage.info.id, column.name);
-            }
+            column.name = super::column_name(stage, &column.name);
             if added.iter().any(|known| known.name == column.name) {
                 let message = format!(
                     "an earlier stage already adds the score column `{}`; give this stage an `id`, which prefixes its columns",

@@ -5,7 +5,7 @@ use crate::{
     model::DataProfile,
     operator::Built,
     progress::Progress,
-    read::{Entry, Reader, Source, WrittenLabel},
+    read::{Entry, LabelIndex, Reader, Source},
     sample::{Classes, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
 };
 use std::{
@@ -59,9 +59,9 @@ impl Split {
         }
         let wanted = plan.limit.unwrap_or(usize::MAX).min(source.entries().len());
         ledger.count(wanted);
-        let classes = match opening.classes {
-            Some(classes) => classes.clone(),
-            None => Classes::from_names(source.entries()[..wanted].iter().flat_map(|entry| names(entry.label.as_ref()))),
+        let labels = match opening.classes {
+            Some(classes) => LabelIndex::with(classes.clone()),
+            None => LabelIndex::of(&source.entries()[..wanted]),
         };
         let step = progress.begin(&format!("read {}", opening.name), wanted as u64);
         let mut split = Self {
@@ -70,7 +70,7 @@ impl Split {
             digests: Vec::with_capacity(wanted),
             groups: Vec::new(),
             by_id: HashMap::with_capacity(wanted),
-            classes,
+            classes: labels.classes().clone(),
             profile: DataProfile::default(),
             ledger: Mutex::default(),
             source,
@@ -82,7 +82,7 @@ impl Split {
             step.advance(batch.len() as u64);
             for (at, sample) in batch {
                 let entry = &split.source.entries()[*at];
-                let label = entry.label.as_ref().map(|label| resolve(label, &split.classes)).transpose();
+                let label = labels.resolve(entry);
                 match (sample, label) {
                     (Ok(sample), Ok(label)) => {
                         survey.add(sample);
@@ -92,7 +92,7 @@ impl Split {
                         split.digests.push(sample.digests());
                     }
                     (Err(error), _) => ledger.leave_out(None, entry.id.as_str(), "read", error)?,
-                    (_, Err(error)) => unlabelled.push((entry.id.clone(), error.at("line", entry.line).at("sample", &entry.id))),
+                    (_, Err(error)) => unlabelled.push((entry.id.clone(), error)),
                 }
             }
             Ok(())
@@ -203,17 +203,26 @@ impl Split {
         (0..self.len()).map(|i| union.root(i)).collect()
     }
 
-    /// Media (images and clips) that stand in both splits: modality and number of shared digests.
-    pub fn shared_with(&self, other: &Self) -> Vec<(Modality, usize)> {
-        [Modality::Image, Modality::Audio]
-            .into_iter()
-            .map(|m| {
-                let own: HashSet<_> = self.digests.iter().filter_map(|d| d[m]).collect();
-                let shared: HashSet<_> = other.digests.iter().filter_map(|d| d[m]).filter(|d| own.contains(d)).collect();
-                (m, shared.len())
-            })
-            .filter(|(_, n)| *n > 0)
-            .collect()
+    /// Media (images and clips) that stand in both splits: modality, number of shared digests, and a few pairs of ids.
+    pub fn shared_with(&self, other: &Self) -> Vec<(Modality, usize, Vec<[SampleId; 2]>)> {
+        let one = |m: Modality| {
+            let mut own: HashMap<Digest, usize> = HashMap::new();
+            for (i, digests) in self.digests.iter().enumerate() {
+                if let Some(digest) = digests[m] {
+                    own.entry(digest).or_insert(i);
+                }
+            }
+            let mut shared: HashSet<Digest> = HashSet::new();
+            let mut examples = Vec::new();
+            for (j, digests) in other.digests.iter().enumerate() {
+                let Some((digest, i)) = digests[m].and_then(|digest| own.get(&digest).map(|i| (digest, *i))) else { continue };
+                if shared.insert(digest) && examples.len() < 3 {
+                    examples.push([self.entry(i).id.clone(), other.entry(j).id.clone()]);
+                }
+            }
+            (m, shared.len(), examples)
+        };
+        [Modality::Image, Modality::Audio].into_iter().map(one).filter(|(_, n, _)| *n > 0).collect()
     }
 
     /// Assigns groups to `folds` folds, balanced by class: the groups in an order that only their content decides, each to the
@@ -262,10 +271,7 @@ impl Fetch for Split {
 /// Opens all splits of a data section; validation and test get the classes of train.
 pub fn open_splits(plan: &DataPlan, progress: &dyn Progress) -> Result<(Split, Option<Split>, Option<Split>)> {
     let train = Split::open(&plan.train, &Opening { name: "train", classes: None, plan }, progress)?;
-    if train.classes.len() < 2 {
-        let found = train.classes.names().first().map_or_else(|| "no label at all".to_owned(), |name| format!("only `{name}`"));
-        return Err(Error::policy(format!("a model needs at least two classes to tell apart, found {found}")).at("split", "train"));
-    }
+    LabelIndex::with(train.classes.clone()).require_two().map_err(|error| Error::policy(error.message()).at("split", "train"))?;
     let open = |reader: &Option<Built<dyn Reader>>, name| {
         let opening = Opening { name, classes: Some(&train.classes), plan };
         reader.as_ref().map(|reader| Split::open(reader, &opening, progress)).transpose()
@@ -277,36 +283,6 @@ pub fn open_splits(plan: &DataPlan, progress: &dyn Progress) -> Result<(Split, O
 /// Opens one more labelled split by the classes of `train` (a further test set).
 pub fn open_extra(reader: &Built<dyn Reader>, name: &str, classes: &Classes, plan: &DataPlan, progress: &dyn Progress) -> Result<Split> {
     Split::open(reader, &Opening { name, classes: Some(classes), plan }, progress)
-}
-
-fn names(label: Option<&WrittenLabel>) -> Vec<String> {
-    match label {
-        None => Vec::new(),
-        Some(WrittenLabel::Name(name)) => vec![name.clone()],
-        Some(WrittenLabel::Soft(shares)) => shares.iter().map(|(name, _)| name.clone()).collect(),
-    }
-}
-
-fn resolve(label: &WrittenLabel, classes: &Classes) -> Result<Label> {
-    let index = |name: &str| {
-        let unknown = || Error::data(format!("label `{name}` does not occur in the training split; its labels: {}", some(classes.names())));
-        classes.index(name).ok_or_else(unknown)
-    };
-    match label {
-        WrittenLabel::Name(name) => index(name).map(Label::Class),
-        WrittenLabel::Soft(shares) => {
-            let mut values = vec![0.0f32; classes.len()];
-            for (name, share) in shares {
-                values[index(name)?] += share;
-            }
-            Ok(Label::Soft(values.into()))
-        }
-    }
-}
-
-fn some(names: &[String]) -> String {
-    let shown = names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > 12 { format!("{shown}, ... ({} in all)", names.len()) } else { shown }
 }
 
 /// Reads entries in order on a thread of its own and hands over batches; the channel bounds what is decoded ahead.

@@ -2,7 +2,7 @@ use super::{
     Entry, Measured, Reader, Source, builtin,
     line::{LabelKind, Line},
     measure,
-    place::Place,
+    place::{Folders, Place},
 };
 use crate::{
     codec,
@@ -13,6 +13,7 @@ use crate::{
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::{
     collections::HashMap,
     fs::File,
@@ -113,6 +114,7 @@ impl ManifestSource {
     fn read(name: String, place: Place, mut input: impl BufRead) -> Result<Self> {
         let mut source = Self { name, place, entries: Vec::new(), contents: Vec::new(), problems: Vec::new() };
         let mut seen = Seen::default();
+        let common = Common::default();
         let mut lines = 0;
         loop {
             let block = read_block(&mut input, &mut lines).map_err(|error| Error::io(&source.name, error))?;
@@ -120,8 +122,10 @@ impl ManifestSource {
                 break;
             }
             let place = &source.place;
-            let parsed: Vec<(usize, Result<Parsed>)> =
-                block.into_par_iter().map(|(line, bytes)| (line, bytes.and_then(|bytes| Parsed::new(line, &bytes, place)))).collect();
+            let parsed: Vec<(usize, Result<Parsed>)> = block
+                .into_par_iter()
+                .map(|(line, bytes)| (line, bytes.and_then(|bytes| Parsed::new(line, &bytes, place, &common))))
+                .collect();
             for (line, parsed) in parsed {
                 match parsed.and_then(|parsed| seen.admit(parsed)) {
                     Ok(parsed) => {
@@ -210,13 +214,13 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn new(line: usize, bytes: &[u8], place: &Place) -> Result<Self> {
+    fn new(line: usize, bytes: &[u8], place: &Place, common: &Common) -> Result<Self> {
         let Line { id, image, audio, text, spans, label, kind, annotations, fields } = Line::parse(bytes)?;
         let mut media = Vec::with_capacity(2);
         let mut present = ModalitySet::EMPTY;
         for (field, path, modality) in [("image", &image, Modality::Image), ("audio", &audio, Modality::Audio)] {
             if let Some(path) = path {
-                place.check(path).map_err(|error| error.at("field", field))?;
+                common.folders.check(place, path).map_err(|error| error.at("field", field))?;
                 media.push(place.name(path));
                 present = present.with(modality);
             }
@@ -228,11 +232,23 @@ impl Parsed {
             Some(id) => SampleId::new(id),
             None => SampleId::new(format!("line-{}", crate::sample::Digest::of(bytes).short())),
         };
-        let entry = Entry { id, label, present, media, fields: Arc::new(fields), line };
+        // Copied to fit: parsing leaves room for fields that are long gone.
+        let fields = if fields.is_empty() { common.fields.clone() } else { Arc::new(fields.into_iter().collect()) };
+        let plain = annotations == *common.annotations;
+        let annotations = if plain { common.annotations.clone() } else { Arc::new(annotations) };
+        let entry = Entry { id, label, present, media, fields, line };
         let short = |text: Option<String>| text.map(String::into_boxed_str);
-        let content = Content { image: short(image), audio: short(audio), text: short(text), spans, annotations: Arc::new(annotations) };
+        let content = Content { image: short(image), audio: short(audio), text: short(text), spans, annotations };
         Ok(Self { entry, content, kind })
     }
+}
+
+/// What lines share.
+#[derive(Default)]
+struct Common {
+    folders: Folders,
+    fields: Arc<Map<String, Value>>,
+    annotations: Arc<Annotations>,
 }
 
 /// What the lines so far fix for the later ones.

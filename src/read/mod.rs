@@ -8,6 +8,8 @@ mod measure;
 mod memory;
 mod place;
 mod profile;
+#[cfg(test)]
+mod tests;
 
 pub use labels::LabelIndex;
 pub use line::{LabelKind, Line};

@@ -7,8 +7,11 @@ use crate::{
 };
 use std::{
     borrow::Cow,
+    collections::{HashMap, HashSet},
+    ffi::OsString,
     fs,
     path::{Component, Path, PathBuf},
+    sync::RwLock,
 };
 
 /// The folder that relative media paths start at.
@@ -51,14 +54,6 @@ impl Place {
         }
     }
 
-    /// Whether the file is there, with what is wrong if not.
-    pub(super) fn check(&self, written: &str) -> Result<()> {
-        match self.target(written) {
-            Target::Builtin(path) => builtin::bytes(&path).map(|_| ()),
-            Target::File(path) => file_length(&path).map(|_| ()),
-        }
-    }
-
     /// Reads the file.
     pub(super) fn read(&self, written: &str) -> Result<Cow<'static, [u8]>> {
         match self.target(written) {
@@ -74,6 +69,50 @@ impl Place {
             }
         }
     }
+}
+
+/// How many files of a folder are looked up one by one before the folder is listed.
+const LOOKUPS: usize = 64;
+
+/// Which files are there: in a folder that is asked for often, from one listing of it.
+#[derive(Default)]
+pub(super) struct Folders(RwLock<HashMap<PathBuf, Folder>>);
+
+#[derive(Default)]
+struct Folder {
+    lookups: usize,
+    files: Option<HashSet<OsString>>,
+}
+
+impl Folders {
+    /// Whether the file of a written path is there, with what is wrong if not.
+    pub(super) fn check(&self, place: &Place, written: &str) -> Result<()> {
+        let path = match place.target(written) {
+            Target::Builtin(path) => return builtin::bytes(&path).map(|_| ()),
+            Target::File(path) => path,
+        };
+        if let (Some(folder), Some(file)) = (path.parent(), path.file_name()) {
+            let known = self.0.read().unwrap_or_else(|broken| broken.into_inner());
+            if known.get(folder).and_then(|folder| folder.files.as_ref()).is_some_and(|files| files.contains(file)) {
+                return Ok(());
+            }
+            drop(known);
+            let mut known = self.0.write().unwrap_or_else(|broken| broken.into_inner());
+            let found = known.entry(folder.to_path_buf()).or_default();
+            found.lookups += 1;
+            if found.lookups == LOOKUPS {
+                found.files = Some(listed(folder));
+            }
+        }
+        // Not listed is not missing: it may be a link, or new.
+        file_length(&path).map(|_| ())
+    }
+}
+
+/// Names of the plain files of a folder, as far as it can be listed.
+fn listed(folder: &Path) -> HashSet<OsString> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).map(|entry| entry.file_name()).collect()
 }
 
 fn file_length(path: &Path) -> Result<u64> {
@@ -105,6 +144,22 @@ fn normal(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listing_a_folder_changes_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().to_path_buf());
+        let folders = Folders::default();
+        for i in 0..LOOKUPS * 2 {
+            let name = format!("{i}.png");
+            assert!(folders.check(&place, &name).is_err());
+            fs::write(folder.path().join(&name), "x").unwrap();
+            assert!(folders.check(&place, &name).is_ok());
+            assert!(folders.check(&place, "0.png").is_ok());
+        }
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        assert!(folders.check(&place, "sub").is_err());
+    }
 
     #[test]
     fn one_file_has_one_name() {

@@ -61,15 +61,15 @@ pub struct VerdictWords {
     pub sentence: String,
 }
 
-/// Counts of a score in bins of equal width; the last bin also holds what lies above it.
+/// Counts of a score in bins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Column.
     pub column: String,
-    /// Lower end of the first bin.
-    pub from: f64,
-    /// Width of a bin.
-    pub width: f64,
+    /// The ends of the bins, ascending, one more than there are bins. The first and the last bin also hold what lies beyond.
+    pub edges: Vec<f64>,
+    /// Whether the bins are equally wide in the logarithm.
+    pub logarithmic: bool,
     /// Samples in each bin.
     pub counts: Vec<u64>,
     /// Of these, samples that were chosen at least once.

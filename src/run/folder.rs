@@ -75,10 +75,12 @@ impl Folder {
                         name.to_string_lossy()
                     )));
                 }
-                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?).map_err(|error| match error.kind() {
-                    crate::error::ErrorKind::Io => error.at("folder", "the output folder cannot be written"),
-                    _ => error,
-                })?;
+                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?).map_err(
+                    |error| match error.kind() {
+                        crate::error::ErrorKind::Io => error.at("folder", "the output folder cannot be written"),
+                        _ => error,
+                    },
+                )?;
                 Found::Fresh
             }
         };
@@ -101,7 +103,9 @@ impl Folder {
     pub fn base(&self) -> Result<PathBuf> {
         let name = Self::work("journal.json");
         let journal: Option<Journal> = self.read_optional(&name)?;
-        journal.map(|journal| journal.base).ok_or_else(|| Error::usage(format!("{} is not the folder of a run: it has no {name}", self.root.display())))
+        journal
+            .map(|journal| journal.base)
+            .ok_or_else(|| Error::usage(format!("{} is not the folder of a run: it has no {name}", self.root.display())))
     }
 
     /// Writes a file whole: under a temporary name first, then renamed.
@@ -133,7 +137,9 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(&path, error)),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::data(format!("not what a run writes: {error}")).at("file", path.display()))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::data(format!("not what a run writes: {error}")).at("file", path.display()))
     }
 
     /// Reads a text file.

@@ -1,6 +1,12 @@
 //! A run: the pipeline file, the output folder, the journal.
 
+mod execute;
+mod folder;
+mod keeper;
 mod overrides;
+mod print;
+mod regenerate;
+pub mod shipped;
 pub mod spec;
 
 use crate::{
@@ -31,8 +37,8 @@ pub struct Summary {
 }
 
 /// Runs the plan, or resumes it, and leaves its folder behind.
-pub fn execute(_plan: Plan, _options: &Options, _progress: &dyn Progress) -> Result<Summary> {
-    Err(Error::internal("not built yet"))
+pub fn execute(plan: Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    execute::execute(&plan, options, progress)
 }
 
 /// What is known of one sample or child of a finished run.
@@ -41,8 +47,8 @@ pub fn explain(_folder: &Path, _id: &SampleId) -> Result<Summary> {
 }
 
 /// Makes generated samples again from their lineage, all where `ids` is empty, and compares or writes them.
-pub fn regenerate(_folder: &Path, _ids: &[SampleId], _to: Option<&Path>, _progress: &dyn Progress) -> Result<Summary> {
-    Err(Error::internal("not built yet"))
+pub fn regenerate(folder: &Path, ids: &[SampleId], to: Option<&Path>, progress: &dyn Progress) -> Result<Summary> {
+    regenerate::regenerate(folder, ids, to, progress)
 }
 
 /// Writes the report of a finished run again; the path of the page.

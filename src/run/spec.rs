@@ -251,7 +251,7 @@ fn hint(text: &str, line: usize, message: &str) -> Option<&'static str> {
     let here = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indent: &str = &here[..here.len() - here.trim_start().len()];
     let count = |c: char| text.matches(c).count();
-    if indent.contains('\t') {
+    if indent.contains('\t') || message.contains("a tab") {
         Some("YAML is indented by spaces: replace the tab")
     } else if message.contains("duplicate") {
         Some("a key may stand once in a map: remove or rename one of the two")

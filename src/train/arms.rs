@@ -8,7 +8,7 @@ use super::{
 use crate::{
     context::{EmbeddingIndex, KnownMedia},
     error::{Error, Result},
-    feed::FeedPlan,
+    feed::{self, FeedPlan},
     model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable},
     operator::FoldPlan,
     pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
@@ -157,7 +157,8 @@ impl<'a> Experiment<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Finished> {
         let mut session = start.session.fork()?;
-        let feed = self.feed_plan();
+        let feed_plan = self.feed_plan();
+        let feed = &feed_plan;
         let needs_scores = arm != Arm::Uniform && arm != Arm::UniformEqualCompute;
         let mut done = Finished {
             model: session.model.freeze()?,
@@ -201,10 +202,10 @@ impl<'a> Experiment<'a> {
                     }
                 }
                 if arm == Arm::MiningOnly {
-                    sampler = Some(self.selected_weights(&mined.selection, 0.0));
+                    sampler = Some(self.chosen_weights(&mined.selection));
                     uniform_floor = 1.0 - feed.replay_share;
                 } else if arm == Arm::Hardmine && feed.sampler_weights {
-                    sampler = Some(self.selected_weights(&mined.selection, 1.0));
+                    sampler = Some(self.sampler_weights(&mined, feed));
                 }
                 if matches!(arm, Arm::Hardmine | Arm::RandomParents | Arm::UniformAugmentation) {
                     if let Some(band) = mined.selection.band {
@@ -267,7 +268,8 @@ impl<'a> Experiment<'a> {
         }
         done.spent = session.spent;
         if needs_scores {
-            done.spent.add(start.fold_cost);
+            // The folds' evaluations are this arm's cost; its own steps stay comparable with those of the other arms.
+            done.spent.add(Spent { steps: 0, ..start.fold_cost });
         }
         done.model = session.model.freeze()?;
         Ok(done)
@@ -309,6 +311,8 @@ impl<'a> Experiment<'a> {
             replay_share: all.replay_share.max(one.replay_share),
             cap_per_parent: least(all.cap_per_parent, one.cap_per_parent),
             sampler_weights: all.sampler_weights || one.sampler_weights,
+            sampler_boost: all.sampler_boost.max(one.sampler_boost),
+            sampler_cap: all.sampler_cap.max(one.sampler_cap),
             capacity: least(all.capacity, one.capacity),
         })
     }
@@ -416,11 +420,24 @@ impl<'a> Experiment<'a> {
         Ok(harvest)
     }
 
-    fn selected_weights(&self, selection: &Selection, otherwise: f32) -> Vec<f32> {
-        let mut weights = vec![otherwise; self.splits.train.len()];
+    /// The selection's weights, 0 for a sample that was not chosen.
+    fn chosen_weights(&self, selection: &Selection) -> Vec<f32> {
+        let mut weights = vec![0.0; self.splits.train.len()];
         for selected in &selection.samples {
             if let Some(i) = self.splits.train.index(&selected.id) {
                 weights[i] = selected.weight;
+            }
+        }
+        weights
+    }
+
+    /// The weights that the sampler feeder writes, by sample of the split.
+    fn sampler_weights(&self, mined: &Mined, feed: &FeedPlan) -> Vec<f32> {
+        let by_row = feed::sampler_weights::weights(&mined.selection, &mined.diagnoses, feed.sampler_boost, feed.sampler_cap);
+        let mut weights = vec![0.0; self.splits.train.len()];
+        for (row, weight) in mined.table.rows().iter().zip(by_row) {
+            if let Some(i) = self.splits.train.index(&row.id) {
+                weights[i] = weight as f32;
             }
         }
         weights

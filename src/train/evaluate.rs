@@ -28,10 +28,7 @@ pub type SideSlices = HashMap<SampleId, Vec<String>>;
 /// Reads a side file of slices: JSON lines with `id` and the key. A sample may have several lines.
 pub fn read_slices(file: &SliceFile, base: &Path) -> Result<SideSlices> {
     let text = match file.file.strip_prefix("builtin:") {
-        Some(name) => {
-            let bytes = builtin::bytes(name).ok_or_else(|| Error::data("no such built-in file").at("file", &file.file))?;
-            String::from_utf8_lossy(bytes.as_ref()).into_owned()
-        }
+        Some(name) => String::from_utf8_lossy(builtin::bytes(name)?).into_owned(),
         None => {
             let path = base.join(&file.file);
             std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?

@@ -197,8 +197,8 @@ mod tests {
     fn halving_takes_the_triangle_mean() {
         let row = ImageBuffer::new(4, 1, 1, vec![0, 100, 200, 40]).unwrap();
         let half = crop_resize(&row, PixelRect { x: 0.0, y: 0.0, width: 4.0, height: 1.0 }, 2, 1).unwrap();
-        // Centre 0.5, reach 2: places -1 (extends 0), 0, 1, 2 with weights 1/4, 3/4, 3/4, 1/4 over 2.
-        assert_eq!(half.pixels(), [63, 103]);
+        // Centre 0.5, reach 2: places -1 (extends 0), 0, 1, 2 with weights 1/4, 3/4, 3/4, 1/4 over 2: 62.5, and the other end likewise.
+        assert_eq!(half.pixels(), [63, 108]);
     }
 
     proptest! {

@@ -123,13 +123,15 @@ pub fn drop_words(text: &Text, words: &[Word]) -> Vec<Edit> {
         part.len() - trimmed.len()
     };
     let mut edits: Vec<Edit> = Vec::new();
+    // The end of what is gone from the beginning.
+    let mut begun = 0;
     for word in words.iter().filter(|word| !is_protected(text, &word.range)) {
         let mut range = word.range.clone();
         let floor = edits.last().map_or(0, |edit| edit.range.end);
-        let before = blanks(&text.content[floor..range.start], true);
-        range.start -= before;
-        if range.start == 0 {
+        range.start -= blanks(&text.content[floor..range.start], true);
+        if range.start == begun {
             range.end += blanks(&text.content[range.end..], false);
+            begun = range.end;
         }
         edits.push(Edit { range, replacement: String::new() });
     }
