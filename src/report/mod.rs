@@ -47,6 +47,11 @@ impl ReportInput {
         let run = one(&dir.join("run.json"))?
             .ok_or_else(|| Error::usage("there is no run.json: this is not the folder of a run").at("folder", dir.display()))?;
         let results = one::<Report>(&dir.join("report.json"))?.and_then(|report| report.results);
+        Self::lists(dir, run, results)
+    }
+
+    /// Reads the lists of a run's folder beside records that are known already.
+    pub fn lists(dir: &Path, run: RunRecord, results: Option<Results>) -> Result<Self> {
         Ok(Self {
             run,
             scores: list(&dir.join("scores.jsonl"))?,

@@ -7,6 +7,7 @@ use super::{
     print,
 };
 use crate::{
+    context::Fetch,
     error::{Error, Result},
     model::{Opened, Trainable},
     operator::FoldPlan,
@@ -18,6 +19,7 @@ use crate::{
         Splits as SplitRecords, Timing, TimingStep,
     },
     registry::Registry,
+    report::ReportInput,
     sample::{ModalitySet, SampleId, metrics},
     train::{self, Deaf, Experiment, Finished, Splits, Start},
 };
@@ -40,7 +42,7 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
     let (folder, found) = Folder::open(&options.out, plan.digest, &plan.data.base)?;
     if let Found::Done(record) = &found {
         progress.note(&format!("all is done: {} holds this run", folder.root().display()));
-        let results: Option<Results> = folder.read_optional(&Folder::work("results.json"))?;
+        let results = ReportInput::read(folder.root())?.results;
         return print::summary(record, results.as_ref(), folder.root());
     }
     if let Found::Begun = found {
@@ -159,9 +161,6 @@ impl<'a> Run<'a> {
             Some(record) => record,
             None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
         };
-        if let Some(results) = &results {
-            self.folder.write(&Folder::work("results.json"), &json(results)?)?;
-        }
         record.samples = self.balance();
         record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         for barren in record.barren() {
@@ -173,6 +172,8 @@ impl<'a> Run<'a> {
         record.output = Some(self.folder.digest()?);
         let total_s = self.clock.began.elapsed().as_secs_f64();
         record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
+        // run.json goes last: it says that the run is whole.
+        super::report::write(self.folder.root(), &record, results.clone(), &|id| self.train.fetch(id).ok())?;
         self.folder.write("run.json", &json(&record)?)?;
         print::summary(&record, results.as_ref(), self.folder.root())
     }

@@ -6,6 +6,7 @@ mod keeper;
 mod overrides;
 mod print;
 mod regenerate;
+mod report;
 pub mod shipped;
 pub mod spec;
 
@@ -52,6 +53,6 @@ pub fn regenerate(folder: &Path, ids: &[SampleId], to: Option<&Path>, progress: 
 }
 
 /// Writes the report of a finished run again; the path of the page.
-pub fn report(_folder: &Path) -> Result<PathBuf> {
-    Err(Error::internal("not built yet"))
+pub fn report(folder: &Path) -> Result<PathBuf> {
+    report::again(folder)
 }
