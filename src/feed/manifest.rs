@@ -1,32 +1,36 @@
-use super::{Feeder, Receipt, Sink};
+use super::{Feeder, Receipt, Sink, write};
 use crate::{
     context::FeedContext,
     error::{Error, Problem, Result},
     operator::{Configure, Table},
-    sample::{Accepted, Annotations, Classes, Diagnosis, Label, Modality, Sample, ScoreTable, Selection},
+    sample::{
+        Accepted, BoundingBox, Bytes, Classes, Diagnosis, Digest, Event, Label, Media, Modality, Sample, SampleId, ScoreTable, Selection,
+        TextSpan, WordTime,
+    },
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 use std::{
-    collections::HashSet,
-    fs,
-    io::Write,
-    path::{Component, Path, PathBuf},
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
 };
+use tempfile::TempDir;
 
-/// Writes the fed samples as an ordinary manifest data set with its lineage.
+/// Writes accepted samples as an ordinary data set: a manifest with media files, and the lineage of each sample.
 ///
-/// Method: `PATH/manifest.jsonl` holds a line a sample (`id`, media paths, `text`, `label`, `parent`, `operator`, `round`, annotations and
-/// the parent's further fields), `PATH/lineage.jsonl` what is needed to make each again. Media stand under `PATH/images` and `PATH/audio` by
-/// the digest of their bytes, so that equal media are one file; an untouched medium is written as its original bytes. Both lists appear
-/// when the run, or the arm, is finished.
+/// Method: `PATH/manifest.jsonl` holds one sample a line, in the order of acceptance: `id`, `image`, `audio`, `text`, `label` (the class name, or
+/// shares by name), `parent`, `operator`, `round`, annotations, and the parent's other fields; the `manifest` reader reads it.
+/// Media lie in `images` and `audio` beside it, an untouched medium as its original bytes, and equal media once.
+/// `PATH/lineage.jsonl` holds what it takes to make each sample again. The folder appears whole when the run ends.
 ///
-/// Reference: JSON lines manifests as read by the reader of the same name.
+/// Reference: JSON Lines, <https://jsonlines.org>.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
-    /// Folder, relative to the run's folder; it may not lead out of it.
+    /// Folder of the data set, relative to the output folder; `generated` is the one that every run writes.
     pub path: String,
 }
 
@@ -41,131 +45,240 @@ impl Configure<dyn Feeder> for Manifest {
     const EXAMPLE: &'static str = "{ path: hard }";
 
     fn build(self, _: &Table<dyn Feeder>) -> Result<Box<dyn Feeder>, Vec<Problem>> {
-        let inside = Path::new(&self.path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        if self.path.is_empty() || !inside {
-            return Err(vec![Problem::new("path", format!("expected a folder below the run's folder, found `{}`", self.path))]);
-        }
+        write::check_inside(&self.path).map_err(|told| vec![Problem::new("path", told)])?;
         Ok(Box::new(self))
     }
 }
 
 impl Feeder for Manifest {
     fn open(&self, context: &FeedContext<'_>) -> Result<Box<dyn Sink>> {
-        let folder = context.folder.join(&self.path);
-        fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
-        Ok(Box::new(Writer {
-            name: self.path.clone(),
-            classes: context.classes.clone(),
-            lines: tempfile::NamedTempFile::new_in(&folder).map_err(|error| Error::io(&folder, error))?,
-            lineages: tempfile::NamedTempFile::new_in(&folder).map_err(|error| Error::io(&folder, error))?,
-            folder,
-            written: HashSet::new(),
-            taken: 0,
-        }))
+        DataSet::open(context.folder, &self.path, context.classes).map(|sink| Box::new(sink) as _)
     }
 }
 
-struct Writer {
-    name: String,
-    folder: PathBuf,
+const LINES: &str = "manifest.jsonl";
+const LINEAGE: &str = "lineage.jsonl";
+
+/// A data set that is being written beside its place.
+struct DataSet {
+    /// Relative to the output folder.
+    path: String,
+    target: PathBuf,
+    /// Gone with the sink where the run ends before it is finished.
+    _partial: TempDir,
+    /// Where the files are meanwhile.
+    root: PathBuf,
+    lines: BufWriter<File>,
+    lineage: BufWriter<File>,
     classes: Classes,
-    lines: tempfile::NamedTempFile,
-    lineages: tempfile::NamedTempFile,
-    written: HashSet<String>,
-    taken: usize,
+    ids: HashMap<SampleId, usize>,
+    /// Media that are written already.
+    media: HashMap<(Modality, Digest), String>,
+    files: Vec<String>,
 }
 
-impl Writer {
-    /// Writes a medium once, whole, and returns its path relative to the folder.
-    fn medium(&mut self, sample: &Sample, modality: Modality) -> Result<Option<String>> {
-        let encoded = match modality {
-            Modality::Image => sample.image.as_ref().map(|media| (media.encoded().cloned(), media.digest(), "images")),
-            Modality::Audio => sample.audio.as_ref().map(|media| (media.encoded().cloned(), media.digest(), "audio")),
-            Modality::Text => None,
-        };
-        let Some((encoded, digest, below)) = encoded else { return Ok(None) };
-        let encoded = encoded
-            .ok_or_else(|| Error::internal(format!("the {modality} of an accepted sample is not encoded")).at("sample", &sample.id))?;
-        let name = format!("{below}/{}.{}", digest.short(), encoded.extension);
-        if self.written.insert(name.clone()) {
-            let path = self.folder.join(&name);
-            let parent = path.parent().unwrap_or(&self.folder).to_owned();
-            fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
-            let mut file = tempfile::NamedTempFile::new_in(&parent).map_err(|error| Error::io(&parent, error))?;
-            file.write_all(&encoded.bytes).map_err(|error| Error::io(&path, error))?;
-            file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
-        }
-        Ok(Some(name))
-    }
-
-    fn line(&mut self, accepted: &Accepted) -> Result<Value> {
-        let (sample, lineage) = (accepted.sample(), accepted.lineage());
-        let mut line = Map::new();
-        line.insert("id".into(), json!(sample.id));
-        for modality in [Modality::Image, Modality::Audio] {
-            if let Some(path) = self.medium(sample, modality)? {
-                line.insert(modality.name().into(), json!(path));
-            }
-        }
-        if let Some(text) = sample.text.as_ref().map(|media| media.get()) {
-            line.insert("text".into(), json!(text.content));
-            if !text.spans.is_empty() {
-                line.insert("spans".into(), json!(text.spans));
-            }
-        }
-        if let Some(label) = &sample.label {
-            line.insert("label".into(), self.label(label));
-        }
-        line.insert("parent".into(), json!(lineage.parents.first().map(|parent| &parent.id)));
-        line.insert("operator".into(), json!(lineage.operator));
-        line.insert("round".into(), json!(lineage.round));
-        if *sample.annotations != Annotations::default()
-            && let Ok(Value::Object(annotations)) = serde_json::to_value(sample.annotations.as_ref())
+impl DataSet {
+    fn open(folder: &Path, path: &str, classes: &Classes) -> Result<Self> {
+        let target = folder.join(path);
+        // Only a data set of an earlier run is replaced.
+        if let Ok(mut entries) = fs::read_dir(&target)
+            && entries.next().is_some()
+            && !target.join(LINEAGE).is_file()
         {
-            line.extend(annotations);
+            let told = "the folder holds something else than an earlier data set of a run; name another `path`";
+            return Err(Error::usage(told).at("file", target.display()));
         }
-        for (key, value) in sample.fields.iter() {
-            line.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        Ok(Value::Object(line))
+        let parent = target.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+        let partial = tempfile::Builder::new().prefix(".writing-").tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
+        // A temporary folder is closed to others; the one inside is like any other, and is what remains.
+        let root = partial.path().join("data");
+        fs::create_dir(&root).map_err(|error| Error::io(&root, error))?;
+        let create = |name: &str| {
+            let path = root.join(name);
+            File::create(&path).map(BufWriter::new).map_err(|error| Error::io(path, error))
+        };
+        let (lines, lineage) = (create(LINES)?, create(LINEAGE)?);
+        Ok(Self {
+            path: path.to_owned(),
+            target,
+            _partial: partial,
+            root,
+            lines,
+            lineage,
+            classes: classes.clone(),
+            ids: HashMap::new(),
+            media: HashMap::new(),
+            files: vec![LINES.into(), LINEAGE.into()],
+        })
     }
 
-    fn label(&self, label: &Label) -> Value {
-        let name = |class: usize| self.classes.name(class).to_owned();
-        match label {
-            // A label that was written as a number stays one.
-            Label::Class(class) => self.classes.name(*class).parse::<i64>().map_or_else(|_| json!(name(*class)), |number| json!(number)),
-            Label::Soft(shares) => {
-                let shares = shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
-                Value::Object(shares.map(|(class, share)| (name(class), json!(share))).collect())
-            }
+    /// Writes a medium once and gives its path in the data set.
+    fn medium<T: Bytes>(&mut self, id: &SampleId, modality: Modality, media: Option<&Media<T>>) -> Result<Option<String>> {
+        let Some(media) = media else { return Ok(None) };
+        let key = (modality, media.digest());
+        if let Some(path) = self.media.get(&key) {
+            return Ok(Some(path.clone()));
         }
+        let encoded = media.encoded().ok_or_else(|| {
+            Error::internal("the medium has no encoded bytes; `codec::settle` makes them before verification")
+                .at("modality", modality)
+                .at("sample", id)
+        })?;
+        let folder = if modality == Modality::Image { "images" } else { "audio" };
+        let path = format!("{folder}/{}-{}.{}", safe(id.as_str()), media.digest().short(), safe(&encoded.extension));
+        let full = self.root.join(&path);
+        if !self.files.iter().any(|file| file.starts_with(folder)) {
+            let folder = self.root.join(folder);
+            fs::create_dir_all(&folder).map_err(|error| Error::io(folder, error))?;
+        }
+        fs::write(&full, &encoded.bytes).map_err(|error| Error::io(full, error))?;
+        self.media.insert(key, path.clone());
+        self.files.push(path.clone());
+        Ok(Some(path))
     }
 }
 
-impl Sink for Writer {
+impl Sink for DataSet {
     fn round(&mut self, _: &ScoreTable, _: &[Diagnosis], _: &Selection) -> Result<()> {
         Ok(())
     }
 
     fn take(&mut self, accepted: &Accepted) -> Result<()> {
-        let line = self.line(accepted)?;
-        let lineage =
-            serde_json::to_value(accepted.lineage()).map_err(|error| Error::internal(format!("a lineage cannot be written: {error}")))?;
-        for (file, value) in [(&mut self.lines, line), (&mut self.lineages, lineage)] {
-            writeln!(file, "{value}").map_err(|error| Error::io(&self.folder, error))?;
+        let (sample, lineage) = (accepted.sample(), accepted.lineage());
+        if let Some(first) = self.ids.insert(sample.id.clone(), self.ids.len() + 1) {
+            return Err(Error::internal(format!("the id stands twice, first in line {first}")).at("sample", &sample.id));
         }
-        self.taken += 1;
-        Ok(())
+        let image = self.medium(&sample.id, Modality::Image, sample.image.as_ref())?;
+        let audio = self.medium(&sample.id, Modality::Audio, sample.audio.as_ref())?;
+        let label = sample.label.as_ref().map(|label| Written::new(label, &self.classes)).transpose();
+        let label = label.map_err(|error| error.at("sample", &sample.id))?;
+        let line = Line::new(sample, image.as_deref(), audio.as_deref(), label, accepted);
+        write_line(&mut self.lines, &line).map_err(|error| Error::io(self.root.join(LINES), error))?;
+        write_line(&mut self.lineage, lineage).map_err(|error| Error::io(self.root.join(LINEAGE), error))
     }
 
     fn finish(self: Box<Self>) -> Result<Receipt> {
-        for (file, name) in [(self.lines, "manifest.jsonl"), (self.lineages, "lineage.jsonl")] {
-            let path = self.folder.join(name);
-            file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
+        let Self { path, target, root, lines, lineage, ids, files, _partial, .. } = *self;
+        for (writer, name) in [(lines, LINES), (lineage, LINEAGE)] {
+            writer.into_inner().map_err(|error| Error::io(root.join(name), error.into_error()))?;
         }
-        let files = ["manifest.jsonl", "lineage.jsonl"].map(|file| format!("{}/{file}", self.name)).to_vec();
-        Ok(Receipt { taken: self.taken, files })
+        remove(&target)?;
+        fs::rename(&root, &target).map_err(|error| Error::io(&target, error))?;
+        Ok(Receipt { taken: ids.len(), files: files.into_iter().map(|file| format!("{path}/{file}")).collect() })
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder, error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_line(to: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *to, line)?;
+    to.write_all(b"\n")
+}
+
+/// The characters of an id that every file system takes; the digest behind them makes the name unique.
+fn safe(id: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    id.chars().map(plain).take(80).collect()
+}
+
+/// A label as it is written: a class name, the number that the name is, or shares by name.
+enum Written<'a> {
+    Name(&'a str),
+    Number(i64),
+    Shares(Vec<(&'a str, f32)>),
+}
+
+impl<'a> Written<'a> {
+    fn new(label: &Label, classes: &'a Classes) -> Result<Self> {
+        let name = |class: usize| {
+            let name = classes.names().get(class).map(String::as_str);
+            name.ok_or_else(|| Error::internal(format!("the label is class {class} of {}", classes.len())))
+        };
+        match label {
+            Label::Class(class) => {
+                let name = name(*class)?;
+                let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
+                Ok(number.map_or(Self::Name(name), Self::Number))
+            }
+            Label::Soft(shares) => {
+                let some = shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
+                some.map(|(class, share)| Ok((name(class)?, *share))).collect::<Result<_>>().map(Self::Shares)
+            }
+        }
+    }
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Name(name) => serializer.serialize_str(name),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Shares(shares) => serializer.collect_map(shares.iter().copied()),
+        }
+    }
+}
+
+/// One line of the manifest. Its fields are those that the `manifest` reader reads, then the origin, then the parent's other fields.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a SampleId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<Written<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    boxes: &'a [BoundingBox],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    events: &'a [Event],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    words: &'a [WordTime],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    spans: &'a [TextSpan],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a SampleId>,
+    operator: &'a str,
+    round: usize,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Names that a field of the parent may not take in the child's line.
+const OWN: [&str; 12] = ["id", "image", "audio", "text", "label", "boxes", "events", "words", "spans", "parent", "operator", "round"];
+
+impl<'a> Line<'a> {
+    fn new(sample: &'a Sample, image: Option<&'a str>, audio: Option<&'a str>, label: Option<Written<'a>>, accepted: &'a Accepted) -> Self {
+        let lineage = accepted.lineage();
+        let text = sample.text.as_ref().map(Media::get);
+        let marks = &sample.annotations;
+        // What describes a medium goes with it.
+        fn with<T>(there: bool, list: &[T]) -> &[T] {
+            if there { list } else { &[] }
+        }
+        Self {
+            id: &sample.id,
+            image,
+            audio,
+            text: text.map(|text| text.content.as_str()),
+            label,
+            boxes: with(image.is_some(), &marks.boxes),
+            events: with(audio.is_some(), &marks.events),
+            words: with(audio.is_some() && text.is_some(), &marks.words),
+            spans: text.map_or(&[], |text| &text.spans),
+            parent: lineage.parents.first().map(|parent| &parent.id),
+            operator: &lineage.operator,
+            round: lineage.round,
+            rest: sample.fields.iter().filter(|(key, _)| !OWN.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
     }
 }
 
@@ -174,65 +287,136 @@ mod tests {
     use super::*;
     use crate::{
         codec,
-        random::SeedTree,
-        read::Reader,
-        sample::{Candidate, Digest, Lineage, ParentRef, PerModality, Text, Verdict},
+        feed::tests::{accept, lineage},
+        sample::{Annotations, AudioBuffer, ImageBuffer, Lineage, Text},
     };
-    use std::collections::BTreeMap;
+    use serde_json::json;
 
-    pub(crate) fn accepted(id: &str, label: Label) -> Accepted {
+    fn sample(id: &str, value: u8) -> Sample {
         let mut sample = Sample::new(id);
-        sample.label = Some(label);
-        sample.image = Some(crate::sample::Media::new(crate::sample::ImageBuffer::filled(3, 2, 1, 7).unwrap()));
-        sample.text = Some(codec::text::media(Text::new("a \"quoted\" caption")));
-        sample.fields = std::sync::Arc::new([("speaker".to_owned(), json!("anna"))].into_iter().collect());
-        let sample = codec::settle(sample).unwrap();
-        let lineage = Lineage {
-            child: id.into(),
-            parents: vec![ParentRef { id: "parent".into(), digests: PerModality::default() }],
-            round: 1,
-            stage: "pgd".into(),
-            operator: "pgd".into(),
-            version: 1,
-            config: Digest::of(b""),
-            seed: SeedTree::new(1).path().clone(),
-            parameters: json!({}),
-            model: None,
-            teacher: None,
-            scores_before: BTreeMap::new(),
-            scores_after: BTreeMap::new(),
-            claims: Vec::new(),
-            verdicts: Vec::new(),
-            outputs: PerModality::default(),
-        };
-        Candidate { sample, lineage, attempt: 0 }.accept(vec![Verdict::pass("v", "fine", None, None)]).unwrap()
+        sample.image = Some(Media::new(ImageBuffer::filled(4, 3, 1, value).unwrap()));
+        sample.audio = Some(Media::new(AudioBuffer::new(8000, 1, vec![0.25; 800]).unwrap()));
+        sample.text =
+            Some(Media::new(Text { content: "five left".into(), spans: vec![TextSpan { start: 0, end: 4, tag: "protected".into() }] }));
+        sample.label = Some(Label::Class(1));
+        sample.annotations = Annotations {
+            boxes: vec![BoundingBox { x: 0.1, y: 0.0, width: 2.0, height: 2.0, label: "five".into() }],
+            events: vec![Event { start_s: 0.0, end_s: 0.05, label: "voice".into() }],
+            words: vec![WordTime { start: 0, end: 4, start_s: 0.0, end_s: 0.05 }],
+        }
+        .into();
+        sample.fields = json!({ "speaker": "x", "parent": "grandparent" }).as_object().unwrap().clone().into();
+        codec::settle(sample).unwrap()
+    }
+
+    fn feed(folder: &Path, samples: &[Sample]) -> Result<Receipt> {
+        let classes = Classes::from_names(["3", "5", "seven"].map(String::from));
+        let mut sink = Manifest { path: "generated".into() }.open(&FeedContext { folder, classes: &classes })?;
+        for sample in samples {
+            sink.take(&accept(sample.clone(), lineage(sample.id.as_str(), "p")))?;
+        }
+        assert!(!folder.join("generated").join(LINES).exists() || folder.join("generated").join(LINEAGE).exists());
+        sink.finish()
+    }
+
+    #[test]
+    fn the_data_set_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mixed = sample("p~mix.r1.0", 7).only([Modality::Audio, Modality::Text].into_iter().collect());
+        mixed.label = Some(Label::Soft([0.3, 0.7, 0.0].into()));
+        let samples = [sample("p~pgd/1.r1.0", 7), sample("ö..\u{1}", 7), sample("p~pgd.r2.0", 8), mixed];
+        let receipt = feed(folder.path(), &samples).unwrap();
+        let root = folder.path().join("generated");
+        let digest = samples[0].digest(Modality::Image).unwrap().short();
+        assert_eq!(receipt.files[2], format!("generated/images/p_pgd_1_r1_0-{digest}.png"));
+        // Two images, one clip.
+        assert_eq!((receipt.taken, receipt.files.len()), (4, 5));
+        for file in &receipt.files {
+            assert!(folder.path().join(file).is_file(), "{file}");
+        }
+        assert_eq!(fs::read(folder.path().join(&receipt.files[2])).unwrap(), samples[0].image.as_ref().unwrap().encoded().unwrap().bytes);
+        let lines: Vec<Value> =
+            fs::read_to_string(root.join(LINES)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["label"], &lines[0]["parent"], &lines[0]["operator"], &lines[0]["round"]),
+            (&json!(5), &json!("p"), &json!("pgd"), &json!(2))
+        );
+        assert_eq!((&lines[0]["speaker"], &lines[0]["boxes"][0]["x"]), (&json!("x"), &json!(0.1)));
+        assert_eq!(lines[0]["spans"], json!([{ "start": 0, "end": 4, "tag": "protected" }]));
+        assert_eq!((&lines[0]["image"], &lines[0]["audio"]), (&lines[1]["image"], &lines[3]["audio"]));
+        assert_eq!(lines[3]["label"], json!({ "3": 0.3, "5": 0.7 }));
+        assert!(lines[3].get("image").is_none() && lines[3].get("boxes").is_none());
+        let first: Lineage = serde_json::from_str(fs::read_to_string(root.join(LINEAGE)).unwrap().lines().next().unwrap()).unwrap();
+        assert_eq!(first.outputs, samples[0].digests());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn what_is_fed_is_read_back_by_the_reader() {
-        let dir = tempfile::tempdir().unwrap();
-        let classes = Classes::from_names(["3".into(), "7".into()]);
-        let mut sink = Manifest { path: "hard".into() }.open(&FeedContext { folder: dir.path(), classes: &classes }).unwrap();
-        sink.take(&accepted("a", Label::Class(1))).unwrap();
-        sink.take(&accepted("b", Label::Soft([0.25, 0.75].into()))).unwrap();
-        assert!(!dir.path().join("hard/manifest.jsonl").exists());
-        assert_eq!(sink.finish().unwrap().taken, 2);
-        let source = crate::read::Manifest::new("hard/manifest.jsonl").open(dir.path()).unwrap();
-        assert!(source.problems().is_empty(), "{:?}", source.problems());
-        assert_eq!(source.entries().len(), 2);
-        let sample = source.fetch(0).unwrap();
-        assert_eq!(sample.text.unwrap().get().content, "a \"quoted\" caption");
-        assert_eq!(sample.image.unwrap().get().pixels(), &[7; 6]);
-        assert_eq!(source.entries()[1].fields["speaker"], "anna");
-        // Equal media are one file.
-        assert_eq!(fs::read_dir(dir.path().join("hard/images")).unwrap().count(), 1);
+        use crate::read::{LabelIndex, Reader};
+        let folder = tempfile::tempdir().unwrap();
+        let mut named = sample("c", 9);
+        named.label = Some(Label::Class(2));
+        let mut soft = sample("s", 9).only([Modality::Text].into_iter().collect());
+        soft.label = Some(Label::Soft([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0].into()));
+        let samples = [sample("a", 1), named, soft];
+        feed(folder.path(), &samples).unwrap();
+        let source = crate::read::Manifest::new("generated/manifest.jsonl").open(folder.path()).unwrap();
+        assert_eq!((source.problems().len(), source.entries().len()), (1, 2), "{:?}", source.problems());
+        let samples = [&samples[0], &samples[2]];
+        let labels = LabelIndex::with(Classes::from_names(["3", "5", "seven"].map(String::from)));
+        for (i, written) in samples.into_iter().enumerate() {
+            let read = source.fetch(i).unwrap();
+            assert_eq!((&read.id, read.digests()), (&written.id, written.digests()));
+            assert_eq!((&read.fields["speaker"], &read.fields["parent"]), (&json!("x"), &json!("p")));
+            assert_eq!(read.text.unwrap().get().spans, written.text.as_ref().unwrap().get().spans);
+            let label = labels.resolve(&source.entries()[i]).unwrap().unwrap();
+            let same = |class| (label.share(class) - written.label.as_ref().unwrap().share(class)).abs() < 1e-6;
+            assert!((0..3).all(same), "{label:?}");
+        }
+        assert_eq!(source.fetch(0).unwrap().annotations, samples[0].annotations);
     }
 
     #[test]
-    fn a_path_that_leads_out_is_refused() {
-        let table = Table::default();
-        for path in ["../x", "/x", ""] {
-            assert_eq!(Manifest { path: path.into() }.build(&table).err().unwrap()[0].path, "path");
+    fn the_same_samples_give_the_same_bytes_again() {
+        let samples = [sample("a", 1), sample("b", 2)];
+        let read =
+            |folder: &Path, receipt: &Receipt| receipt.files.iter().map(|file| fs::read(folder.join(file)).unwrap()).collect::<Vec<_>>();
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = feed(one.path(), &samples).unwrap();
+        let second = feed(two.path(), &samples).unwrap();
+        assert_eq!(read(one.path(), &first), read(two.path(), &second));
+        // A second run replaces the first; what it does not write is gone.
+        let third = feed(one.path(), &samples[..1]).unwrap();
+        assert_eq!((third.files.len(), first.files.iter().filter(|file| one.path().join(file).exists()).count()), (4, 4));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let twice = feed(folder.path(), &[sample("a", 1), sample("a", 1)]).unwrap_err();
+        assert_eq!(twice.to_string(), "sample a: the id stands twice, first in line 1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut raw = sample("a", 1);
+        raw.image = Some(Media::new(ImageBuffer::filled(4, 3, 1, 0).unwrap()));
+        assert!(feed(folder.path(), &[raw]).unwrap_err().to_string().contains("`codec::settle`"));
+        let mut strange = sample("a", 1);
+        strange.label = Some(Label::Class(9));
+        assert_eq!(feed(folder.path(), &[strange]).unwrap_err().to_string(), "sample a: the label is class 9 of 3");
+        fs::create_dir_all(folder.path().join("generated")).unwrap();
+        fs::write(folder.path().join("generated/thesis.txt"), "mine").unwrap();
+        assert!(feed(folder.path(), &[]).unwrap_err().to_string().contains("name another `path`"));
+        for path in ["", "..", "/x", "a/../b", "./a"] {
+            let problems = Manifest { path: path.into() }.build(&super::super::table()).err().unwrap();
+            assert_eq!(problems[0].to_string(), format!("path: expected a path inside the output folder, found `{path}`"));
         }
+    }
+
+    #[test]
+    fn nothing_taken_is_an_empty_data_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipt = feed(folder.path(), &[]).unwrap();
+        assert_eq!((receipt.taken, receipt.files.len()), (0, 2));
+        assert_eq!(fs::read(folder.path().join("generated").join(LINES)).unwrap(), b"");
     }
 }

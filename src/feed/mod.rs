@@ -2,10 +2,13 @@
 
 mod manifest;
 mod replay;
+mod replay_buffer;
 pub mod sampler_weights;
+mod write;
 
 pub use manifest::Manifest;
 pub use replay::Replay;
+pub use replay_buffer::ReplayBuffer;
 pub use sampler_weights::SamplerWeights;
 
 use crate::{
@@ -69,4 +72,64 @@ pub trait Sink: Send {
 /// The shipped feeders.
 pub fn table() -> Table<dyn Feeder> {
     Table::default().with::<Manifest>().with::<Replay>().with::<SamplerWeights>()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        random::SeedTree,
+        sample::{
+            Accepted, Candidate, Digest, Lineage, Media, ModalitySet, ParentRef, PerModality, Sample, SampleId, ScoreTable, TableRow, Text,
+            Verdict,
+        },
+    };
+    use serde_json::Value;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    /// A lineage of `pgd` in round 2.
+    pub(super) fn lineage(child: &str, parent: &str) -> Lineage {
+        Lineage {
+            child: child.into(),
+            parents: vec![ParentRef { id: parent.into(), digests: PerModality::default() }],
+            round: 2,
+            stage: "pgd".into(),
+            operator: "pgd".into(),
+            version: 1,
+            config: Digest::of(b""),
+            seed: SeedTree::new(1).path().clone(),
+            parameters: Value::Null,
+            model: None,
+            teacher: None,
+            scores_before: BTreeMap::new(),
+            scores_after: BTreeMap::new(),
+            claims: Vec::new(),
+            verdicts: Vec::new(),
+            outputs: PerModality::default(),
+        }
+    }
+
+    /// Through the only door.
+    pub(super) fn accept(sample: Sample, lineage: Lineage) -> Accepted {
+        let verdict = Verdict::pass("label_kept", "label_kept", None, None);
+        Candidate { sample, lineage, attempt: 0 }.accept(vec![verdict]).unwrap()
+    }
+
+    /// A child with a text.
+    pub(super) fn accepted(child: &str, parent: &str) -> Accepted {
+        let mut sample = Sample::new(child);
+        sample.text = Some(Media::new(Text::new("t")));
+        accept(sample, lineage(child, parent))
+    }
+
+    /// A table of `n` rows, `s0`, `s1`, ...
+    pub(super) fn score_table(n: usize) -> ScoreTable {
+        let row = |i: usize| TableRow {
+            id: SampleId::new(format!("s{i}")),
+            class: Some(0),
+            present: ModalitySet::ALL,
+            group: i,
+            fields: Arc::default(),
+        };
+        ScoreTable::new((0..n).map(row).collect(), 2).unwrap()
+    }
 }

@@ -35,11 +35,14 @@ pub struct Line {
     pub fields: Map<String, Value>,
 }
 
-/// How a label is written; all labels of a file are written alike, except that shares by name go with any.
+/// How a label is written; all labels of a file are written alike, except that shares by name go with any, and whole numbers as
+/// strings with strings and numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelKind {
     /// `"label": "cat"`.
     Name,
+    /// `"label": "3"`: the same class as `3`.
+    Digits,
     /// `"label": 3`.
     Number,
     /// `"label": true`.
@@ -54,7 +57,7 @@ impl LabelKind {
     /// Words for messages.
     pub fn about(self) -> String {
         match self {
-            Self::Name => "a string".into(),
+            Self::Name | Self::Digits => "a string".into(),
             Self::Number => "a whole number".into(),
             Self::Flag => "true or false".into(),
             Self::Shares => "shares by name".into(),
@@ -63,12 +66,16 @@ impl LabelKind {
     }
     /// Whether both may stand in one file.
     pub fn goes_with(self, other: Self) -> bool {
-        let list = |kind| matches!(kind, Self::List(_));
-        self == other
-            || self == Self::Shares
-            || other == Self::Shares
-            || (self == Self::Number && list(other))
-            || (other == Self::Number && list(self))
+        match (self, other) {
+            (Self::Shares, _) | (_, Self::Shares) => true,
+            (Self::Digits, other) | (other, Self::Digits) => other != Self::Flag,
+            (Self::Number, Self::List(_)) | (Self::List(_), Self::Number) => true,
+            (one, other) => one == other,
+        }
+    }
+    /// Whether it says how the others are written.
+    pub fn decides(self) -> bool {
+        !matches!(self, Self::Shares | Self::Digits)
     }
 }
 
@@ -193,7 +200,10 @@ fn read_text(value: Value) -> Result<Option<String>> {
 
 fn read_label(value: Value) -> Result<(LabelKind, WrittenLabel)> {
     match value {
-        Value::String(name) if !name.is_empty() => Ok((LabelKind::Name, WrittenLabel::Name(name))),
+        Value::String(name) if !name.is_empty() => {
+            let digits = name.parse::<i64>().is_ok_and(|number| number.to_string() == name);
+            Ok((if digits { LabelKind::Digits } else { LabelKind::Name }, WrittenLabel::Name(name)))
+        }
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok((LabelKind::Number, WrittenLabel::Name(number.to_string()))),
         Value::Bool(flag) => Ok((LabelKind::Flag, WrittenLabel::Name(flag.to_string()))),
         Value::Object(shares) => {

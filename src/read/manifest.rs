@@ -1,14 +1,13 @@
 use super::{
     Entry, Measured, Reader, Source, builtin,
+    content::{Content, Contents},
     line::{LabelKind, Line},
-    measure,
     place::{Folders, Place},
 };
 use crate::{
-    codec,
     error::{Error, ErrorKind, Problem, Result},
     operator::{Configure, Table},
-    sample::{Annotations, Modality, ModalitySet, Sample, SampleId, Text, TextSpan},
+    sample::{Annotations, Modality, ModalitySet, Sample, SampleId},
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -76,19 +75,8 @@ impl Reader for Manifest {
 /// An opened manifest.
 pub struct ManifestSource {
     name: String,
-    place: Place,
-    entries: Vec<Entry>,
-    contents: Vec<Content>,
+    contents: Contents,
     problems: Vec<Error>,
-}
-
-/// What is fetched of an entry.
-struct Content {
-    image: Option<Box<str>>,
-    audio: Option<Box<str>>,
-    text: Option<Box<str>>,
-    spans: Vec<TextSpan>,
-    annotations: Arc<Annotations>,
 }
 
 impl ManifestSource {
@@ -112,7 +100,8 @@ impl ManifestSource {
     }
 
     fn read(name: String, place: Place, mut input: impl BufRead) -> Result<Self> {
-        let mut source = Self { name, place, entries: Vec::new(), contents: Vec::new(), problems: Vec::new() };
+        let contents = Contents { place, entries: Vec::new(), contents: Vec::new() };
+        let mut source = Self { name, contents, problems: Vec::new() };
         let mut seen = Seen::default();
         let common = Common::default();
         let mut lines = 0;
@@ -121,7 +110,7 @@ impl ManifestSource {
             if block.is_empty() {
                 break;
             }
-            let place = &source.place;
+            let place = &source.contents.place;
             let parsed: Vec<(usize, Result<Parsed>)> = block
                 .into_par_iter()
                 .map(|(line, bytes)| (line, bytes.and_then(|bytes| Parsed::new(line, &bytes, place, &common))))
@@ -129,32 +118,23 @@ impl ManifestSource {
             for (line, parsed) in parsed {
                 match parsed.and_then(|parsed| seen.admit(parsed)) {
                     Ok(parsed) => {
-                        source.entries.push(parsed.entry);
-                        source.contents.push(parsed.content);
+                        source.contents.entries.push(parsed.entry);
+                        source.contents.contents.push(parsed.content);
                     }
                     Err(error) => source.problems.push(error.at("line", line).at("file", &source.name)),
                 }
             }
         }
-        if source.entries.is_empty() && source.problems.is_empty() {
+        if source.contents.entries.is_empty() && source.problems.is_empty() {
             return Err(Error::data("the manifest holds no sample; expected one JSON object a line").at("file", &source.name));
         }
         Ok(source)
-    }
-
-    fn modality<T>(&self, index: usize, modality: Modality, read: impl FnOnce() -> Result<T>) -> Result<T> {
-        let entry = &self.entries[index];
-        read().map_err(|error| error.at("modality", modality).at("sample", &entry.id).at("line", entry.line))
-    }
-
-    fn decode<T>(&self, path: &str, decode: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-        decode(&self.place.read(path)?).map_err(|error| error.at("file", path))
     }
 }
 
 impl Source for ManifestSource {
     fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.contents.entries
     }
     fn problems(&self) -> &[Error] {
         &self.problems
@@ -162,49 +142,12 @@ impl Source for ManifestSource {
     fn name(&self) -> &str {
         &self.name
     }
-
     fn fetch(&self, index: usize) -> Result<Sample> {
-        let (entry, content) = entry_at(&self.entries, &self.contents, index, &self.name)?;
-        let mut sample = Sample::new(entry.id.clone());
-        if let Some(path) = &content.image {
-            let image = self.modality(index, Modality::Image, || {
-                let image = self.decode(path, codec::image::decode)?;
-                measure::check_boxes(&content.annotations, image.get())?;
-                Ok(image)
-            })?;
-            sample.image = Some(image);
-        }
-        if let Some(path) = &content.audio {
-            let audio = self.modality(index, Modality::Audio, || {
-                let audio = self.decode(path, codec::audio::decode)?;
-                measure::check_times(&content.annotations, audio.get())?;
-                Ok(audio)
-            })?;
-            sample.audio = Some(audio);
-        }
-        if let Some(text) = &content.text {
-            sample.text = Some(codec::text::media(Text { content: text.to_string(), spans: content.spans.clone() }));
-        }
-        sample.annotations = content.annotations.clone();
-        sample.fields = entry.fields.clone();
-        Ok(sample)
+        self.contents.fetch(index)
     }
-
     fn measure(&self, index: usize) -> Result<Measured> {
-        let (_, content) = entry_at(&self.entries, &self.contents, index, &self.name)?;
-        let image = content.image.as_deref().map(|path| self.modality(index, Modality::Image, || self.decode(path, codec::image::size)));
-        let audio = content.audio.as_deref().map(|path| self.modality(index, Modality::Audio, || self.decode(path, codec::audio::shape)));
-        let text = content.text.as_deref().map(|text| text.chars().count());
-        Ok(Measured { image: image.transpose()?, audio: audio.transpose()?, text })
+        self.contents.measure(index)
     }
-}
-
-/// Entry and content of `index`, or a broken promise of the caller.
-pub(super) fn entry_at<'a, C>(entries: &'a [Entry], contents: &'a [C], index: usize, name: &str) -> Result<(&'a Entry, &'a C)> {
-    entries
-        .get(index)
-        .zip(contents.get(index))
-        .ok_or_else(|| Error::internal(format!("{name} has {} samples and was asked for number {index}", entries.len())))
 }
 
 struct Parsed {
@@ -265,14 +208,13 @@ impl Seen {
             return Err(Error::data(format!("the id `{id}` stands in lines {first} and {line}; ids are unique")).at("field", "id"));
         }
         if let Some(kind) = parsed.kind {
-            // Shares by name go with every other kind and fix none.
             match self.kind {
                 Some((first, at)) if !first.goes_with(kind) => {
                     let (first, kind) = (first.about(), kind.about());
                     let told = format!("found {kind}, but the label of line {at} is {first}; expected one way of writing");
                     return Err(Error::data(told).at("field", "label"));
                 }
-                None if kind != LabelKind::Shares => self.kind = Some((kind, line)),
+                None if kind.decides() => self.kind = Some((kind, line)),
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-use super::{Entry, Source, WrittenLabel, manifest::entry_at};
+use super::{Entry, Source, WrittenLabel, content::entry_at};
 use crate::{
     error::{Error, Result},
     sample::{Modality, Sample},
@@ -44,7 +44,7 @@ impl Source for MemorySource {
         &[]
     }
     fn fetch(&self, index: usize) -> Result<Sample> {
-        entry_at(&self.entries, &self.samples, index, self.name()).map(|(_, sample)| sample.clone())
+        entry_at(&self.entries, &self.samples, index).map(|(_, sample)| sample.clone())
     }
     fn name(&self) -> &str {
         "memory"

@@ -1,6 +1,8 @@
 //! Reading: where samples come from.
 
 pub mod builtin;
+mod content;
+mod folder;
 mod labels;
 mod line;
 mod manifest;
@@ -11,6 +13,7 @@ mod profile;
 #[cfg(test)]
 mod tests;
 
+pub use folder::Folder;
 pub use labels::LabelIndex;
 pub use line::{LabelKind, Line};
 pub use manifest::{Manifest, ManifestSource};
@@ -91,5 +94,5 @@ pub trait Reader: Send + Sync {
 
 /// The shipped readers.
 pub fn table() -> Table<dyn Reader> {
-    Table::default().with::<Manifest>()
+    Table::default().with::<Folder>().with::<Manifest>()
 }
