@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: each further one would link burn again.
 
 mod architecture;
+mod behaviour;
 mod cli;
 mod contract;
 mod docs;
