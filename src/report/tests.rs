@@ -314,7 +314,7 @@ fn results(seeds: usize) -> Results {
             {
                 arm.robust.push(RobustAccuracy { attacked, objective: "worst".into(), n: 200, accuracy: at(accuracy, 0.03) });
             }
-            for (kind, accuracy) in [("explicit", 0.98), ("indirect", 0.93), ("vague", 0.84)] {
+            for (kind, accuracy) in [("explicit", 0.96), ("indirect", 0.93), ("vague", 0.84)] {
                 arm.slices
                     .entry("text_kind".into())
                     .or_default()
