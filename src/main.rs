@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hardmine` command.
+
+fn main() -> std::process::ExitCode {
+    hardmine::cli::main()
+}

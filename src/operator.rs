@@ -113,6 +113,10 @@ impl<F: ?Sized> Table<F> {
         // `loss:` with nothing behind it is the operator with its defaults.
         let empty = Value::Object(Default::default());
         let config = if config.is_null() { &empty } else { config };
+        // serde would fill a struct from a list by position.
+        if config.is_array() {
+            return Err(vec![Problem::new(name, "expected a map of fields, found a list")]);
+        }
         (entry.build)(config, self).map_err(|problems| problems.into_iter().map(|p| p.under(name)).collect())
     }
 }
@@ -131,20 +135,54 @@ pub fn read_config<C: DeserializeOwned>(written: &Value) -> Result<C, Vec<Proble
             path.clear();
         }
         let message = error.inner().to_string();
-        let unknown_key = message
-            .strip_prefix("unknown field `")
-            .and_then(|rest| rest.split_once('`'))
-            .map(|(key, rest)| (key.to_owned(), rest.to_owned()));
-        match unknown_key {
-            Some((key, rest)) => {
-                let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-                // serde_path_to_error already ends the path in the unknown key for some formats; normalise to one.
-                let parent = path.strip_suffix(&key).map_or(path.as_str(), |parent| parent.trim_end_matches('.'));
-                vec![Problem::key(&key, unknown("key", &key, known)).under(parent)]
-            }
-            None => vec![Problem::new(path, message)],
+        if let Some((key, rest)) = named(&message, "unknown field `") {
+            // serde_path_to_error already ends the path in the unknown key for some formats; normalise to one.
+            let parent = path.strip_suffix(key).map_or(path.as_str(), |parent| parent.trim_end_matches('.'));
+            return vec![Problem::key(key, unknown("key", key, quoted(rest))).under(parent)];
         }
+        if let Some((value, rest)) = named(&message, "unknown variant `") {
+            return vec![Problem::new(path.trim_end_matches(".?"), unknown("value", value, quoted(rest)))];
+        }
+        vec![Problem::new(path, plain(&message))]
     })
+}
+
+/// Splits what serde says of an unknown name into the name and the rest.
+fn named<'a>(message: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
+    message.strip_prefix(start)?.split_once('`')
+}
+
+/// The names in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Rust's names of types mean nothing to the reader of a pipeline file.
+fn plain(message: &str) -> String {
+    let Some((found, wanted)) = message.strip_prefix("invalid ").and_then(|rest| rest.split_once(": ")?.1.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let wanted = match wanted {
+        "u8" => "a whole number in 0..=255",
+        "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        other => other.strip_prefix("struct ").map_or(other, |_| "a map"),
+    };
+    let found = match found {
+        "null" => "nothing".to_owned(),
+        "map" => "a map".to_owned(),
+        "sequence" => "a list".to_owned(),
+        other => other
+            .split_once(' ')
+            .filter(|(kind, _)| matches!(*kind, "string" | "integer" | "floating" | "boolean"))
+            .map_or_else(|| other.to_owned(), |(_, value)| format!("`{}`", value.trim_start_matches("point ").trim_matches(['`', '"']))),
+    };
+    format!("expected {wanted}, found {found}")
 }
 
 /// The message for a name that is not known: the nearest known one, and all of them.
@@ -223,6 +261,10 @@ mod tests {
         let found = problem(json!({ "say": { "word": "a", "tiems": 2 } }));
         assert_eq!((found.path.as_str(), found.at_key), ("say.tiems", true));
         assert!(found.message.contains("did you mean `times`"), "{}", found.message);
-        assert_eq!(problem(json!({ "say": { "word": "a", "times": -2 } })).path, "say.times");
+        let found = problem(json!({ "say": { "word": "a", "times": -2 } }));
+        assert_eq!((found.path.as_str(), found.message.as_str()), ("say.times", "expected a whole number of at least 0, found `-2`"));
+        assert_eq!(problem(json!({ "say": { "word": 1.5 } })).message, "expected a text, found `1.5`");
+        assert_eq!(problem(json!({ "say": [1] })).message, "expected a map of fields, found a list");
+        assert_eq!(problem(json!({ "say": {} })).message, "missing field `word`");
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     operator::{Requirements, Table},
-    sample::{Diagnoses, ScoreTable},
+    sample::{Column, Diagnoses, Score, ScoreTable},
 };
 
 /// A diagnoser.
@@ -14,6 +14,11 @@ pub trait Diagnoser: Send + Sync {
     }
     /// One diagnosis a row; several diagnosers are joined.
     fn diagnose(&self, table: &ScoreTable) -> Result<Diagnoses>;
+    /// Columns of its own for all rows (a suspicion to rank by), computed from the same table. The runner adds them before the next
+    /// diagnoser looks, prefixed like a scorer's columns.
+    fn columns(&self, _table: &ScoreTable) -> Result<Vec<(Column, Vec<Score>)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// The shipped diagnosers.

@@ -1,5 +1,13 @@
 //! Feeding: accepted samples go back into training, or onto disk.
 
+mod manifest;
+mod replay;
+pub mod sampler_weights;
+
+pub use manifest::Manifest;
+pub use replay::Replay;
+pub use sampler_weights::SamplerWeights;
+
 use crate::{
     context::FeedContext,
     error::Result,
@@ -17,6 +25,10 @@ pub struct FeedPlan {
     pub cap_per_parent: usize,
     /// Whether the sampler follows the selection's weights.
     pub sampler_weights: bool,
+    /// How much more often a chosen sample is drawn than one that was not, at least 1.
+    pub sampler_boost: f64,
+    /// Largest weight of the sampler, its mean being 1.
+    pub sampler_cap: f64,
     /// Most generated samples that are kept, 0 for any number; the oldest go first.
     pub capacity: usize,
 }
@@ -56,5 +68,5 @@ pub trait Sink: Send {
 
 /// The shipped feeders.
 pub fn table() -> Table<dyn Feeder> {
-    Table::default()
+    Table::default().with::<Manifest>().with::<Replay>().with::<SamplerWeights>()
 }

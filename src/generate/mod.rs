@@ -1,5 +1,13 @@
 //! Generation: neighbours of the chosen samples, with claims about them. Nothing here judges itself.
 
+#[cfg(test)]
+mod fixture;
+pub mod latent;
+pub mod modality_dropout;
+pub mod pgd;
+pub mod search;
+pub mod synchronized;
+
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
     error::Result,
@@ -54,4 +62,8 @@ pub trait Generator: Send + Sync {
 /// The shipped generators.
 pub fn table() -> Table<dyn Generator> {
     Table::default()
+        .with::<latent::Latent>()
+        .with::<modality_dropout::ModalityDropout>()
+        .with::<pgd::Pgd>()
+        .with::<synchronized::Synchronized>()
 }

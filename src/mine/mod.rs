@@ -1,5 +1,15 @@
 //! Mining: which samples are worth it. The only barrier of a round: miners see numbers, never media.
 
+mod band;
+mod rank;
+mod threshold;
+mod top_fraction;
+
+pub use band::Band;
+pub use rank::{Weighting, between_ranks, frozen_band, rank_weights, top_k, uncertain};
+pub use threshold::{Certainty, Threshold};
+pub use top_fraction::TopFraction;
+
 use crate::{
     error::Result,
     operator::{Requirements, Table},
@@ -18,5 +28,8 @@ pub trait Miner: Send + Sync {
 
 /// The shipped miners.
 pub fn table() -> Table<dyn Miner> {
-    Table::default()
+    Table::default().with::<Band>().with::<Threshold>().with::<TopFraction>()
 }
+
+#[cfg(test)]
+mod tests;

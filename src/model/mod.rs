@@ -1,6 +1,15 @@
 //! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
 
+pub mod counted;
+#[cfg(feature = "burn")]
+pub mod fusion;
+pub mod linear;
+pub mod load;
 pub mod measure;
+pub mod parameters;
+pub mod preprocess;
+
+pub use counted::Counted;
 
 use crate::{
     error::Result,
@@ -181,6 +190,10 @@ pub trait Model: Send + Sync {
     }
     /// Writes weights and architecture as safetensors, so that `model: { load: ... }` reads them back.
     fn save(&self, path: &Path) -> Result<()>;
+    /// Evaluations counted so far; a model that does not count says none (wrap it in [`Counted`]).
+    fn evaluations(&self) -> Evaluations {
+        Evaluations::default()
+    }
 }
 
 /// A latent space that media are encoded to and decoded from.
@@ -295,6 +308,26 @@ impl Teachers {
     }
 }
 
+/// Evaluations outside training, one a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Evaluations {
+    /// Forward evaluations.
+    pub forward: u64,
+    /// Gradient evaluations.
+    pub gradient: u64,
+}
+
+impl ModelSet {
+    /// Evaluations that the models of the set have counted so far (those wrapped in [`Counted`]).
+    pub fn spent(&self) -> Evaluations {
+        let teachers = self.teachers.iter().flat_map(|teachers| teachers.models.iter());
+        teachers.chain([&self.subject]).map(|model| model.evaluations()).fold(Evaluations::default(), |sum, one| Evaluations {
+            forward: sum.forward + one.forward,
+            gradient: sum.gradient + one.gradient,
+        })
+    }
+}
+
 /// The models of a round.
 #[derive(Clone)]
 pub struct ModelSet {
@@ -306,5 +339,8 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    crate::operator::Table::default()
+    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>();
+    #[cfg(feature = "burn")]
+    let table = table.with::<fusion::Fusion>();
+    table
 }

@@ -1,7 +1,24 @@
 //! One round of stages over a data set, as a checked, immutable plan.
 
+mod build;
+mod builder;
+mod check;
+mod data;
+mod generation;
+mod ledger;
 mod plan;
+mod schema;
+mod scoring;
+mod stop;
 
+pub use build::{FAMILIES, stage_ids};
+pub use builder::PlanBuilder;
+pub use data::{Opening, Split, open_extra, open_splits};
+pub use generation::{Generation, Harvest, Quota, Routing};
+pub use ledger::{Ledger, LeftOut};
 pub use plan::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
 };
+pub use schema::schema;
+pub use scoring::{Scored, column_name, diagnose, embed, mine, score};
+pub use stop::Stop;

@@ -279,3 +279,16 @@ pub struct Plan {
     /// Digest of `resolved` and of the crate's version.
     pub digest: Digest,
 }
+
+impl Stages {
+    /// What all operators need, in the order of the families.
+    pub fn requirements(&self) -> impl Iterator<Item = crate::operator::Requirements> {
+        let score = self.score.iter().map(|s| s.operator.requirements());
+        let diagnose = self.diagnose.iter().map(|s| s.operator.requirements());
+        let mine = self.mine.iter().map(|s| s.operator.requirements());
+        let generate = self.generate.iter().map(|s| s.operator.requirements());
+        let verify = self.verify.iter().map(|s| s.operator.requirements());
+        let feed = self.feed.iter().map(|s| s.operator.requirements());
+        score.chain(diagnose).chain(mine).chain(generate).chain(verify).chain(feed)
+    }
+}

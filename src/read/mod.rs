@@ -1,6 +1,24 @@
 //! Reading: where samples come from.
 
+pub mod builtin;
+mod labels;
+mod line;
+mod manifest;
+mod measure;
+mod memory;
+mod place;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+pub use labels::LabelIndex;
+pub use line::{LabelKind, Line};
+pub use manifest::{Manifest, ManifestSource};
+pub use memory::MemorySource;
+pub use profile::profile;
+
 use crate::{
+    codec,
     error::{Error, Result},
     operator::{Requirements, Table},
     sample::{ModalitySet, Sample, SampleId},
@@ -44,6 +62,21 @@ pub trait Source: Send + Sync {
     fn fetch(&self, index: usize) -> Result<Sample>;
     /// A short name for messages (the path).
     fn name(&self) -> &str;
+    /// The sizes of the media of entry `index`, from their headers where that is possible.
+    fn measure(&self, index: usize) -> Result<Measured> {
+        self.fetch(index).map(|sample| measure::of_sample(&sample))
+    }
+}
+
+/// Sizes of the media of a sample; `None` where one is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Width, height and channels.
+    pub image: Option<codec::image::Size>,
+    /// Rate, channels and frames.
+    pub audio: Option<codec::audio::Shape>,
+    /// Characters.
+    pub text: Option<usize>,
 }
 
 /// A reader: an operator of the `data:` section.
@@ -58,5 +91,5 @@ pub trait Reader: Send + Sync {
 
 /// The shipped readers.
 pub fn table() -> Table<dyn Reader> {
-    Table::default()
+    Table::default().with::<Manifest>()
 }

@@ -1,1 +1,57 @@
-//! run
+//! A run: the pipeline file, the output folder, the journal.
+
+mod execute;
+mod folder;
+mod keeper;
+mod overrides;
+mod print;
+mod regenerate;
+pub mod shipped;
+pub mod spec;
+
+use crate::{
+    error::{Error, Result},
+    pipeline::Plan,
+    progress::Progress,
+    sample::SampleId,
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// How a plan is executed; nothing here changes a byte of the output.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Output folder.
+    pub out: PathBuf,
+    /// Threads for decoding and augmentation; `None` for as many as there are cores.
+    pub threads: Option<usize>,
+}
+
+/// What a run did, in short.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// Lines for people.
+    pub lines: Vec<String>,
+    /// The same as data, for `--json`.
+    pub record: serde_json::Value,
+}
+
+/// Runs the plan, or resumes it, and leaves its folder behind.
+pub fn execute(plan: Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    execute::execute(&plan, options, progress)
+}
+
+/// What is known of one sample or child of a finished run.
+pub fn explain(_folder: &Path, _id: &SampleId) -> Result<Summary> {
+    Err(Error::internal("not built yet"))
+}
+
+/// Makes generated samples again from their lineage, all where `ids` is empty, and compares or writes them.
+pub fn regenerate(folder: &Path, ids: &[SampleId], to: Option<&Path>, progress: &dyn Progress) -> Result<Summary> {
+    regenerate::regenerate(folder, ids, to, progress)
+}
+
+/// Writes the report of a finished run again; the path of the page.
+pub fn report(_folder: &Path) -> Result<PathBuf> {
+    Err(Error::internal("not built yet"))
+}

@@ -7,6 +7,7 @@ mod history;
 mod label;
 mod lineage;
 mod media;
+pub mod metrics;
 mod modality;
 mod selection;
 mod table;

@@ -1,5 +1,19 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
+mod dynamics;
+mod inconsistency;
+mod loss;
+mod out_of_fold;
+mod quality;
+mod uncertainty;
+
+pub use dynamics::Dynamics;
+pub use inconsistency::{Divergence, Inconsistency, shapley};
+pub use loss::Loss;
+pub use out_of_fold::OutOfFold;
+pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
+pub use uncertainty::Uncertainty;
+
 use crate::{
     context::ScoreContext,
     error::Result,
@@ -22,5 +36,14 @@ pub trait Scorer: Send + Sync {
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default()
+    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
+}
+
+/// Rows of scores (one list a sample) as columns.
+fn columns_of<const N: usize>(rows: impl IntoIterator<Item = [Score; N]>) -> Vec<Vec<Score>> {
+    let mut columns: Vec<Vec<Score>> = (0..N).map(|_| Vec::new()).collect();
+    for row in rows {
+        columns.iter_mut().zip(row).for_each(|(column, score)| column.push(score));
+    }
+    columns
 }

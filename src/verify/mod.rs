@@ -1,5 +1,13 @@
 //! Verification: pass, or a named reason with value and limit. A verifier rejects and repairs nothing.
 
+pub mod consistent;
+#[cfg(test)]
+mod fixture;
+pub mod in_band;
+pub mod label_kept;
+pub mod not_duplicate;
+pub mod within_ball;
+
 use crate::{
     context::{Judged, VerifyContext},
     error::Result,
@@ -20,4 +28,9 @@ pub trait Verifier: Send + Sync {
 /// The shipped verifiers.
 pub fn table() -> Table<dyn Verifier> {
     Table::default()
+        .with::<consistent::Consistent>()
+        .with::<in_band::InBand>()
+        .with::<label_kept::LabelKept>()
+        .with::<not_duplicate::NotDuplicate>()
+        .with::<within_ball::WithinBall>()
 }

@@ -1,1 +1,9 @@
+//! The integration tests, in one binary: each further one would link burn again.
 
+mod architecture;
+mod cli;
+mod contract;
+mod docs;
+mod golden;
+mod pipelines;
+mod spec;

@@ -1,0 +1,53 @@
+use super::{
+    Failure, Outcome,
+    findings::{self, Opened, Paint},
+    print, say,
+};
+use crate::registry::Registry;
+use clap::Args;
+
+/// Tell every problem of a pipeline file, without reading any data
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Pipeline file, or the name of a shipped pipeline (`digits`)
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
+    /// Seed of every random draw, instead of the file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Change a value of the file before the check; may be given again
+    #[arg(long, value_name = "dotted.path=value")]
+    set: Vec<String>,
+    /// Print the problems as JSON: `[{ file, line, column, path, message }]`
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn execute(self) -> Outcome {
+        let (name, text, found, digest) = match findings::open(&self.pipeline, &self.set, self.seed)? {
+            Opened::Broken(name, text, finding) => (name, text, vec![*finding], None),
+            Opened::Spec(spec) => {
+                let (found, digest) = match spec.plan(&Registry::default()) {
+                    Ok(plan) => (Vec::new(), Some(plan.digest)),
+                    Err(found) => (found, None),
+                };
+                (spec.name().to_owned(), spec.text().to_owned(), found, digest)
+            }
+        };
+        if self.json {
+            print(&super::json(&findings::data(&name, &found))?)?;
+        } else if !found.is_empty() {
+            say(&findings::render(&name, &text, &found, Paint::of_stderr()));
+        }
+        match digest {
+            Some(digest) => {
+                if !self.json {
+                    say(&format!("{name}: no problem found (plan {})", digest.short()));
+                }
+                Ok(())
+            }
+            None => Err(Failure::Told(2)),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! One window for picture, sound and transcript.
+
+use super::{scene::Scene, shift::PLACES};
+use crate::{
+    augment::{
+        audio,
+        image::{self, BoxMap, PixelRect},
+        text,
+        timeline::Timeline,
+    },
+    error::Problem,
+    random::SeedTree,
+    units::{Fraction, Probability},
+};
+use rand::RngExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Keeps one window of the scene: the same share of the picture's width and of the sound's duration at the same place; the picture is brought back to its
+/// size, the sound becomes shorter. Words of a transcript with word times are dropped with their sound; a caption without times stays.
+///
+/// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), where an object named by a side changes its side
+/// (`side_changed`, `side_unknown`), and where a protected word's sound is cut (`protected_word`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crop {
+    /// How often the rule takes part, 0..=1.
+    pub probability: Probability,
+    /// Greatest share of the extent that is cut away at severity 1, 0..=0.9.
+    pub share: Fraction,
+    /// Least share of every box and event that must stay, 0..=1.
+    pub keep: Fraction,
+}
+
+impl Default for Crop {
+    fn default() -> Self {
+        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
+        Self {
+            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
+            share: share(0.35),
+            keep: share(0.6),
+        }
+    }
+}
+
+/// What [`Crop`] drew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CropDraw {
+    /// Share that is cut away at severity 1.
+    pub share: f64,
+    /// Where the window lies along x and time: 0 at the beginning, 1 at the end.
+    pub x: f64,
+    /// Where it lies along y.
+    pub y: f64,
+    /// Least share of a box or event that stays.
+    pub keep: f64,
+}
+
+impl Crop {
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let share = self.share.get();
+        if share > 0.0 && share <= 0.9 {
+            return Vec::new();
+        }
+        vec![Problem::new("share", format!("expected a share above 0 and at most 0.9, found {share}"))]
+    }
+
+    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<CropDraw> {
+        let mut rng = seeds.rng();
+        let mut draw = || CropDraw {
+            share: rng.random_range(0.5..=1.0) * self.share.get(),
+            x: rng.random_range(0.0..=1.0),
+            y: rng.random_range(0.0..=1.0),
+            keep: self.keep.get(),
+        };
+        (0..PLACES).map(|_| draw()).collect()
+    }
+}
+
+impl CropDraw {
+    /// The window of shares along an axis.
+    fn window(&self, place: f64, severity: f64) -> (f64, f64) {
+        let size = 1.0 - self.share * severity;
+        (place * (1.0 - size), place * (1.0 - size) + size)
+    }
+
+    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+        let (start, end) = self.window(self.x, severity);
+        if let Some(picture) = &scene.image {
+            let (width, height) = (picture.width(), picture.height());
+            let (top, bottom) = self.window(self.y, severity);
+            let (w, h) = (width as f64, height as f64);
+            let rect = PixelRect { x: start * w, y: top * h, width: (end - start) * w, height: (bottom - top) * h };
+            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::crop(rect, width, height), width, height);
+            if f64::from(least) < self.keep {
+                return Err("object_lost".into());
+            }
+            scene.keeps_sides(&boxes, width)?;
+            scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?);
+            scene.annotations.boxes = boxes;
+        }
+        if let Some(sound) = &scene.audio {
+            let (frames, seconds) = (sound.frames(), sound.seconds());
+            let wanted = Timeline::crop(start, end).ok_or("empty_window")?;
+            let kept = wanted.kept(frames);
+            let timeline = Timeline::crop(kept.start as f64 / frames as f64, kept.end as f64 / frames as f64).ok_or("empty_window")?;
+            let (events, least) = timeline.events(&scene.annotations.events, seconds);
+            if least < self.keep {
+                return Err("event_lost".into());
+            }
+            let cropped = audio::crop(sound, kept.start, kept.end).map_err(|error| error.to_string())?;
+            // A word whose middle is cut is dropped with its sound.
+            let heard = |time: &crate::sample::WordTime| {
+                let middle = timeline.seconds((time.start_s + time.end_s) / 2.0, seconds);
+                (0.0..=seconds * timeline.ratio()).contains(&middle)
+            };
+            let lost: Vec<_> = scene.annotations.words.iter().filter(|time| !heard(time)).map(|time| time.start..time.end).collect();
+            if let Some(content) = scene.text.as_ref().filter(|_| !lost.is_empty()) {
+                let words = scene.words();
+                let inside = |word: &text::Word| lost.iter().any(|range| range.start < word.range.end && word.range.start < range.end);
+                let gone: Vec<text::Word> = words.iter().filter(|word| inside(word)).cloned().collect();
+                if gone.len() == words.len() {
+                    return Err("no_word_left".into());
+                }
+                let edits = text::drop_words(content, &gone);
+                if edits.len() < gone.len() {
+                    return Err("protected_word".into());
+                }
+                scene.edit_text(edits)?;
+            }
+            scene.annotations.words = timeline.words(&scene.annotations.words, seconds);
+            scene.annotations.events = events;
+            scene.audio = Some(cropped);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Left and right exchanged in every modality.
+
+use super::{
+    level::replace,
+    rule::{Circumstance, Drawn, Plan},
+    scene::Scene,
+};
+use crate::{
+    augment::{
+        audio,
+        image::{self, BoxMap},
+        text::{self, Sense, Word},
+    },
+    sample::Sample,
+    units::Probability,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When a mirror is known to keep the meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Where something in the sample speaks of sides: a sure side word in the caption, a box, or a sound of two channels and more.
+    #[default]
+    CaptionedSides,
+    /// Wherever it is not refused: the user answers for it that a mirrored picture keeps its label.
+    Always,
+}
+
+/// What is done with writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadableText {
+    /// No mirror where the picture shows writing.
+    #[default]
+    Refuse,
+    /// Mirrored writing is fine here.
+    Allow,
+}
+
+/// Mirrors the picture, its boxes, the channels of the sound, and exchanges the side words of the caption ("on the left", "leftmost", "right-hand", "his left paw"). Twice is the identity.
+///
+/// Refuses where the mirror would change the meaning: writing in the picture (`readable_text`: the sample's field says so, the caption names writing, or the class is a digit, a letter or
+/// a number word), a side word that may mean something else (`unsure_side_word`: "turned left", "the right wheel"), or a protected one (`protected_word`). "What is left" and "the right answer" are known and
+/// stay. Where nothing speaks of sides it does nothing, unless `when: always`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flip {
+    /// How often the rule takes part, 0..=1.
+    pub probability: Probability,
+    /// When it may fire.
+    pub when: When,
+    /// What is done with writing.
+    pub readable_text: ReadableText,
+    /// Name of the sample's field that is `true` where the picture shows writing.
+    pub readable_field: String,
+}
+
+impl Default for Flip {
+    fn default() -> Self {
+        Self {
+            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
+            when: When::CaptionedSides,
+            readable_text: ReadableText::Refuse,
+            readable_field: "readable".into(),
+        }
+    }
+}
+
+/// What [`Flip`] drew: nothing is random in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlipDraw {}
+
+/// Words that tell of writing in the picture.
+const WRITING: [&str; 44] = [
+    "sign",
+    "signs",
+    "text",
+    "letter",
+    "letters",
+    "written",
+    "writes",
+    "writing",
+    "says",
+    "reads",
+    "number",
+    "numbers",
+    "digit",
+    "digits",
+    "numeral",
+    "numerals",
+    "handwriting",
+    "handwritten",
+    "label",
+    "labelled",
+    "labeled",
+    "poster",
+    "newspaper",
+    "logo",
+    "plate",
+    "clock",
+    "caption",
+    "captioned",
+    "spelled",
+    "spells",
+    "signature",
+    "word",
+    "words",
+    "numbered",
+    "lettering",
+    "inscription",
+    "headline",
+    "title",
+    "page",
+    "map",
+    "screenshot",
+    "calendar",
+    "printed",
+    "license",
+];
+const NUMBER_WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+
+impl Flip {
+    /// Whether it fires on this sample.
+    pub(super) fn fires(&self, sample: &Sample, scene: &Scene, circumstance: Circumstance<'_>) -> Plan {
+        let words = scene.words();
+        if scene.image.is_some() && self.readable_text == ReadableText::Refuse && self.readable(sample, &words, circumstance) {
+            return Plan::Refused("readable_text".into());
+        }
+        let sides = text::side_words(&words);
+        let stereo = scene.audio.as_ref().is_some_and(|sound| sound.channels() > 1);
+        if scene.image.is_none() && !stereo {
+            return Plan::NoOp("nothing_to_mirror".into());
+        }
+        if sides.iter().any(|word| word.sense == Sense::Unsure) {
+            return Plan::Refused("unsure_side_word".into());
+        }
+        let evidence = stereo || !scene.annotations.boxes.is_empty() || sides.iter().any(|word| word.sense == Sense::Scene);
+        if !evidence && self.when == When::CaptionedSides {
+            return Plan::NoOp("nothing_speaks_of_sides".into());
+        }
+        let draw = FlipDraw {};
+        match draw.apply(&mut scene.clone()) {
+            Ok(()) => Plan::Fires(Drawn::Flip(draw)),
+            Err(why) => Plan::Refused(why),
+        }
+    }
+
+    fn readable(&self, sample: &Sample, words: &[Word], circumstance: Circumstance<'_>) -> bool {
+        let field = sample.fields.get(&self.readable_field).is_some_and(|value| value.as_bool() == Some(true));
+        let told = words.iter().any(|word| word.quoted || WRITING.contains(&word.lower.as_str()));
+        let class = circumstance.class_name.is_some_and(|name| {
+            let name = name.trim().to_lowercase();
+            name.chars().count() == 1 || name.parse::<f64>().is_ok() || NUMBER_WORDS.contains(&name.as_str())
+        });
+        field || told || class
+    }
+}
+
+impl FlipDraw {
+    pub(super) fn apply(&self, scene: &mut Scene) -> Result<(), String> {
+        let sides = scene.sides();
+        if sides.iter().any(|word| word.sense == Sense::Unsure) {
+            return Err("unsure_side_word".into());
+        }
+        let told = sides.into_iter().filter(|word| word.sense == Sense::Scene);
+        let edits = told.filter_map(|word| replace(scene, word.range, word.opposite)).collect();
+        scene.edit_text(edits)?;
+        if let Some(picture) = &scene.image {
+            let map = BoxMap::flip_horizontal(picture.width());
+            scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
+            scene.image = Some(image::flip_horizontal(picture));
+        }
+        scene.audio = scene.audio.as_ref().map(audio::swap_channels);
+        Ok(())
+    }
+}

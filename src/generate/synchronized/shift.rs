@@ -1,0 +1,125 @@
+//! One offset for picture and sound.
+
+use super::scene::Scene;
+use crate::{
+    augment::{
+        audio,
+        image::{self, BoxMap, Edge},
+        timeline::Timeline,
+    },
+    error::Problem,
+    random::SeedTree,
+    units::{Fraction, Probability},
+};
+use rand::RngExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How often a place is drawn anew before the rule refuses.
+pub(super) const PLACES: usize = 6;
+
+/// Moves the picture and the sound by the same share of their extents (to the right is later), boxes, events and word times with them.
+///
+/// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), and where the caption speaks of sides and an
+/// object would change its side (`side_changed`) or no box tells (`side_unknown`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shift {
+    /// How often the rule takes part, 0..=1.
+    pub probability: Probability,
+    /// Greatest offset along x and along time at severity 1, as a share of width and duration, 0..=1.
+    pub share: Fraction,
+    /// Greatest offset along y at severity 1, as a share of the height, 0..=1.
+    pub vertical_share: Fraction,
+    /// What fills the hole in the picture.
+    pub edge: Edge,
+    /// What fills the hole in the sound.
+    pub audio_edge: Edge,
+    /// Least share of every box and event that must stay, 0..=1.
+    pub keep: Fraction,
+}
+
+impl Default for Shift {
+    fn default() -> Self {
+        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
+        Self {
+            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
+            share: share(0.2),
+            vertical_share: share(0.1),
+            edge: Edge::Extend,
+            audio_edge: Edge::Zero,
+            keep: share(0.6),
+        }
+    }
+}
+
+/// What [`Shift`] drew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShiftDraw {
+    /// Share of width and duration at severity 1.
+    pub x: f64,
+    /// Share of the height at severity 1.
+    pub y: f64,
+    /// Fill of the picture.
+    pub edge: Edge,
+    /// Fill of the sound.
+    pub audio_edge: Edge,
+    /// Least share of a box or event that stays.
+    pub keep: f64,
+}
+
+impl Shift {
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let none = self.share.get() + self.vertical_share.get() == 0.0;
+        if none { vec![Problem::new("share", "share and vertical_share are both 0: nothing would move")] } else { Vec::new() }
+    }
+
+    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<ShiftDraw> {
+        let mut rng = seeds.rng();
+        let mut signed = |limit: f64| {
+            let size = rng.random_range(0.4..=1.0) * limit;
+            if rng.random::<bool>() { size } else { -size }
+        };
+        let mut draw = || ShiftDraw {
+            x: signed(self.share.get()),
+            y: signed(self.vertical_share.get()),
+            edge: self.edge,
+            audio_edge: self.audio_edge,
+            keep: self.keep.get(),
+        };
+        (0..PLACES).map(|_| draw()).collect()
+    }
+}
+
+impl ShiftDraw {
+    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+        let along = Timeline::shift(self.x * severity);
+        if let Some(picture) = &scene.image {
+            let (width, height) = (picture.width(), picture.height());
+            let (dx, dy) = (along.places(width), Timeline::shift(self.y * severity).places(height));
+            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::shift(dx as f64, dy as f64), width, height);
+            if f64::from(least) < self.keep {
+                return Err("object_lost".into());
+            }
+            if dx != 0 {
+                scene.keeps_sides(&boxes, width)?;
+            }
+            scene.image = Some(image::shift(picture, dx, dy, self.edge));
+            scene.annotations.boxes = boxes;
+        }
+        if let Some(sound) = &scene.audio {
+            // Whole frames move: the times follow the frames, not the drawn share.
+            let frames = along.places(sound.frames());
+            let moved = Timeline::shift(frames as f64 / sound.frames() as f64);
+            let (events, least) = moved.events(&scene.annotations.events, sound.seconds());
+            if least < self.keep {
+                return Err("event_lost".into());
+            }
+            scene.annotations.words = moved.words(&scene.annotations.words, sound.seconds());
+            scene.annotations.events = events;
+            scene.audio = Some(audio::shift(sound, frames, self.audio_edge));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What all miners share: who may be chosen, ranks, weights and the frozen band. The plain functions on slices serve a trainer's own
+//! loop as well.
+
+use crate::{
+    error::{Error, Result},
+    sample::{ColumnKind, Diagnosis, DifficultyBand, Judgement, Score, ScoreTable, Selected, Selection, metrics::quantile_of_sorted},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{cmp::Ordering, collections::BTreeMap};
+
+/// How the chosen are weighted in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    /// All weigh 1.
+    #[default]
+    Neutral,
+    /// `0.5 + rank` among the chosen (`0..=1`, the hardest 1): between 0.5 and 1.5, 1 in the mean.
+    Rank,
+}
+
+/// Indices of the `k` largest values, the largest first; among equals the lower index. `k` may exceed the length. Selects before it
+/// sorts: `O(n + k log k)`.
+pub fn top_k(values: &[f32], k: usize) -> Vec<usize> {
+    largest((0..values.len()).collect(), k, |a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)))
+}
+
+/// Indices whose probability is below `tau` (certainty threshold), in order.
+pub fn uncertain(probabilities: &[f32], tau: f32) -> Vec<usize> {
+    (0..probabilities.len()).filter(|i| probabilities[*i] < tau).collect()
+}
+
+/// Indices whose mid-rank, scaled to `0..=1`, lies in `low..=high`, in order.
+pub fn between_ranks(values: &[f32], low: f32, high: f32) -> Vec<usize> {
+    let scores: Vec<Score> = values.iter().map(|v| Score::Known(*v)).collect();
+    let ranks = ScoreTable::rank01(&scores);
+    (0..values.len()).filter(|i| ranks[*i].is_some_and(|r| low <= r && r <= high)).collect()
+}
+
+/// `0.5 + mid-rank` of each value: between 0.5 and 1.5, with mean 1.
+pub fn rank_weights(values: &[f32]) -> Vec<f32> {
+    let scores: Vec<Score> = values.iter().map(|v| Score::Known(*v)).collect();
+    ScoreTable::rank01(&scores).into_iter().map(|rank| 0.5 + rank.unwrap_or(0.5)).collect()
+}
+
+/// The first `k` items of `order`, sorted.
+pub(super) fn largest<T>(mut items: Vec<T>, k: usize, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+    if k == 0 {
+        return Vec::new();
+    }
+    if k < items.len() {
+        items.select_nth_unstable_by(k - 1, &order);
+        items.truncate(k);
+    }
+    items.sort_unstable_by(&order);
+    items
+}
+
+/// A row that may be chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Eligible {
+    pub row: usize,
+    pub score: f32,
+}
+
+/// The order of hardness: larger scores first, equal ones by id.
+pub(super) fn harder(table: &ScoreTable) -> impl Fn(&Eligible, &Eligible) -> Ordering {
+    |a, b| b.score.total_cmp(&a.score).then_with(|| table.rows()[a.row].id.cmp(&table.rows()[b.row].id))
+}
+
+/// Whether nothing speaks against mining this row. Without diagnoses all are valuable.
+fn valuable(diagnoses: &[Diagnosis], row: usize) -> bool {
+    diagnoses.get(row).is_none_or(|diagnosis| diagnosis.judgement == Judgement::Valuable)
+}
+
+/// The valuable rows with a score in column `by`, which must be a hardness.
+pub(super) fn eligible(table: &ScoreTable, diagnoses: &[Diagnosis], by: &str) -> Result<Vec<Eligible>> {
+    if !diagnoses.is_empty() && diagnoses.len() != table.len() {
+        return Err(Error::internal(format!("{} diagnoses for {} rows", diagnoses.len(), table.len())));
+    }
+    let scores = table.require(by)?;
+    if table.columns().any(|(column, _)| column.name == by && column.kind == ColumnKind::Measure) {
+        let rankable: Vec<&str> =
+            table.columns().filter(|(column, _)| column.kind == ColumnKind::Hardness).map(|(column, _)| column.name.as_str()).collect();
+        return Err(Error::usage(format!(
+            "column `{by}` is a measure, larger is not harder; rank by one of: {}",
+            if rankable.is_empty() { "(there is none)".into() } else { rankable.join(", ") }
+        )));
+    }
+    Ok(scores
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| valuable(diagnoses, *row))
+        .filter_map(|(row, score)| score.get().map(|score| Eligible { row, score }))
+        .collect())
+}
+
+/// Splits by class (rows without one together, last), or leaves all in one group.
+pub(super) fn by_class(table: &ScoreTable, rows: Vec<Eligible>, per_class: bool) -> Vec<Vec<Eligible>> {
+    if !per_class {
+        return vec![rows];
+    }
+    let mut groups: BTreeMap<usize, Vec<Eligible>> = BTreeMap::new();
+    for one in rows {
+        groups.entry(table.rows()[one.row].class.unwrap_or(usize::MAX)).or_default().push(one);
+    }
+    groups.into_values().collect()
+}
+
+/// The losses between the quantiles `low` and `high` (`0..=1`) of the valuable rows' out-of-fold losses (`out_of_fold`, else `loss`),
+/// clamped by [`DifficultyBand::clamped`]. `prefer` names the column to take if it is one of these. `None` where no loss is known.
+pub fn frozen_band(table: &ScoreTable, diagnoses: &[Diagnosis], prefer: &str, low: f64, high: f64) -> Option<DifficultyBand> {
+    let is = |name: &str, what: &str| name == what || name.strip_suffix(what).is_some_and(|stage| stage.ends_with('.'));
+    let find = |what: &str| table.columns().find(|(column, _)| is(&column.name, what)).map(|(_, scores)| scores);
+    let preferred = if is(prefer, "out_of_fold") || is(prefer, "loss") { table.column(prefer) } else { None };
+    let scores = preferred.or_else(|| find("out_of_fold")).or_else(|| find("loss"))?;
+    let mut losses: Vec<f64> =
+        scores.iter().enumerate().filter(|(row, _)| valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
+    losses.sort_by(f64::total_cmp);
+    let at = |share| quantile_of_sorted(&losses, share).map(|loss| loss as f32);
+    Some(DifficultyBand::clamped(at(low)?, at(high)?, table.classes()))
+}
+
+/// A selection of these rows, sorted by row and weighted.
+pub(super) fn selection(
+    table: &ScoreTable,
+    mut chosen: Vec<Eligible>,
+    weighting: Weighting,
+    stage: &str,
+    band: Option<DifficultyBand>,
+) -> Selection {
+    chosen.sort_unstable_by_key(|one| one.row);
+    let weights = match weighting {
+        Weighting::Neutral => vec![1.0; chosen.len()],
+        Weighting::Rank => rank_weights(&chosen.iter().map(|one| one.score).collect::<Vec<_>>()),
+    };
+    let samples = chosen
+        .into_iter()
+        .zip(weights)
+        .map(|(Eligible { row, score }, weight)| Selected {
+            id: table.rows()[row].id.clone(),
+            row,
+            weight,
+            score,
+            by: vec![stage.to_owned()],
+        })
+        .collect();
+    Selection { samples, band }
+}
+
+/// Quantiles of the loss between which neighbours are wanted, where a miner has no band of its own.
+pub(super) const USUAL_BAND: (f64, f64) = (0.6, 0.95);

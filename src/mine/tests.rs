@@ -1,0 +1,183 @@
+use super::*;
+use crate::sample::{Column, DifficultyBand, Judgement, ModalitySet, SampleId, Score, TableRow};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Ten losses with a tie, two classes in turn; row 3 has none.
+const LOSSES: [Option<f32>; 10] =
+    [Some(0.5), Some(2.0), Some(0.1), None, Some(1.0), Some(1.0), Some(0.2), Some(3.0), Some(0.05), Some(0.7)];
+
+fn build(losses: &[Option<f32>], order: &[usize]) -> ScoreTable {
+    let rows = order
+        .iter()
+        .map(|i| TableRow {
+            id: SampleId::new(format!("s{i:02}")),
+            class: Some(i % 2),
+            present: ModalitySet::ALL,
+            group: *i,
+            fields: Arc::default(),
+        })
+        .collect();
+    let mut table = ScoreTable::new(rows, 10).unwrap();
+    let scores = |f: fn(f32) -> f32| order.iter().map(|i| losses[*i].map_or(Score::absent("no audio"), |v| Score::Known(f(v)))).collect();
+    table.add(Column::hardness("loss", ""), scores(|v| v)).unwrap();
+    table.add(Column::measure("oof_confidence", ""), scores(|v| (-v).exp())).unwrap();
+    table
+}
+
+fn ten() -> ScoreTable {
+    build(&LOSSES, &(0..10).collect::<Vec<_>>())
+}
+
+fn all_valuable(n: usize) -> Vec<Diagnosis> {
+    vec![Diagnosis::clear(); n]
+}
+
+fn mine(written: Value, table: &ScoreTable, diagnoses: &[Diagnosis]) -> Selection {
+    super::table().build(&written).map_err(|p| format!("{p:?}")).unwrap().operator.mine(table, diagnoses, "m").unwrap()
+}
+
+fn ids(selection: &Selection) -> Vec<&str> {
+    selection.samples.iter().map(|s| s.id.as_str()).collect()
+}
+
+#[test]
+fn the_top_fraction_of_ten_numbers() {
+    let table = ten();
+    // Nine have a loss: ceil(0.3 * 9) = 3; of the tied s04 and s05 the lower id is taken.
+    let chosen = mine(json!({ "top_fraction": { "by": "loss", "fraction": 0.3 } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s01", "s04", "s07"]);
+    assert!(chosen.samples.iter().all(|s| s.weight == 1.0 && s.by == ["m"]));
+    // Even: 1.0 0.5 0.2 0.1 0.05 -> ceil(1.5) = 2; odd: 3.0 2.0 1.0 0.7 -> ceil(1.2) = 2.
+    let chosen = mine(json!({ "top_fraction": { "fraction": 0.3, "per_class": true } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s00", "s01", "s04", "s07"]);
+    let chosen = mine(json!({ "top_fraction": { "fraction": 1.0 } }), &table, &all_valuable(10));
+    assert_eq!(chosen.samples.len(), 9);
+}
+
+#[test]
+fn the_threshold_of_ten_numbers() {
+    let table = ten();
+    // p = exp(-loss) < 0.9 is loss > 0.10536.
+    let chosen = mine(json!({ "threshold": { "by": "confidence", "tau": 0.9 } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s00", "s01", "s04", "s05", "s06", "s07", "s09"]);
+    let chosen = mine(json!({ "threshold": { "tau": 0.9, "limit": 2 } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s01", "s07"]);
+    let chosen = mine(json!({ "threshold": { "tau": 0.01 } }), &table, &all_valuable(10));
+    assert!(chosen.samples.is_empty() && chosen.band.is_some());
+}
+
+#[test]
+fn the_band_of_ten_numbers() {
+    let table = ten();
+    // Sorted: .05 .1 .2 .5 .7 1 1 2 3; ranks in eighths, the tie at 5.5/8 = 0.6875. Inside 0.6..=0.95: 1, 1, 2.
+    let chosen = mine(json!({ "band": { "by": "loss", "per_class": false } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s01", "s04", "s05"]);
+    // Quantiles of the nine losses at places 4.8 and 7.6: 0.7 + 0.8 * 0.3 and 2 + 0.6 * 1, the latter clamped to ln 10.
+    let band = chosen.band.unwrap();
+    assert!((band.low - 0.94).abs() < 1e-6 && (band.high - 10f32.ln()).abs() < 1e-6, "{band:?}");
+    // Even: .05 .1 .2 .5 1 -> rank .75 is 0.5 (s00). Odd: .7 1 2 3 -> rank 2/3 is 2 (s01).
+    let chosen = mine(json!({ "band": { "by": "loss" } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s00", "s01"]);
+    // In turns: the hardest of each class inside the band, and of the two the harder.
+    let chosen = mine(json!({ "band": { "by": "loss", "low": 0.2, "limit": 3 } }), &table, &all_valuable(10));
+    assert_eq!(ids(&chosen), ["s00", "s01", "s05"]);
+}
+
+#[test]
+fn suspects_are_never_chosen_and_do_not_count() {
+    let table = ten();
+    let mut diagnoses = all_valuable(10);
+    for (row, judgement) in [(7, Judgement::SuspectLabel), (1, Judgement::SuspectPair), (9, Judgement::Outlier)] {
+        diagnoses[row].judgement = judgement;
+    }
+    let chosen = mine(json!({ "top_fraction": { "fraction": 0.5 } }), &table, &diagnoses);
+    assert_eq!(ids(&chosen), ["s00", "s04", "s05"]);
+    // The band is frozen from the six that are left: .05 .1 .2 .5 1 1.
+    let band = mine(json!({ "band": { "by": "loss", "low": 0.6, "high": 0.9 } }), &table, &diagnoses).band.unwrap();
+    assert_eq!(band, DifficultyBand { low: 0.5, high: 1.0 });
+}
+
+#[test]
+fn out_of_fold_losses_freeze_the_band_before_the_losses() {
+    let mut table = ten();
+    table.add(Column::hardness("second.out_of_fold", ""), (0..10).map(|i| Score::Known(0.2 * i as f32)).collect()).unwrap();
+    let band = mine(json!({ "top_fraction": { "by": "second.out_of_fold" } }), &table, &[]).band.unwrap();
+    assert!((band.low - 1.08).abs() < 1e-6 && (band.high - 1.71).abs() < 1e-6, "{band:?}");
+}
+
+#[test]
+fn weights_by_rank_have_mean_one() {
+    let chosen = mine(json!({ "top_fraction": { "fraction": 0.5, "weights": "rank" } }), &ten(), &[]);
+    let weights: Vec<(&str, f32)> = chosen.samples.iter().map(|s| (s.id.as_str(), s.weight)).collect();
+    assert_eq!(weights, [("s01", 1.25), ("s04", 0.875), ("s05", 0.875), ("s07", 1.5), ("s09", 0.5)]);
+}
+
+#[test]
+fn what_cannot_be_ranked_is_refused() {
+    let table = ten();
+    let fails = |written: Value| super::table().build(&written).unwrap().operator.mine(&table, &[], "m").unwrap_err().to_string();
+    assert_eq!(
+        fails(json!({ "top_fraction": { "by": "oof_confidence" } })),
+        "column `oof_confidence` is a measure, larger is not harder; rank by one of: loss"
+    );
+    assert!(fails(json!({ "band": { "by": "lss" } })).contains("did you mean `loss`"));
+    let problem = |written: Value| super::table().build(&written).err().unwrap().remove(0).to_string();
+    assert_eq!(problem(json!({ "band": { "low": 0.9, "high": 0.5 } })), "band.low: expected a rank below `high` (0.5), found 0.9");
+    assert!(problem(json!({ "top_fraction": { "fraction": 0.0 } })).starts_with("top_fraction.fraction: nothing would be chosen"));
+    assert!(problem(json!({ "top_fraction": { "fraction": 1.5 } })).contains("expected a fraction in 0..=1, found 1.5"));
+    assert!(problem(json!({ "threshold": { "limit": 0 } })).starts_with("threshold.limit: expected at least 1"));
+}
+
+#[test]
+fn nothing_known_is_an_empty_selection() {
+    let table = build(&[None, None], &[0, 1]);
+    for name in ["top_fraction", "band", "threshold"] {
+        let written = if name == "band" { json!({ "band": { "by": "loss" } }) } else { json!({ name: {} }) };
+        assert_eq!(mine(written, &table, &[]), Selection::default());
+    }
+}
+
+#[test]
+fn plain_functions_on_slices() {
+    assert_eq!(top_k(&[0.1, 0.9, 0.5, 0.9], 3), [1, 3, 2]);
+    assert_eq!(top_k(&[0.1], 5), [0]);
+    assert_eq!(top_k(&[0.1], 0), [0usize; 0]);
+    assert_eq!(uncertain(&[0.95, 0.9, 0.2], 0.9), [2]);
+    assert_eq!(between_ranks(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.5, 0.75), [2, 3]);
+    assert_eq!(rank_weights(&[7.0, 1.0, 7.0]), [1.25, 0.5, 1.25]);
+}
+
+proptest! {
+    /// The order of the table's rows changes nothing.
+    #[test]
+    fn the_choice_does_not_hang_on_the_order(values in prop::collection::vec(prop::option::weighted(0.9, 0u8..8), 1..30), by in 0usize..30) {
+        let losses: Vec<Option<f32>> = values.iter().map(|v| v.map(|v| f32::from(v) / 4.0)).collect();
+        let order: Vec<usize> = (0..losses.len()).collect();
+        let turned: Vec<usize> = order.iter().map(|i| (i * 7 + by) % losses.len()).collect();
+        prop_assume!(turned.iter().collect::<std::collections::HashSet<_>>().len() == losses.len());
+        for written in [
+            json!({ "top_fraction": { "fraction": 0.4, "weights": "rank" } }),
+            json!({ "band": { "by": "loss", "low": 0.3, "high": 0.8, "limit": 5 } }),
+            json!({ "threshold": { "tau": 0.5, "limit": 4 } }),
+        ] {
+            let sorted = |table: &ScoreTable| {
+                let mut found: Vec<(String, f32)> =
+                    mine(written.clone(), table, &[]).samples.iter().map(|s| (s.id.to_string(), s.weight)).collect();
+                found.sort_by(|a, b| a.0.cmp(&b.0));
+                found
+            };
+            prop_assert_eq!(sorted(&build(&losses, &order)), sorted(&build(&losses, &turned)));
+        }
+    }
+
+    #[test]
+    fn top_k_is_a_sort_cut_short(values in prop::collection::vec(-5i8..5, 0..50), k in 0usize..60) {
+        let values: Vec<f32> = values.into_iter().map(f32::from).collect();
+        let mut sorted: Vec<usize> = (0..values.len()).collect();
+        sorted.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+        sorted.truncate(k);
+        prop_assert_eq!(top_k(&values, k), sorted);
+    }
+}

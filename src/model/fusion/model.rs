@@ -1,0 +1,240 @@
+//! The fusion model in evaluation.
+
+use super::{
+    block::{MicroBatch, column, transposed},
+    net::{Leaves, Net, Weights, host, matrix},
+    shape::Shape,
+};
+use crate::{
+    error::{Error, Result},
+    model::{
+        Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target, measure,
+        parameters::Parameters,
+        preprocess::{Canonical, render},
+    },
+    sample::{Modality, ModalitySet, PerModality},
+};
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+use serde_json::Value;
+use std::{path::Path, sync::Arc};
+
+/// Samples of every forward pass in evaluation. The last one is filled up with zeros: all shapes are always the same, and
+/// so is each row's arithmetic.
+const MICRO_BATCH: usize = 32;
+
+/// The fusion model with frozen weights.
+#[derive(Debug)]
+pub struct FusionModel {
+    shape: Shape,
+    parameters: Parameters,
+    weights: Weights,
+    net: Net,
+    canonical: Canonical,
+    spec: ModelSpec,
+}
+
+impl FusionModel {
+    pub(super) fn new(shape: Shape, parameters: Parameters) -> Result<Self> {
+        let net = Net::new(shape.clone());
+        let weights = Weights::new(&parameters, &net.device, false);
+        Ok(Self { canonical: shape.canonical(), spec: shape.spec(&parameters), weights, net, shape, parameters })
+    }
+
+    /// Reads what `save` wrote: its header and weights.
+    pub(in crate::model) fn from_file(header: &Value, parameters: Parameters) -> Result<Self> {
+        let shape = header.get("shape").cloned().unwrap_or_default();
+        let shape: Shape = serde_json::from_value(shape).map_err(|e| Error::model(format!("the header of the model is broken: {e}")))?;
+        shape.check()?;
+        shape.start(&crate::random::SeedTree::new(0))?.check_like(&parameters)?;
+        Self::new(shape, parameters)
+    }
+
+    fn batches(&self, inputs: &[Input]) -> Result<Vec<(MicroBatch, usize)>> {
+        let one = |(i, part): (usize, &[Input])| {
+            let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH));
+            Ok((batch.map_err(|e| e.at("micro-batch", i))?, part.len()))
+        };
+        inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect()
+    }
+
+    fn empty(&self, columns: usize) -> Matrix {
+        Matrix { columns, values: Vec::new() }
+    }
+
+    fn check_latents(&self, modality: Modality, latents: &Matrix, wanted: usize) -> Result<()> {
+        if !self.shape.modalities().has(modality) {
+            return Err(Error::model(format!("this model reads no {modality}")));
+        }
+        if latents.columns != self.shape.embedding || latents.rows() != wanted {
+            return Err(Error::usage(format!(
+                "expected {wanted} latents of {} numbers, found {} of {}",
+                self.shape.embedding,
+                latents.rows(),
+                latents.columns
+            )));
+        }
+        Ok(())
+    }
+
+    /// Rows of latents as `[embedding, MICRO_BATCH]`, filled up with zeros.
+    fn columns_of(&self, rows: &[f32]) -> Tensor<2> {
+        let size = self.shape.embedding;
+        let mut values = vec![0.0; size * MICRO_BATCH];
+        for (at, row) in rows.chunks_exact(size).enumerate() {
+            row.iter().enumerate().for_each(|(i, v)| values[i * MICRO_BATCH + at] = *v);
+        }
+        matrix(values, size, MICRO_BATCH, &self.net.device)
+    }
+}
+
+impl Model for FusionModel {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        let one = |part: &[Input]| {
+            let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
+            let pass = self.net.forward(&self.weights, &batch, &self.net.leaves(&batch), None)?;
+            let rows = |tensor: Tensor<2>| Ok::<_, Error>(transposed(&host(tensor)?, MICRO_BATCH, part.len()));
+            let PerModality { image, audio, text } = pass.embeddings;
+            let [image, audio, text] = [image, audio, text].map(|e| e.map(rows).transpose());
+            Ok((rows(pass.logits)?, rows(pass.fused)?, PerModality { image: image?, audio: audio?, text: text? }))
+        };
+        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).map(one).collect::<Result<_>>()?;
+        let (mut logits, mut fused) = (self.empty(self.shape.classes.len()), self.empty(self.shape.hidden));
+        let mut embeddings = PerModality::from_fn(|m| self.shape.modalities().has(m).then(|| self.empty(self.shape.embedding)));
+        for (own, hidden, of) in parts {
+            logits.values.extend(own);
+            fused.values.extend(hidden);
+            for (modality, rows) in of.iter() {
+                if let (Some(matrix), Some(rows)) = (&mut embeddings[modality], rows) {
+                    matrix.values.extend(rows);
+                }
+            }
+        }
+        Ok(Outputs { logits, embeddings, fused: Some(fused) })
+    }
+
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        check_targets(targets, inputs.len(), self.shape.classes.len())?;
+        let classes = self.shape.classes.len();
+        let one = |(part, targets): (&[Input], &[Target])| {
+            let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
+            let plain = self.net.leaves(&batch);
+            let leaves: Leaves = PerModality::from_fn(|m| {
+                let leaf = plain[m].clone()?;
+                Some(if wrt.has(m) { leaf.autodiff().require_grad() } else { leaf })
+            });
+            let pass = self.net.forward(&self.weights, &batch, &leaves, None)?;
+            let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
+            // The objective is a function of a few logits: its slope is exact on the host, and what is left for the graph is
+            // linear.
+            let mut slope = vec![0.0; classes * MICRO_BATCH];
+            let mut values = Vec::with_capacity(part.len());
+            for (at, (row, target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
+                values.push(measure::objective(row, target, objective));
+                let own = measure::objective_gradient(row, target, objective);
+                own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
+            }
+            let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
+            if pass.logits.is_tracked() {
+                let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();
+                for modality in [Modality::Image, Modality::Audio] {
+                    let tracked = leaves[modality].as_ref().filter(|_| wrt.has(modality));
+                    of[modality] = tracked.and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+                }
+            }
+            let native = |modality: Modality, at: usize, back: &dyn Fn(&[f32]) -> Vec<f32>| {
+                let place = batch.blocks[modality].as_ref()?.columns[at] as usize;
+                Some(back(&column(of[modality].as_ref()?, MICRO_BATCH, place)))
+            };
+            let image = |at: usize| batch.images[at].as_ref().and_then(|map| native(Modality::Image, at, &|g| map.transpose(g)));
+            let audio = |at: usize| batch.audios[at].as_ref().and_then(|map| native(Modality::Audio, at, &|g| map.transpose(g)));
+            let range = 0..part.len();
+            Ok((values, logits, range.clone().map(image).collect::<Vec<_>>(), range.map(audio).collect::<Vec<_>>()))
+        };
+        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).zip(targets.par_chunks(MICRO_BATCH)).map(one).collect::<Result<_>>()?;
+        let mut all = Gradients { logits: self.empty(classes), ..Gradients::default() };
+        for (values, logits, image, audio) in parts {
+            all.objective.extend(values);
+            all.logits.values.extend(logits);
+            all.image.extend(image);
+            all.audio.extend(audio);
+        }
+        Ok(all)
+    }
+
+    fn latent(&self) -> Option<&dyn Latent> {
+        Some(self)
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        self.parameters.write(path, &self.shape.architecture())
+    }
+}
+
+/// An error unless there are `inputs` targets among `classes`.
+pub(in crate::model) fn check_targets(targets: &[Target], inputs: usize, classes: usize) -> Result<()> {
+    if targets.len() != inputs {
+        return Err(Error::usage(format!("expected as many targets as inputs ({inputs}), found {}", targets.len())));
+    }
+    let fits = |target: &Target| match target {
+        Target::Class(class) => *class < classes,
+        Target::Soft(shares) => shares.len() == classes && shares.iter().all(|s| s.is_finite()),
+    };
+    match targets.iter().position(|t| !fits(t)) {
+        Some(at) => Err(Error::model(format!("expected a target among {classes} classes, found {:?} at row {at}", targets[at]))),
+        None => Ok(()),
+    }
+}
+
+impl Latent for FusionModel {
+    fn encode(&self, modality: Modality, inputs: &[Input]) -> Result<Matrix> {
+        if !self.shape.modalities().has(modality) {
+            return Err(Error::model(format!("this model reads no {modality}")));
+        }
+        let alone: Vec<Input> = inputs.iter().map(|input| input.only(ModalitySet::one(modality))).collect();
+        if let Some(at) = alone.iter().position(|input| input.present().is_empty()) {
+            return Err(Error::usage(format!("input {at} has no {modality} to encode")));
+        }
+        let one = |(batch, len): &(MicroBatch, usize)| {
+            let leaf = self.net.leaves(batch)[modality].clone();
+            let block = batch.blocks[modality].as_ref().ok_or_else(|| Error::internal("an empty micro-batch"))?;
+            Ok(transposed(&host(self.net.encode(&self.weights, modality, block, leaf)?)?, MICRO_BATCH, *len))
+        };
+        let parts: Vec<Vec<f32>> = self.batches(&alone)?.par_iter().map(one).collect::<Result<_>>()?;
+        Ok(Matrix { columns: self.shape.embedding, values: parts.concat() })
+    }
+
+    fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>> {
+        self.check_latents(Modality::Image, latents, like.len())?;
+        let size = self.shape.image.as_ref().map(|i| i.size).ok_or_else(|| Error::model("this model decodes no images"))?;
+        let one = |(rows, like): (&[f32], &[Arc<Pixels>])| {
+            let decoded = host(self.net.decode(&self.weights, self.columns_of(rows))?)?;
+            let render = |(at, like): (usize, &Arc<Pixels>)| {
+                let values = render(&column(&decoded, MICRO_BATCH, at), size, like)?;
+                let values = values.into_iter().map(|v| v.clamp(0.0, 1.0)).collect();
+                Ok(Pixels { width: like.width, height: like.height, channels: like.channels, values })
+            };
+            like.iter().enumerate().map(render).collect::<Result<Vec<_>>>()
+        };
+        let parts = latents.values.par_chunks(MICRO_BATCH * self.shape.embedding).zip(like.par_chunks(MICRO_BATCH));
+        Ok(parts.map(one).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix> {
+        self.check_latents(modality, latents, inputs.len())?;
+        let others: Vec<Input> = inputs.iter().map(|input| input.only(ModalitySet::ALL.without(modality))).collect();
+        let one = |((batch, len), rows): (&(MicroBatch, usize), &[f32])| {
+            let replaced = Some((modality, self.columns_of(rows)));
+            let pass = self.net.forward(&self.weights, batch, &self.net.leaves(batch), replaced)?;
+            Ok(transposed(&host(pass.logits)?, MICRO_BATCH, *len))
+        };
+        let batches = self.batches(&others)?;
+        let parts = batches.par_iter().zip(latents.values.par_chunks(MICRO_BATCH * self.shape.embedding));
+        let parts: Vec<Vec<f32>> = parts.map(one).collect::<Result<_>>()?;
+        Ok(Matrix { columns: self.shape.classes.len(), values: parts.concat() })
+    }
+}

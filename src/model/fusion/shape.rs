@@ -1,0 +1,267 @@
+//! The architecture: sizes, weight shapes and starts.
+
+use crate::{
+    error::{Error, Result},
+    model::{ModelSpec, parameters::Parameters, preprocess::Canonical},
+    random::SeedTree,
+    sample::{Classes, Modality, ModalitySet},
+};
+use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Characters are numbered below this: 0 is padding, then ASCII in lower case, then the others hashed.
+pub(super) const CHARACTERS: usize = 128;
+/// The feature map before the dense layer is not made smaller than this.
+const SMALLEST_SIDE: usize = 6;
+
+/// One convolution over planes `[channels, rows, columns]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Convolution {
+    /// Channels, rows, columns that go in.
+    pub input: [usize; 3],
+    /// Channels that come out.
+    pub channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Steps over rows and columns.
+    pub stride: [usize; 2],
+    /// Zeros around rows and columns.
+    pub padding: [usize; 2],
+}
+
+impl Convolution {
+    /// With the padding that keeps `size / stride` (rounded up) places.
+    fn same(input: [usize; 3], channels: usize, kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        Self { input, channels, kernel, stride, padding: [kernel[0] / 2, kernel[1] / 2] }
+    }
+    /// Rows and columns that come out.
+    pub fn places(&self) -> [usize; 2] {
+        std::array::from_fn(|i| (self.input[i + 1] + 2 * self.padding[i] - self.kernel[i]) / self.stride[i] + 1)
+    }
+    /// Channels, rows, columns that come out.
+    pub fn output(&self) -> [usize; 3] {
+        let [rows, columns] = self.places();
+        [self.channels, rows, columns]
+    }
+    /// Inputs of one output, without the bias.
+    pub fn fan_in(&self) -> usize {
+        self.input[0] * self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// The image encoder and decoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ImageShape {
+    /// Canonical columns, rows, channels.
+    pub size: (usize, usize, usize),
+    pub layers: Vec<Convolution>,
+    /// Width of the decoder's inner layer.
+    pub decoder: usize,
+}
+
+/// The audio encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct AudioShape {
+    pub rate_hz: u32,
+    /// Canonical length in samples.
+    pub length: usize,
+    /// Samples a frame, which is also the length of the Fourier transform.
+    pub window: usize,
+    /// Samples from frame to frame.
+    pub hop: usize,
+    pub mels: usize,
+    pub layers: Vec<Convolution>,
+}
+
+impl AudioShape {
+    pub fn frames(&self) -> usize {
+        self.frames_of(self.length)
+    }
+    /// Frames that lie wholly in `samples`, at least 1.
+    pub fn frames_of(&self, samples: usize) -> usize {
+        samples.saturating_sub(self.window) / self.hop + 1
+    }
+    /// The length of the time axis after the last layer that corresponds to `frames`.
+    pub fn steps(&self, frames: usize) -> usize {
+        self.layers.iter().fold(frames, |n, layer| n.div_ceil(layer.stride[1]))
+    }
+}
+
+/// The text encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct TextShape {
+    /// Characters that are read; the rest is cut off.
+    pub length: usize,
+    /// Size of a character's embedding.
+    pub characters: usize,
+    pub layers: Vec<Convolution>,
+}
+
+/// The whole architecture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shape {
+    pub classes: Classes,
+    /// Size of each modality's embedding.
+    pub embedding: usize,
+    /// Width of the fused layer.
+    pub hidden: usize,
+    pub image: Option<ImageShape>,
+    pub audio: Option<AudioShape>,
+    pub text: Option<TextShape>,
+}
+
+/// Convolutions with stride 2 down to a small map: first a kernel of 5, then of 3.
+pub(super) fn pyramid(mut input: [usize; 3], widths: &[usize]) -> Vec<Convolution> {
+    let mut layers = Vec::with_capacity(widths.len());
+    for (i, &width) in widths.iter().enumerate() {
+        let side = |n: usize| [if i == 0 { 5 } else { 3 }, if n > SMALLEST_SIDE { 2 } else { 1 }];
+        let ([kr, sr], [kc, sc]) = (side(input[1]), side(input[2]));
+        let layer = Convolution::same(input, width, [kr, kc], [sr, sc]);
+        input = layer.output();
+        layers.push(layer);
+    }
+    layers
+}
+
+/// Convolutions over time and frequency, then one over time that sees all frequencies.
+pub(super) fn listen(mels: usize, frames: usize, widths: &[usize], last: usize) -> Vec<Convolution> {
+    let mut layers = pyramid([1, mels, frames], widths);
+    let input = layers.last().map_or([1, mels, frames], Convolution::output);
+    layers.push(Convolution { input, channels: last, kernel: [input[1], 3], stride: [1, 1], padding: [0, 1] });
+    layers
+}
+
+/// Convolutions over characters.
+pub(super) fn read(characters: usize, length: usize, hidden: usize) -> Vec<Convolution> {
+    let first = Convolution::same([characters, 1, length], hidden, [1, 5], [1, 1]);
+    vec![first, Convolution::same(first.output(), hidden, [1, 3], [1, 2])]
+}
+
+impl Shape {
+    pub fn modalities(&self) -> ModalitySet {
+        [(Modality::Image, self.image.is_some()), (Modality::Audio, self.audio.is_some()), (Modality::Text, self.text.is_some())]
+            .into_iter()
+            .filter_map(|(modality, there)| there.then_some(modality))
+            .collect()
+    }
+    pub fn canonical(&self) -> Canonical {
+        Canonical::new(self.image.as_ref().map(|i| i.size), self.audio.as_ref().map(|a| (a.rate_hz, Some(a.length))))
+    }
+    pub fn layers(&self, modality: Modality) -> &[Convolution] {
+        match modality {
+            Modality::Image => self.image.as_ref().map_or(&[], |i| &i.layers),
+            Modality::Audio => self.audio.as_ref().map_or(&[], |a| &a.layers),
+            Modality::Text => self.text.as_ref().map_or(&[], |t| &t.layers),
+        }
+    }
+    /// Features that the last convolution leaves for the dense layer: all of them for images; mean and maximum over the
+    /// time for audio and text.
+    pub fn features(&self, modality: Modality) -> usize {
+        let [channels, rows, columns] = self.layers(modality).last().map_or([0; 3], Convolution::output);
+        if modality == Modality::Image { channels * rows * columns } else { 2 * channels * rows }
+    }
+    /// An error where sizes contradict each other (a file may say anything).
+    pub fn check(&self) -> Result<()> {
+        let most = 1 << 24;
+        let mut right = !self.classes.is_empty() && !self.modalities().is_empty();
+        right &= (1..=4096).contains(&self.embedding) && (1..=4096).contains(&self.hidden);
+        for modality in self.modalities().iter() {
+            let mut input = match (modality, &self.image, &self.audio, &self.text) {
+                (Modality::Image, Some(i), ..) => Some([i.size.2, i.size.1, i.size.0]).filter(|_| matches!(i.size.2, 1 | 3)),
+                (Modality::Audio, _, Some(a), _) => {
+                    let fits = a.rate_hz > 0 && a.hop > 0 && a.window > 1 && a.mels > 0 && a.length >= a.window && a.length < most;
+                    fits.then(|| [1, a.mels, a.frames()])
+                }
+                (Modality::Text, .., Some(t)) => Some([t.characters, 1, t.length]),
+                _ => None,
+            };
+            for layer in self.layers(modality) {
+                let sizes = [layer.channels, layer.kernel[0], layer.kernel[1], layer.stride[0], layer.stride[1]];
+                right &= Some(layer.input) == input && sizes.iter().all(|n| (1..=4096).contains(n));
+                right &= layer.input.iter().all(|n| (1..=most).contains(n)) && layer.padding.iter().all(|n| *n <= 4096);
+                if !right || (0..2).any(|i| layer.input[i + 1] + 2 * layer.padding[i] < layer.kernel[i]) {
+                    right = false;
+                    break;
+                }
+                input = Some(layer.output());
+            }
+            right &= !self.layers(modality).is_empty() && (!right || (1..=most).contains(&self.features(modality)));
+        }
+        if right { Ok(()) } else { Err(Error::model("the header of the model is broken: its sizes contradict each other")) }
+    }
+    pub fn architecture(&self) -> Value {
+        serde_json::json!({ "model": "fusion", "shape": self })
+    }
+    pub fn spec(&self, weights: &Parameters) -> ModelSpec {
+        let modalities = self.modalities();
+        ModelSpec {
+            name: "fusion".into(),
+            digest: weights.digest(&self.architecture()),
+            classes: self.classes.clone(),
+            modalities,
+            gradients: modalities.without(Modality::Text),
+            embeddings: modalities,
+            decodes: modalities.and(ModalitySet::one(Modality::Image)),
+        }
+    }
+
+    /// All weights: a matrix of `outputs x (inputs + 1)` each, the last column being the bias. He's normal start before a
+    /// ReLU, Glorot's before a linear use, biases 0; each matrix from its own node of `seeds`.
+    pub fn start(&self, seeds: &SeedTree) -> Result<Parameters> {
+        let mut weights = Parameters::default();
+        let mut matrix = |path: String, outputs: usize, inputs: usize, variance: f64| -> Result<()> {
+            let normal = Normal::new(0.0, variance.sqrt()).map_err(|e| Error::internal(e.to_string()))?;
+            let mut rng = seeds.child(&path).rng();
+            let row = |_| (0..inputs).map(|_| normal.sample(&mut rng) as f32).chain([0.0]).collect::<Vec<_>>();
+            let values = (0..outputs).flat_map(row).collect();
+            weights.insert(path, [outputs, inputs + 1], values);
+            Ok(())
+        };
+        let (classes, embedding) = (self.classes.len(), self.embedding);
+        for modality in self.modalities().iter() {
+            for (i, layer) in self.layers(modality).iter().enumerate() {
+                matrix(format!("{modality}.convolution{i}"), layer.channels, layer.fan_in(), 2.0 / layer.fan_in() as f64)?;
+            }
+            let features = self.features(modality);
+            matrix(format!("{modality}.embedding"), embedding, features, 1.0 / features as f64)?;
+            matrix(format!("{modality}.head"), classes, embedding, 1.0 / embedding as f64)?;
+        }
+        if let Some(image) = &self.image {
+            let (w, h, c) = image.size;
+            matrix("image.decoder0".into(), image.decoder, embedding, 2.0 / embedding as f64)?;
+            matrix("image.decoder1".into(), w * h * c, image.decoder, 1.0 / image.decoder as f64)?;
+        }
+        let fused = embedding * self.modalities().len();
+        matrix("fusion.hidden".into(), self.hidden, fused, 2.0 / fused as f64)?;
+        matrix("fusion.head".into(), classes, self.hidden, 1.0 / self.hidden as f64)?;
+        // Neither the tokens of missing modalities nor the characters have a bias.
+        let mut table = |path: String, rows: usize, columns: usize, deviation: f64| -> Result<()> {
+            let normal = Normal::new(0.0, deviation).map_err(|e| Error::internal(e.to_string()))?;
+            let mut rng = seeds.child(&path).rng();
+            let values = (0..rows * columns).map(|_| normal.sample(&mut rng) as f32).collect();
+            weights.insert(path, [rows, columns], values);
+            Ok(())
+        };
+        for modality in self.modalities().iter() {
+            table(format!("{modality}.missing"), embedding, 1, 0.1)?;
+        }
+        if let Some(text) = &self.text {
+            table("text.characters".into(), text.characters, CHARACTERS, 0.5)?;
+        }
+        Ok(weights)
+    }
+}
+
+/// Numbers of the first `length` characters; 0 after the end.
+pub(super) fn characters(text: &str, length: usize) -> Vec<i64> {
+    let number = |c: char| match u32::from(c) {
+        code @ 33..=126 => i64::from(code) - 31,
+        // Spaces and controls are one, letters outside ASCII share the numbers above.
+        0..=32 | 127 => 1,
+        code => 96 + i64::from(code.wrapping_mul(0x9E37_79B1) >> 27),
+    };
+    let mut numbers: Vec<i64> = text.chars().flat_map(char::to_lowercase).take(length).map(number).collect();
+    numbers.resize(length, 0);
+    numbers
+}

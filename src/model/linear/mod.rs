@@ -1,0 +1,465 @@
+//! A closed-form model without burn: multinomial logistic regression on plain features, with exact input gradients.
+
+mod features;
+
+use super::{
+    Capabilities, DataProfile, Gradients, Input, Latent, Matrix, Model, ModelSource, ModelSpec, Objective, Opened, Outputs, Pixels,
+    StepReport, Target, Trainable, TrainingBatch, measure,
+    parameters::{AdamW, Parameters},
+    preprocess::Canonical,
+};
+use crate::{
+    error::{Error, Problem, Result},
+    operator::{Configure, Table},
+    random::SeedTree,
+    sample::{Classes, Modality, ModalitySet, PerModality},
+};
+use features::{AudioFeatures, Back, ImageFeatures, trigrams};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{path::Path, sync::Arc};
+
+/// Multinomial logistic regression on a small pixel grid, log band energies and hashed character trigrams.
+///
+/// Method: `logits = b + sum over modalities of (W_m f_m, or a learned vector where m is missing)`. The image is resized to
+/// a gray grid; audio becomes the log mean power of evenly spaced bands in equal parts of the time; text becomes hashed
+/// trigram counts of Euclidean length 1. Trained with AdamW. All gradients are exact, at native resolution and rate.
+///
+/// Reference: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Linear {
+    /// Side of the pixel grid, in pixels, 1..=64.
+    pub image_side: usize,
+    /// Bands below the Nyquist frequency, 1..=64.
+    pub audio_bands: usize,
+    /// Equal parts of the time, 1..=64.
+    pub audio_segments: usize,
+    /// Places that trigrams are hashed into, 1..=65536.
+    pub text_places: usize,
+    /// Weight decay of AdamW, 0..=1.
+    pub weight_decay: f32,
+}
+
+impl Default for Linear {
+    fn default() -> Self {
+        Self { image_side: 14, audio_bands: 16, audio_segments: 8, text_places: 512, weight_decay: 0.01 }
+    }
+}
+
+impl Configure<dyn ModelSource> for Linear {
+    const NAME: &'static str = "linear";
+    const EXAMPLE: &'static str = "{ image_side: 14, audio_bands: 16 }";
+    fn build(self, _: &Table<dyn ModelSource>) -> Result<Box<dyn ModelSource>, Vec<Problem>> {
+        let limits = [
+            ("image_side", self.image_side, 64),
+            ("audio_bands", self.audio_bands, 64),
+            ("audio_segments", self.audio_segments, 64),
+            ("text_places", self.text_places, 65_536),
+        ];
+        let mut problems: Vec<Problem> = limits
+            .into_iter()
+            .filter(|(_, found, most)| !(1..=*most).contains(found))
+            .map(|(field, found, most)| Problem::new(field, format!("expected 1..={most}, found {found}")))
+            .collect();
+        if !(0.0..=1.0).contains(&self.weight_decay) {
+            problems.push(Problem::new("weight_decay", format!("expected 0..=1, found {}", self.weight_decay)));
+        }
+        if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
+    }
+}
+
+const SOUND_AND_SIGHT: [Modality; 2] = [Modality::Image, Modality::Audio];
+
+impl ModelSource for Linear {
+    fn capabilities(&self) -> Capabilities {
+        let gradients = SOUND_AND_SIGHT.into_iter().collect();
+        let decodes = ModalitySet::one(Modality::Image);
+        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+    }
+    fn open(&self, profile: &DataProfile, _: &SeedTree) -> Result<Opened> {
+        Ok(Opened::Trainable(Box::new(self.trainer(profile)?)))
+    }
+}
+
+impl Linear {
+    /// A trainer with all weights 0 for this data. Errors without a class or a modality.
+    pub fn trainer(&self, profile: &DataProfile) -> Result<LinearTrainer> {
+        if profile.classes.is_empty() || profile.modalities.is_empty() {
+            return Err(Error::model("a model needs at least one class and one modality"));
+        }
+        let has = |modality| profile.modalities.has(modality);
+        let rate_hz = profile.audio.map_or(16_000, |(rate, _)| rate);
+        let shape = Shape {
+            classes: profile.classes.clone(),
+            image: has(Modality::Image).then_some(ImageFeatures::Grid { side: self.image_side }),
+            audio: has(Modality::Audio).then_some(AudioFeatures::Bands { rate_hz, bands: self.audio_bands, segments: self.audio_segments }),
+            text: has(Modality::Text).then_some(self.text_places),
+        };
+        Ok(LinearTrainer { weights: shape.zeros(), optimizer: AdamW::new(self.weight_decay), canonical: shape.canonical(), shape })
+    }
+}
+
+/// The architecture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Shape {
+    classes: Classes,
+    image: Option<ImageFeatures>,
+    audio: Option<AudioFeatures>,
+    text: Option<usize>,
+}
+
+/// The features of one sample, where the modality is present.
+type Features = PerModality<Option<(Vec<f32>, Option<Back>)>>;
+
+impl Shape {
+    fn canonical(&self) -> Canonical {
+        Canonical::new(self.image.and_then(ImageFeatures::canonical), self.audio.and_then(AudioFeatures::canonical))
+    }
+    /// How many features each modality has.
+    fn len(&self, modality: Modality) -> Option<usize> {
+        match modality {
+            Modality::Image => self.image.map(ImageFeatures::len),
+            Modality::Audio => self.audio.map(AudioFeatures::len),
+            Modality::Text => self.text,
+        }
+    }
+    fn modalities(&self) -> ModalitySet {
+        Modality::ALL.into_iter().filter(|m| self.len(*m).is_some()).collect()
+    }
+    fn zeros(&self) -> Parameters {
+        let classes = self.classes.len();
+        let mut weights = Parameters::default();
+        weights.insert("bias", [classes], vec![0.0; classes]);
+        for modality in self.modalities().iter() {
+            let len = self.len(modality).unwrap_or(0);
+            weights.insert(format!("{modality}.weight"), [classes, len], vec![0.0; classes * len]);
+            weights.insert(format!("{modality}.missing"), [classes], vec![0.0; classes]);
+        }
+        weights
+    }
+    fn architecture(&self) -> Value {
+        serde_json::json!({ "model": "linear", "shape": self })
+    }
+    fn spec(&self, weights: &Parameters) -> ModelSpec {
+        let modalities = self.modalities();
+        ModelSpec {
+            name: "linear".into(),
+            digest: weights.digest(&self.architecture()),
+            classes: self.classes.clone(),
+            modalities,
+            gradients: modalities.without(Modality::Text),
+            embeddings: modalities,
+            decodes: modalities.and(ModalitySet::one(Modality::Image)),
+        }
+    }
+    /// Modalities that the model does not read are ignored.
+    fn features(&self, canonical: &Canonical, input: &Input) -> Result<Features> {
+        let image = match (self.image, &input.image) {
+            (Some(kind), Some(pixels)) => Some(kind.of(canonical, pixels).map_err(|e| e.at("modality", "image"))?),
+            _ => None,
+        };
+        let audio = match (self.audio, &input.audio) {
+            (Some(kind), Some(waveform)) => Some(kind.of(canonical, waveform).map_err(|e| e.at("modality", "audio"))?),
+            _ => None,
+        };
+        let text = self.text.zip(input.text.as_ref()).map(|(len, text)| (trigrams(text, len), None));
+        let with = |(features, back)| (features, Some(back));
+        Ok(PerModality { image: image.map(with), audio: audio.map(with), text })
+    }
+    /// What one modality adds to the logits.
+    fn add(&self, weights: &Parameters, modality: Modality, features: Option<&[f32]>, logits: &mut [f32]) -> Result<()> {
+        match features {
+            None => logits.iter_mut().zip(weights.values(&format!("{modality}.missing"))?).for_each(|(z, v)| *z += v),
+            Some([]) => {}
+            Some(features) => {
+                let rows = weights.values(&format!("{modality}.weight"))?.chunks_exact(features.len());
+                for (z, row) in logits.iter_mut().zip(rows) {
+                    *z += row.iter().zip(features).map(|(w, f)| w * f).sum::<f32>();
+                }
+            }
+        }
+        Ok(())
+    }
+    fn logits(&self, weights: &Parameters, features: &Features) -> Result<Vec<f32>> {
+        let mut logits = weights.values("bias")?.to_vec();
+        for modality in self.modalities().iter() {
+            self.add(weights, modality, features[modality].as_ref().map(|(f, _)| f.as_slice()), &mut logits)?;
+        }
+        Ok(logits)
+    }
+    fn check_target(&self, target: &Target) -> Result<()> {
+        let classes = self.classes.len();
+        match target {
+            Target::Class(class) if *class < classes => Ok(()),
+            Target::Soft(shares) if shares.len() == classes => Ok(()),
+            found => Err(Error::model(format!("expected a target among {classes} classes, found {found:?}"))),
+        }
+    }
+}
+
+fn same_length(inputs: usize, others: &[(&str, usize)]) -> Result<()> {
+    match others.iter().find(|(_, n)| *n != inputs) {
+        Some((what, n)) => Err(Error::usage(format!("expected as many {what} as inputs ({inputs}), found {n}"))),
+        None => Ok(()),
+    }
+}
+
+/// Raw pixels as features, for models whose optimum is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawImage {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1, 3 or 4.
+    pub channels: usize,
+    /// One row of `height * width * channels` weights a class, in the layout of [`Pixels::values`].
+    pub weights: Vec<f32>,
+}
+
+/// Raw samples as features, for models whose optimum is known. Any sample rate is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawAudio {
+    /// Interleaved channels.
+    pub channels: usize,
+    /// Frames.
+    pub frames: usize,
+    /// One row of `frames * channels` weights a class.
+    pub weights: Vec<f32>,
+}
+
+/// The linear model in evaluation.
+#[derive(Debug)]
+pub struct LinearModel {
+    shape: Shape,
+    weights: Parameters,
+    canonical: Canonical,
+    spec: ModelSpec,
+}
+
+impl LinearModel {
+    fn new(shape: Shape, weights: Parameters) -> Result<Self> {
+        shape.zeros().check_like(&weights)?;
+        Ok(Self { canonical: shape.canonical(), spec: shape.spec(&weights), shape, weights })
+    }
+
+    /// `logits = W x + b` on raw native values: what an attack on it should find is known in closed form. A missing
+    /// modality adds nothing. Errors where the weights do not fit the shape.
+    pub fn from_weights(classes: Classes, bias: Vec<f32>, image: Option<RawImage>, audio: Option<RawAudio>) -> Result<Self> {
+        let shape = Shape {
+            image: image.as_ref().map(|i| ImageFeatures::Raw { width: i.width, height: i.height, channels: i.channels }),
+            audio: audio.as_ref().map(|a| AudioFeatures::Raw { channels: a.channels, frames: a.frames }),
+            text: None,
+            classes,
+        };
+        let rows = [(Modality::Image, image.map(|i| i.weights)), (Modality::Audio, audio.map(|a| a.weights))];
+        let given = rows.into_iter().filter_map(|(modality, rows)| Some((format!("{modality}.weight"), rows?)));
+        let mut weights = shape.zeros();
+        for (path, values) in given.chain([("bias".to_owned(), bias)]) {
+            let wanted = weights.get(&path).map(|p| p.shape.clone()).unwrap_or_default();
+            if wanted.iter().product::<usize>() != values.len() {
+                return Err(Error::usage(format!("`{path}` has the shape {wanted:?}, found {} values", values.len())));
+            }
+            weights.insert(path, wanted, values);
+        }
+        Self::new(shape, weights)
+    }
+
+    /// Reads what `save` wrote: its header and weights.
+    pub(super) fn from_file(header: &Value, weights: Parameters) -> Result<Self> {
+        let shape = header.get("shape").cloned().unwrap_or_default();
+        Self::new(serde_json::from_value(shape).map_err(|e| Error::model(format!("the header of the model is broken: {e}")))?, weights)
+    }
+}
+
+impl Model for LinearModel {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        let one = |input: &Input| {
+            let features = self.shape.features(&self.canonical, input)?;
+            let logits = self.shape.logits(&self.weights, &features)?;
+            let embedding = |m| Some(features[m].as_ref().map_or_else(|| vec![0.0; self.shape.len(m).unwrap_or(0)], |(f, _)| f.clone()));
+            Ok((logits, PerModality::from_fn(|m| self.shape.len(m).and_then(|_| embedding(m)))))
+        };
+        let rows: Vec<(Vec<f32>, PerModality<Option<Vec<f32>>>)> = inputs.par_iter().map(one).collect::<Result<_>>()?;
+        let mut outputs = Outputs { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Outputs::default() };
+        let lengths = PerModality::from_fn(|m| self.shape.len(m));
+        outputs.embeddings = PerModality::from_fn(|m| lengths[m].map(|columns| Matrix { columns, values: Vec::new() }));
+        let mut fused = Matrix { columns: Modality::ALL.into_iter().filter_map(|m| lengths[m]).sum(), values: Vec::new() };
+        for (logits, embeddings) in rows {
+            outputs.logits.values.extend(logits);
+            for (modality, row) in embeddings.iter() {
+                if let (Some(matrix), Some(row)) = (&mut outputs.embeddings[modality], row) {
+                    matrix.values.extend(row);
+                    fused.values.extend(row);
+                }
+            }
+        }
+        outputs.fused = Some(fused);
+        Ok(outputs)
+    }
+
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        same_length(inputs.len(), &[("targets", targets.len())])?;
+        let one = |(input, target): (&Input, &Target)| {
+            self.shape.check_target(target)?;
+            let features = self.shape.features(&self.canonical, input)?;
+            let logits = self.shape.logits(&self.weights, &features)?;
+            let outer = measure::objective_gradient(&logits, target, objective);
+            let native = |modality: Modality| -> Result<Option<Vec<f32>>> {
+                let Some((f, Some(back))) = features[modality].as_ref().filter(|_| wrt.has(modality)) else { return Ok(None) };
+                let mut inner = vec![0.0f32; f.len()];
+                for (row, g) in self.weights.values(&format!("{modality}.weight"))?.chunks_exact(f.len()).zip(&outer) {
+                    inner.iter_mut().zip(row).for_each(|(v, w)| *v += w * g);
+                }
+                Ok(Some(back(&inner)))
+            };
+            Ok((measure::objective(&logits, target, objective), native(Modality::Image)?, native(Modality::Audio)?, logits))
+        };
+        let rows: Vec<_> = inputs.par_iter().zip(targets).map(one).collect::<Result<_>>()?;
+        let mut gradients = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
+        for (value, image, audio, logits) in rows {
+            gradients.objective.push(value);
+            gradients.image.push(image);
+            gradients.audio.push(audio);
+            gradients.logits.values.extend(logits);
+        }
+        Ok(gradients)
+    }
+
+    fn latent(&self) -> Option<&dyn Latent> {
+        Some(self)
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        self.weights.write(path, &self.shape.architecture())
+    }
+}
+
+/// The latent of a modality is its features; an image is decoded by resizing the grid.
+impl Latent for LinearModel {
+    fn encode(&self, modality: Modality, inputs: &[Input]) -> Result<Matrix> {
+        let columns = self.shape.len(modality).ok_or_else(|| Error::model(format!("this model reads no {modality}")))?;
+        let mut values = Vec::with_capacity(columns * inputs.len());
+        for (i, input) in inputs.iter().enumerate() {
+            let features = self.shape.features(&self.canonical, &input.only(ModalitySet::one(modality)))?;
+            let (row, _) = features[modality].as_ref().ok_or_else(|| Error::usage(format!("input {i} has no {modality} to encode")))?;
+            values.extend(row);
+        }
+        Ok(Matrix { columns, values })
+    }
+
+    fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>> {
+        let kind = self.shape.image.ok_or_else(|| Error::model("this model decodes no images"))?;
+        if latents.columns != kind.len() || latents.rows() != like.len() {
+            return Err(Error::usage(format!(
+                "expected {} latents of {} numbers, found {} of {}",
+                like.len(),
+                kind.len(),
+                latents.rows(),
+                latents.columns
+            )));
+        }
+        let one = |(row, like): (usize, &Arc<Pixels>)| {
+            let latent = latents.row(row);
+            let values = match kind {
+                ImageFeatures::Raw { .. } if latent.len() == like.values.len() => latent.to_vec(),
+                ImageFeatures::Raw { .. } => return Err(Error::model("raw pixels decode only to images of the model's own shape")),
+                ImageFeatures::Grid { side } => super::preprocess::render(latent, (side, side, 1), like)?,
+            };
+            let values = values.into_iter().map(|v: f32| v.clamp(0.0, 1.0)).collect();
+            Ok(Pixels { width: like.width, height: like.height, channels: like.channels, values })
+        };
+        like.iter().enumerate().map(one).collect()
+    }
+
+    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix> {
+        let columns = self.shape.len(modality).ok_or_else(|| Error::model(format!("this model reads no {modality}")))?;
+        if latents.columns != columns || latents.rows() != inputs.len() {
+            return Err(Error::usage(format!("expected {} latents of {columns} numbers, found {}", inputs.len(), latents.rows())));
+        }
+        let mut values = Vec::new();
+        for (row, input) in inputs.iter().enumerate() {
+            let mut features = self.shape.features(&self.canonical, &input.only(ModalitySet::ALL.without(modality)))?;
+            features[modality] = Some((latents.row(row).to_vec(), None));
+            values.extend(self.shape.logits(&self.weights, &features)?);
+        }
+        Ok(Matrix { columns: self.shape.classes.len(), values })
+    }
+}
+
+/// The linear model in training.
+#[derive(Debug, Clone)]
+pub struct LinearTrainer {
+    shape: Shape,
+    weights: Parameters,
+    optimizer: AdamW,
+    canonical: Canonical,
+}
+
+impl Trainable for LinearTrainer {
+    fn spec(&self) -> ModelSpec {
+        self.shape.spec(&self.weights)
+    }
+
+    fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
+        let n = batch.inputs.len();
+        same_length(n, &[("targets", batch.targets.len()), ("weights", batch.weights.len())])?;
+        let features: Vec<Features> =
+            batch.inputs.par_iter().map(|input| self.shape.features(&self.canonical, input)).collect::<Result<_>>()?;
+        let mut report =
+            StepReport { losses: Vec::with_capacity(n), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
+        let mut slope = self.shape.zeros();
+        for (i, (features, target)) in features.iter().zip(batch.targets).enumerate() {
+            self.shape.check_target(target)?;
+            let logits = self.shape.logits(&self.weights, features)?;
+            let loss = measure::cross_entropy(&logits, target);
+            if !loss.is_finite() || !batch.weights[i].is_finite() || batch.weights[i] < 0.0 {
+                return Err(Error::model(format!(
+                    "loss {loss} with weight {} at row {i} of the batch; nothing was learnt",
+                    batch.weights[i]
+                )));
+            }
+            let mut outer = measure::objective_gradient(&logits, target, Objective::CrossEntropy);
+            outer.iter_mut().for_each(|g| *g *= batch.weights[i] / n as f32);
+            slope.add("bias", &outer, &[1.0])?;
+            for modality in self.shape.modalities().iter() {
+                match &features[modality] {
+                    Some((f, _)) => slope.add(&format!("{modality}.weight"), &outer, f)?,
+                    None => slope.add(&format!("{modality}.missing"), &outer, &[1.0])?,
+                }
+            }
+            report.losses.push(loss);
+            report.logits.values.extend(logits);
+        }
+        self.optimizer.step(&mut self.weights, &slope, batch.learning_rate)?;
+        Ok(report)
+    }
+
+    fn freeze(&self) -> Result<Arc<dyn Model>> {
+        Ok(Arc::new(LinearModel::new(self.shape.clone(), self.weights.clone())?))
+    }
+    fn fork(&self) -> Result<Box<dyn Trainable>> {
+        Ok(Box::new(self.clone()))
+    }
+    fn fresh(&self, _: &SeedTree) -> Result<Box<dyn Trainable>> {
+        // The loss is convex: every start is as good, and 0 has no direction of its own.
+        let optimizer = AdamW::new(self.optimizer.weight_decay);
+        Ok(Box::new(Self { weights: self.shape.zeros(), optimizer, ..self.clone() }))
+    }
+    fn save_checkpoint(&self, path: &Path) -> Result<()> {
+        self.optimizer.write_checkpoint(path, &self.weights, &self.shape.architecture())
+    }
+    fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.optimizer.read_checkpoint(path, &mut self.weights, &self.shape.architecture())
+    }
+}
+
+#[cfg(test)]
+mod tests;

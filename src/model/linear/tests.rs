@@ -1,0 +1,156 @@
+use super::*;
+use crate::model::Waveform;
+
+fn classes() -> Classes {
+    Classes::from_names(["a", "b", "c"].map(String::from))
+}
+
+fn input(i: usize) -> Input {
+    let pixel = |p: usize| ((p * (i + 2)) % 17) as f32 / 16.0;
+    let sample = |t: usize| ((t as f32) * 0.1 * (i % 3 + 1) as f32).sin() * 0.5;
+    Input {
+        image: Some(Arc::new(Pixels { width: 9, height: 7, channels: 3, values: (0..189).map(pixel).collect() })),
+        audio: Some(Arc::new(Waveform { sample_rate_hz: 11025, channels: 2, values: (0..600).map(sample).collect() })),
+        text: Some(["one dog", "two cats", "three birds"][i % 3].into()),
+    }
+}
+
+fn profile() -> DataProfile {
+    DataProfile { classes: classes(), modalities: ModalitySet::ALL, image: Some((9, 7, 3)), audio: Some((8000, 0.1)), text: Some(20) }
+}
+
+fn trained(steps: usize) -> LinearTrainer {
+    let mut trainer = Linear { image_side: 5, ..Linear::default() }.trainer(&profile()).unwrap();
+    let inputs: Vec<Input> = (0..9)
+        .map(|i| match i {
+            7 => input(i).only(ModalitySet::one(Modality::Text)),
+            8 => input(i).only(ModalitySet::one(Modality::Audio)),
+            _ => input(i),
+        })
+        .collect();
+    let targets: Vec<Target> = (0..9).map(|i| Target::Class(i % 3)).collect();
+    for _ in 0..steps {
+        let weights = [1.0; 9];
+        trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate: 0.05 }).unwrap();
+    }
+    trainer
+}
+
+#[test]
+fn weights_given_are_the_weights_used() {
+    let image = RawImage { width: 2, height: 1, channels: 1, weights: vec![1.0, 2.0, 0.0, -1.0, 0.5, 0.5] };
+    let model = LinearModel::from_weights(classes(), vec![0.1, 0.2, 0.3], Some(image), None).unwrap();
+    let pixels = Input { image: Some(Arc::new(Pixels { width: 2, height: 1, channels: 1, values: vec![0.5, 1.0] })), ..Input::default() };
+    assert_eq!(model.forward(std::slice::from_ref(&pixels)).unwrap().logits.values, [2.6, -0.8, 1.05]);
+    let wrt = ModalitySet::ALL;
+    let found = model.gradient(std::slice::from_ref(&pixels), &[Target::Class(1)], Objective::CarliniWagner, wrt).unwrap();
+    // Class 0 is ahead: the slope is the difference of its row and that of class 1.
+    assert_eq!(found.image[0].as_deref(), Some(&[1.0, 3.0][..]));
+    assert_eq!(found.audio, [None]);
+    assert!(model.forward(&[input(0)]).unwrap_err().to_string().contains("expected an image of 2x1"));
+    assert!(model.gradient(&[pixels], &[Target::Class(3)], Objective::CrossEntropy, wrt).is_err());
+    assert!(LinearModel::from_weights(classes(), vec![0.0; 2], None, None).is_err());
+}
+
+#[test]
+fn input_gradients_agree_with_finite_differences() {
+    let model = trained(30).freeze().unwrap();
+    let target = Target::Soft([0.2, 0.7, 0.1].into());
+    let slopes = model.gradient(&[input(1)], std::slice::from_ref(&target), Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    let loss = |input: Input| f64::from(measure::cross_entropy(model.forward(&[input]).unwrap().logits.row(0), &target));
+    let image = slopes.image[0].as_ref().unwrap();
+    let audio = slopes.audio[0].as_ref().unwrap();
+    assert_eq!((image.len(), audio.len()), (189, 600));
+    for at in [0, 40, 121, 188] {
+        let moved = |by: f32| {
+            let mut changed = input(1);
+            Arc::make_mut(changed.image.as_mut().unwrap()).values[at] += by;
+            loss(changed)
+        };
+        let slope = (moved(0.05) - moved(-0.05)) / 0.1;
+        assert!((slope - f64::from(image[at])).abs() < 1e-4 + 0.02 * slope.abs(), "pixel {at}: {slope} {}", image[at]);
+    }
+    for at in [1, 50, 300, 555] {
+        let moved = |by: f32| {
+            let mut changed = input(1);
+            Arc::make_mut(changed.audio.as_mut().unwrap()).values[at] += by;
+            loss(changed)
+        };
+        let slope = (moved(0.004) - moved(-0.004)) / 0.008;
+        assert!((slope - f64::from(audio[at])).abs() < 1e-3 + 0.03 * slope.abs(), "sample {at}: {slope} {}", audio[at]);
+    }
+}
+
+#[test]
+fn it_learns_and_knows_missing_modalities() {
+    let trainer = trained(60);
+    let model = trainer.freeze().unwrap();
+    let inputs: Vec<Input> = (0..6).map(input).collect();
+    let outputs = model.forward(&inputs).unwrap();
+    for i in 0..6 {
+        assert_eq!(measure::argmax(outputs.logits.row(i)), i % 3);
+    }
+    let alone = model.forward(&[input(7).only(ModalitySet::one(Modality::Text))]).unwrap();
+    assert_eq!(measure::argmax(alone.logits.row(0)), 1);
+    assert!(alone.embeddings.image.unwrap().row(0).iter().all(|v| *v == 0.0));
+    assert_eq!(model.forward(&[]).unwrap().logits.rows(), 0);
+    assert_eq!(outputs.logits.row(3), model.forward(&inputs[3..4]).unwrap().logits.row(0));
+}
+
+#[test]
+fn a_model_is_saved_and_a_checkpoint_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let trainer = trained(5);
+    let model = trainer.freeze().unwrap();
+    model.save(&path).unwrap();
+    let (header, weights) = Parameters::read(&path).unwrap();
+    let again = LinearModel::from_file(&header, weights).unwrap();
+    assert_eq!(again.spec(), model.spec());
+    assert_eq!(again.forward(&[input(0)]).unwrap().logits, model.forward(&[input(0)]).unwrap().logits);
+
+    trainer.save_checkpoint(&path).unwrap();
+    let mut other = trainer.fresh(&SeedTree::new(0)).unwrap();
+    assert_ne!(other.spec().digest, trainer.spec().digest);
+    other.load_checkpoint(&path).unwrap();
+    let mut fork = trainer.fork().unwrap();
+    let (inputs, targets) = ([input(0)], [Target::Class(0)]);
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[2.0], learning_rate: 0.1 };
+    fork.step(&batch).unwrap();
+    other.step(&batch).unwrap();
+    assert_eq!(fork.spec().digest, other.spec().digest);
+    assert_ne!(fork.spec().digest, trainer.spec().digest);
+}
+
+#[test]
+fn the_latent_is_the_grid() {
+    let model = trained(5).freeze().unwrap();
+    let latent = model.latent().unwrap();
+    let codes = latent.encode(Modality::Image, &[input(0), input(1)]).unwrap();
+    assert_eq!(codes.columns, 25);
+    let like = [input(0).image.unwrap(), input(1).image.unwrap()];
+    let decoded = latent.decode_image(&codes, &like).unwrap();
+    assert_eq!((decoded[0].width, decoded[0].height, decoded[0].channels), (9, 7, 3));
+    assert!(decoded[0].values.iter().all(|v| (0.0..=1.0).contains(v)));
+    let same = latent.classify(Modality::Image, &codes, &[input(0), input(1)]).unwrap();
+    assert_eq!(same, model.forward(&[input(0), input(1)]).unwrap().logits);
+    assert!(latent.encode(Modality::Image, &[input(0).only(ModalitySet::one(Modality::Text))]).is_err());
+}
+
+#[test]
+fn a_step_that_fails_changes_nothing() {
+    let mut trainer = trained(2);
+    let before = trainer.spec().digest;
+    let inputs = [input(0)];
+    let mut step = |target: Target, weight: f32| {
+        trainer.step(&TrainingBatch { inputs: &inputs, targets: &[target], weights: &[weight], learning_rate: 0.1 }).is_err()
+    };
+    assert!(step(Target::Class(7), 1.0) && step(Target::Class(0), f32::NAN) && step(Target::Soft([0.5].into()), 1.0));
+    assert_eq!(trainer.spec().digest, before);
+}
+
+#[test]
+fn config_problems_name_their_field() {
+    let problems = Linear { image_side: 0, text_places: 1 << 20, ..Linear::default() }.build(&Table::default()).err().unwrap();
+    assert_eq!(problems.iter().map(|p| p.path.as_str()).collect::<Vec<_>>(), ["image_side", "text_places"]);
+}

@@ -1,0 +1,99 @@
+//! A model from a file that hardmine saved.
+
+use super::{Capabilities, DataProfile, Model, ModelSource, Opened, linear::LinearModel, parameters::Parameters};
+use crate::{
+    error::{Error, Problem, Result},
+    operator::{Configure, Table},
+    random::SeedTree,
+    sample::{Modality, ModalitySet},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A frozen model from a safetensors file that an earlier run saved.
+///
+/// Method: the file's header says which architecture it is (`fusion` or `linear`) and with which classes; its weights are
+/// read as they stand. The classes of the data must be those of the model, in the same order.
+///
+/// Reference: the safetensors format, <https://github.com/huggingface/safetensors>.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The safetensors file, relative to the working folder.
+    pub path: PathBuf,
+}
+
+impl Configure<dyn ModelSource> for Load {
+    const NAME: &'static str = "load";
+    const EXAMPLE: &'static str = "{ path: model.safetensors }";
+    fn build(self, _: &Table<dyn ModelSource>) -> Result<Box<dyn ModelSource>, Vec<Problem>> {
+        if self.path.as_os_str().is_empty() {
+            return Err(vec![Problem::new("path", "expected the path of a safetensors file, found nothing")]);
+        }
+        Ok(Box::new(self))
+    }
+}
+
+impl ModelSource for Load {
+    fn capabilities(&self) -> Capabilities {
+        // The file is opened only when the run starts; what it cannot do is told then.
+        let gradients = [Modality::Image, Modality::Audio].into_iter().collect();
+        let decodes = ModalitySet::one(Modality::Image);
+        Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+    }
+    fn open(&self, profile: &DataProfile, _: &SeedTree) -> Result<Opened> {
+        let model = open(&self.path)?;
+        let own = &model.spec().classes;
+        if !profile.classes.is_empty() && own != &profile.classes {
+            let message = format!("the model knows the classes {:?}, the data has {:?}", own.names(), profile.classes.names());
+            return Err(Error::model(message).at("file", self.path.display()));
+        }
+        Ok(Opened::Frozen(model))
+    }
+}
+
+/// Reads what [`Model::save`] of a shipped model wrote.
+pub fn open(path: &Path) -> Result<Arc<dyn Model>> {
+    let (header, weights) = Parameters::read(path)?;
+    let opened: Result<Arc<dyn Model>> = match header.get("model").and_then(Value::as_str) {
+        Some("linear") => LinearModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
+        #[cfg(feature = "burn")]
+        Some("fusion") => super::fusion::FusionModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
+        #[cfg(not(feature = "burn"))]
+        Some("fusion") => Err(Error::model("a fusion model needs a build with the feature `burn`")),
+        Some(other) => Err(Error::model(format!("unknown architecture `{other}`; known: fusion, linear"))),
+        None if header.get("checkpoint").is_some() => Err(Error::model("expected a model, found a training checkpoint")),
+        None => Err(Error::model("the header does not name an architecture")),
+    };
+    opened.map_err(|e| e.at("file", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::linear::RawImage, sample::Classes};
+
+    #[test]
+    fn a_saved_model_is_opened_for_its_classes_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let classes = Classes::from_names(["a", "b"].map(String::from));
+        let image = RawImage { width: 1, height: 1, channels: 1, weights: vec![1.0, -1.0] };
+        let model = LinearModel::from_weights(classes.clone(), vec![0.0, 0.5], Some(image), None).unwrap();
+        model.save(&path).unwrap();
+        let load = Load { path: path.clone() };
+        let Opened::Frozen(found) = load.open(&DataProfile { classes, ..DataProfile::default() }, &SeedTree::new(0)).unwrap() else {
+            panic!("expected a frozen model")
+        };
+        assert_eq!(found.spec(), model.spec());
+        let others = DataProfile { classes: Classes::from_names(["x".to_owned()]), ..DataProfile::default() };
+        assert!(load.open(&others, &SeedTree::new(0)).err().unwrap().to_string().contains("the model knows the classes"));
+        std::fs::write(&path, b"x").unwrap();
+        assert!(open(&path).is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! What only the whole pipeline shows: columns that no earlier stage adds, requirements that the model cannot meet, families that
+//! make no sense alone.
+
+use super::{DataPlan, EvaluatePlan, Stages, TrainPlan};
+use crate::{
+    error::Problem,
+    model::{Capabilities, ModelSource},
+    operator::{Built, Requirements, unknown},
+    registry::Registry,
+    sample::{Column, ColumnKind, Modality, ModalitySet},
+};
+use serde_json::{Value, json};
+
+/// Where a built stage is written: `stages[3].generate.pgd`.
+pub(super) struct Site {
+    pub(super) id: String,
+    pub(super) path: String,
+}
+
+/// Families that need another one. Looks at what is written, so that a stage with a broken config still counts.
+pub(super) fn presence(stages: &[Value], problems: &mut Vec<Problem>) {
+    let first = |family: &str| stages.iter().position(|stage| stage.get(family).is_some());
+    let mut refuse = |family: &str, message: &str| {
+        if let Some(i) = first(family) {
+            problems.push(Problem::key(format!("stages[{i}].{family}"), message));
+        }
+    };
+    if first("mine").is_none() {
+        refuse("generate", "`generate` without `mine`: nothing says which samples get neighbours; add such as `- mine: { band: {} }`");
+    }
+    if first("verify").is_none() {
+        if first("generate").is_some() {
+            refuse(
+                "generate",
+                "`generate` without `verify`: an unverified candidate cannot be fed; add such as `- verify: { label_kept: {} }`",
+            );
+        } else if stages.iter().filter_map(|stage| stage.get("feed")).any(|feed| !weights_only(feed)) {
+            refuse("feed", "`feed` without `verify`: an unverified candidate cannot be fed; add such as `- verify: { label_kept: {} }`");
+        }
+    }
+    if first("generate").is_none() {
+        refuse("verify", "`verify` without `generate`: there is nothing to judge");
+    }
+}
+
+/// Weights follow the selection and take no candidate, so that nothing is to be verified.
+fn weights_only(feed: &Value) -> bool {
+    super::build::operator(feed).get("sampler_weights").is_some()
+}
+
+/// Requirements of all stages against the model, the training and the earlier stages.
+pub(super) fn stages(
+    stages: &Stages,
+    sites: &[Site],
+    model: Option<&Built<dyn ModelSource>>,
+    train: Option<&TrainPlan>,
+    registry: &Registry,
+    problems: &mut Vec<Problem>,
+) {
+    let path = |id: &str| sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()).to_owned();
+    let mut needs: Vec<(String, Requirements, bool, &Value)> = Vec::new();
+    macro_rules! collect {
+        ($list:ident, $ranks:expr) => {
+            for stage in &stages.$list {
+                needs.push((path(&stage.info.id), stage.operator.requirements(), $ranks, &stage.config));
+            }
+        };
+    }
+    collect!(score, false);
+    collect!(diagnose, false);
+    collect!(mine, true);
+    collect!(generate, false);
+    collect!(verify, false);
+    collect!(feed, false);
+
+    let mut added: Vec<Column> = Vec::new();
+    for stage in &stages.score {
+        for mut column in stage.operator.columns() {
+            column.name = super::column_name(stage, &column.name);
+            if added.iter().any(|known| known.name == column.name) {
+                let message = format!(
+                    "an earlier stage already adds the score column `{}`; give this stage an `id`, which prefixes its columns",
+                    column.name
+                );
+                problems.push(Problem::new(path(&stage.info.id), message));
+                break;
+            }
+            added.push(column);
+        }
+    }
+    let capabilities = model.map(|model| (model.name, model.operator.capabilities()));
+    let folds: Vec<&String> = needs.iter().filter(|need| need.1.folds.is_some()).map(|need| &need.0).collect();
+    if let [_, second, ..] = folds.as_slice() {
+        problems.push(Problem::new(*second, "the teachers are trained once: only one stage may say how"));
+    }
+    for (path, requirements, ranks, config) in &needs {
+        columns(path, requirements, *ranks, config, &added, registry, problems);
+        if let Some((name, capabilities)) = &capabilities {
+            abilities(path, requirements, name, capabilities, problems);
+        }
+        if requirements.teachers && folds.is_empty() {
+            problems.push(Problem::new(path, "needs models that never trained on the sample; add `- score: { out_of_fold: {} }`"));
+        }
+        if requirements.history && train.is_none() {
+            problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
+        }
+    }
+    let mut replayed = 0.0;
+    for stage in &stages.feed {
+        let plan = stage.operator.plan();
+        replayed += plan.replay_share;
+        if train.is_none() && (plan.replay_share > 0.0 || plan.sampler_weights) {
+            problems.push(Problem::new(
+                path(&stage.info.id),
+                "changes what is trained on, but the pipeline says `train: none`; feed a `manifest` instead",
+            ));
+        }
+    }
+    if let Some(train) = train {
+        if replayed + train.uniform_floor.get() > 1.0 + 1e-9 {
+            let message = format!(
+                "the uniform share of a batch ({}) and the replayed share ({replayed}) are more than the whole; lower one of them",
+                train.uniform_floor.get()
+            );
+            problems.push(Problem::new("train.uniform_floor", message));
+        }
+        if let Some((name, _)) = capabilities.filter(|(_, capabilities)| !capabilities.trainable) {
+            problems
+                .push(Problem::new(format!("model.{name}"), format!("`{name}` cannot be trained; write `train: none` to generate only")));
+        }
+    }
+}
+
+fn columns(
+    path: &str,
+    requirements: &Requirements,
+    ranks: bool,
+    config: &Value,
+    added: &[Column],
+    registry: &Registry,
+    problems: &mut Vec<Problem>,
+) {
+    for wanted in &requirements.columns {
+        let at = if config.get("by").and_then(Value::as_str) == Some(wanted) { format!("{path}.by") } else { path.to_owned() };
+        match added.iter().find(|column| column.name == *wanted) {
+            Some(column) if ranks && column.kind == ColumnKind::Measure => {
+                let hard: Vec<&str> =
+                    added.iter().filter(|column| column.kind == ColumnKind::Hardness).map(|column| column.name.as_str()).collect();
+                let message = format!("`{wanted}` is a measure, where larger is not harder; rank by one of: {}", hard.join(", "));
+                problems.push(Problem::new(at, message));
+            }
+            Some(_) => {}
+            None => {
+                let message = match scorer_of(wanted, registry) {
+                    Some(scorer) => format!("needs the score column `{wanted}`, which no stage adds; add `- score: {{ {scorer}: {{}} }}`"),
+                    None => format!(
+                        "needs a score column that no stage adds: {}",
+                        unknown("column", wanted, added.iter().map(|column| column.name.as_str()))
+                    ),
+                };
+                problems.push(Problem::new(at, message));
+            }
+        }
+    }
+}
+
+/// The scorer that adds this column with its defaults.
+fn scorer_of(column: &str, registry: &Registry) -> Option<&'static str> {
+    registry.scorers.entries().map(|(name, _)| name).find(|name| {
+        let built = registry.scorers.build(&json!({ *name: {} }));
+        built.is_ok_and(|built| built.operator.columns().iter().any(|known| known.name == column))
+    })
+}
+
+fn abilities(path: &str, requirements: &Requirements, model: &str, capabilities: &Capabilities, problems: &mut Vec<Problem>) {
+    let needs = [
+        ("the input gradient of", requirements.gradients, capabilities.gradients),
+        ("an embedding of", requirements.embeddings, capabilities.embeddings),
+        ("a decoder for", requirements.decodes, capabilities.decodes),
+    ];
+    for (what, wanted, has) in needs {
+        let missing: ModalitySet = wanted.iter().filter(|modality| !has.has(*modality)).collect();
+        if !missing.is_empty() {
+            problems.push(Problem::new(path, format!("needs {what} {missing}, but the model `{model}` has that of {has}")));
+        }
+    }
+    if requirements.folds.is_some() && !capabilities.trainable {
+        problems.push(Problem::new(path, format!("trains models of its own, but the model `{model}` cannot be trained")));
+    }
+}
+
+/// The evaluation against the data and the model.
+pub(super) fn evaluation(
+    evaluate: &EvaluatePlan,
+    data: &DataPlan,
+    model: &Built<dyn ModelSource>,
+    written: bool,
+    problems: &mut Vec<Problem>,
+) {
+    if written && data.test.is_none() {
+        problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test`"));
+    }
+    let capabilities = model.operator.capabilities();
+    let withheld: ModalitySet = evaluate.withhold.iter().copied().collect();
+    if withheld.contains(capabilities.modalities) {
+        problems
+            .push(Problem::new("evaluate.withhold", format!("nothing is left of {}; withhold fewer modalities", capabilities.modalities)));
+    }
+    if let Some(robust) = &evaluate.robust {
+        let attacked = [(Modality::Image, robust.image_epsilon), (Modality::Audio, robust.audio_epsilon)];
+        for (modality, epsilon) in attacked.into_iter().filter(|(modality, _)| capabilities.modalities.has(*modality)) {
+            if epsilon.get() > 0.0 && !capabilities.gradients.has(modality) {
+                let message = format!(
+                    "needs the input gradient of {modality}, but the model `{}` has that of {}",
+                    model.name, capabilities.gradients
+                );
+                problems.push(Problem::new(format!("evaluate.robust.{modality}_epsilon"), message));
+            }
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! One run of a plan: every seed and arm, the final evaluation, and the folder that is left behind.
+
+use super::{
+    Options, Summary,
+    folder::{Folder, Found, json},
+    keeper::{GENERATED, Keeper},
+    print,
+};
+use crate::{
+    error::{Error, Result},
+    model::{Opened, Trainable},
+    operator::FoldPlan,
+    pipeline::{Arm, Plan, Split, Stop, TrainPlan, open_extra, open_splits},
+    progress::Progress,
+    random::SeedTree,
+    record::{
+        ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RunRecord, SampleBalance, SetAside, SharedMedia,
+        Splits as SplitRecords, Timing, TimingStep,
+    },
+    registry::Registry,
+    sample::{ModalitySet, SampleId, metrics},
+    train::{self, Deaf, Experiment, Finished, Splits, Start},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+    time::Instant,
+};
+
+/// Resamples of a bootstrap interval.
+const RESAMPLES: usize = 10_000;
+
+/// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
+pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    let mut pool = rayon::ThreadPoolBuilder::new();
+    if let Some(threads) = options.threads {
+        pool = pool.num_threads(threads);
+    }
+    let pool = pool.build().map_err(|error| Error::internal(format!("no thread pool: {error}")))?;
+    let (folder, found) = Folder::open(&options.out, plan.digest, &plan.data.base)?;
+    if let Found::Done(record) = &found {
+        progress.note(&format!("all is done: {} holds this run", folder.root().display()));
+        let results: Option<Results> = folder.read_optional(&Folder::work("results.json"))?;
+        return print::summary(record, results.as_ref(), folder.root());
+    }
+    if let Found::Begun = found {
+        progress.note("resuming: arms that are finished are not run again");
+    }
+    pool.install(|| Run::new(plan, &folder, progress)?.whole())
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    folder: &'a Folder,
+    progress: &'a dyn Progress,
+    train: Split,
+    validation: Option<Split>,
+    test: Option<Split>,
+    extra: BTreeMap<String, Split>,
+    warnings: Mutex<Vec<String>>,
+    clock: Clock,
+}
+
+struct Clock {
+    began: Instant,
+    last: Instant,
+    steps: Vec<TimingStep>,
+}
+
+impl Clock {
+    fn lap(&mut self, step: String) {
+        let now = Instant::now();
+        self.steps.push(TimingStep { step, seconds: (now - self.last).as_secs_f64() });
+        self.last = now;
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, folder: &'a Folder, progress: &'a dyn Progress) -> Result<Self> {
+        let began = Instant::now();
+        let (train, validation, test) = open_splits(&plan.data, progress)?;
+        let extra =
+            plan.extra.iter().map(|(name, reader)| Ok((name.clone(), open_extra(reader, name, train.classes(), &plan.data, progress)?)));
+        let extra = extra.collect::<Result<BTreeMap<_, _>>>()?;
+        let mut run = Self {
+            plan,
+            folder,
+            progress,
+            train,
+            validation,
+            test,
+            extra,
+            warnings: Mutex::default(),
+            clock: Clock { began, last: began, steps: Vec::new() },
+        };
+        run.clock.lap("read".into());
+        for shared in run.shared() {
+            run.warn(&format!(
+                "{} {} stand in both {} and {}",
+                shared.count,
+                media_name(shared.modality),
+                shared.splits[0],
+                shared.splits[1]
+            ));
+        }
+        Ok(run)
+    }
+
+    fn warn(&self, line: &str) {
+        self.progress.warn(line);
+        self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(line.to_owned());
+    }
+
+    fn splits(&self) -> Splits<'_> {
+        Splits { train: &self.train, validation: self.validation.as_ref(), test: self.test.as_ref() }
+    }
+
+    /// The split of the final evaluation.
+    fn judged_on(&self) -> Option<(&'static str, &Split)> {
+        self.test.as_ref().map(|split| ("test", split)).or(self.validation.as_ref().map(|split| ("validation", split)))
+    }
+
+    fn folds(&self) -> Option<FoldPlan> {
+        self.plan.stages.requirements().find_map(|requirements| requirements.folds)
+    }
+
+    fn whole(mut self) -> Result<Summary> {
+        let stop = Stop::new(&self.plan.budget);
+        let mut arms: Vec<(Arm, Vec<ArmResult>)> = Vec::new();
+        let mut main = None;
+        match self.plan.train.clone() {
+            None => main = Some(self.generate_only(&stop)?),
+            Some(train) => {
+                for ordinal in 0..self.plan.compare.seeds {
+                    if ordinal > 0 && stop.out_of_time() {
+                        self.warn(&format!(
+                            "the budget of minutes ended the comparison after {ordinal} of {} seeds",
+                            self.plan.compare.seeds
+                        ));
+                        break;
+                    }
+                    let (of_seed, of_main) = self.seed(ordinal, &train, &stop)?;
+                    main = main.or(of_main);
+                    for (arm, result) in of_seed {
+                        match arms.iter_mut().find(|(own, _)| *own == arm) {
+                            Some((_, results)) => results.push(result),
+                            None => arms.push((arm, vec![result])),
+                        }
+                    }
+                }
+            }
+        }
+        let results = self.results(arms)?;
+        self.finish(main, results)
+    }
+
+    fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
+        let mut record = match main {
+            Some(record) => record,
+            None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
+        };
+        if let Some(results) = &results {
+            self.folder.write(&Folder::work("results.json"), &json(results)?)?;
+        }
+        record.samples = self.balance();
+        record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        for barren in record.barren() {
+            let line = format!("generator `{barren}` fed nothing in the whole run");
+            self.progress.warn(&line);
+            self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(line);
+        }
+        record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        record.output = Some(self.folder.digest()?);
+        let total_s = self.clock.began.elapsed().as_secs_f64();
+        record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
+        self.folder.write("run.json", &json(&record)?)?;
+        print::summary(&record, results.as_ref(), self.folder.root())
+    }
+
+    /// All arms of one seed; the main one first, since control arms are held to it.
+    fn seed(&mut self, ordinal: usize, train: &TrainPlan, stop: &Stop) -> Result<(Vec<(Arm, ArmResult)>, Option<RunRecord>)> {
+        let seed = train::seed_of(self.plan.seed, ordinal);
+        let mut wanted = vec![Arm::Hardmine];
+        wanted.extend(self.plan.compare.arms.iter().copied().filter(|arm| *arm != Arm::Hardmine));
+        let file = |arm: Arm| Folder::work(&format!("seed-{seed}-{}.json", arm.name()));
+        let mut done: Vec<(Arm, ArmResult)> = Vec::new();
+        for arm in &wanted {
+            if let Some(result) = self.folder.read_optional(&file(*arm))? {
+                done.push((*arm, result));
+            }
+        }
+        let order = |arms: Vec<(Arm, ArmResult)>, plan: &Plan| {
+            let mut arms = arms;
+            arms.sort_by_key(|(arm, _)| plan.compare.arms.iter().position(|own| own == arm).unwrap_or(usize::MAX));
+            arms
+        };
+        if done.len() == wanted.len() {
+            return Ok((order(done, self.plan), None));
+        }
+        let seeds = SeedTree::new(seed);
+        if self.plan.compare.seeds > 1 {
+            self.progress.note(&format!("seed {seed} ({} of {})", ordinal + 1, self.plan.compare.seeds));
+        }
+        let model = self.open_model(&seeds)?;
+        let start = {
+            let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds: seeds.clone(), stop, progress: self.progress };
+            experiment.start(model, train, self.folds())?
+        };
+        self.clock.lap(format!("seed {seed}: warm-up and folds"));
+        let mut main = None;
+        let mut hardmine: Option<Finished> = None;
+        for arm in wanted {
+            // The main arm is run again even if its numbers are there: control arms need what it was fed.
+            if arm != Arm::Hardmine && done.iter().any(|(own, _)| *own == arm) {
+                continue;
+            }
+            let (finished, of_main) = self.arm(arm, ordinal, &seeds, &start, train, stop, hardmine.as_ref())?;
+            let result = self.evaluate(arm, seed, &seeds, &start, &finished)?;
+            self.folder.write(&file(arm), &json(&result)?)?;
+            done.retain(|(own, _)| *own != arm);
+            done.push((arm, result));
+            self.clock.lap(format!("seed {seed}: {}", arm.name()));
+            if arm == Arm::Hardmine {
+                main = of_main;
+                hardmine = Some(finished);
+            }
+        }
+        Ok((order(done, self.plan), main))
+    }
+
+    fn open_model(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
+        match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
+            Opened::Trainable(model) => Ok(model),
+            Opened::Frozen(_) => {
+                Err(Error::usage("this model cannot be trained; write `train: none` to generate only").at("model", self.plan.model.name))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
+    fn arm(
+        &self,
+        arm: Arm,
+        ordinal: usize,
+        seeds: &SeedTree,
+        start: &Start,
+        train: &TrainPlan,
+        stop: &Stop,
+        hardmine: Option<&Finished>,
+    ) -> Result<(Finished, Option<RunRecord>)> {
+        let progress = Recorder { inner: self.progress, run: self };
+        let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds: seeds.clone(), stop, progress: &progress };
+        if arm != Arm::Hardmine || ordinal > 0 {
+            let quiet = Experiment { progress: self.progress, ..experiment };
+            return Ok((quiet.run(arm, start, train, hardmine, &mut Deaf)?, None));
+        }
+        let mut keeper = Keeper::new(self.folder, self.plan, &self.train, generated()?)?;
+        let finished = experiment.run(arm, start, train, None, &mut keeper)?;
+        let main = self.keep(keeper, &finished, start.teachers.as_ref().map(|teachers| teachers.fold_of.clone()).unwrap_or_default())?;
+        Ok((finished, Some(main)))
+    }
+
+    fn generate_only(&mut self, stop: &Stop) -> Result<RunRecord> {
+        let seeds = SeedTree::new(self.plan.seed);
+        let model = match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
+            Opened::Frozen(model) => model,
+            Opened::Trainable(model) => model.freeze()?,
+        };
+        let own = model.spec().classes.names();
+        if own != self.train.classes().names() {
+            return Err(Error::policy(format!(
+                "the model was trained on the classes [{}], the training split has [{}]",
+                own.join(", "),
+                self.train.classes().names().join(", ")
+            )));
+        }
+        let main = {
+            let progress = Recorder { inner: self.progress, run: self };
+            let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds, stop, progress: &progress };
+            let mut keeper = Keeper::new(self.folder, self.plan, &self.train, generated()?)?;
+            let finished = experiment.generate_only(model, &mut keeper)?;
+            self.keep(keeper, &finished, HashMap::new())?
+        };
+        self.clock.lap("generate".into());
+        Ok(main)
+    }
+
+    fn keep(&self, mut keeper: Keeper<'_>, finished: &Finished, fold_of: HashMap<SampleId, usize>) -> Result<RunRecord> {
+        keeper.finish(&fold_of)?;
+        self.folder.write_with("model.safetensors", |path| finished.model.save(path))?;
+        let mut models = std::mem::take(&mut keeper.models);
+        models.push(ModelRecord {
+            digest: finished.model.spec().digest.clone(),
+            role: ModelRole::Trained,
+            round: None,
+            fold: None,
+            file: Some("model.safetensors".into()),
+        });
+        let record = RunRecord {
+            version: crate::record::VERSION,
+            name: self.plan.name.clone(),
+            seed: self.plan.seed,
+            hardmine: env!("CARGO_PKG_VERSION").to_owned(),
+            plan: self.plan.digest,
+            output: None,
+            stopped_by: finished.stopped_by.map(str::to_owned),
+            classes: self.train.classes().names().to_vec(),
+            columns: std::mem::take(&mut keeper.columns),
+            samples: self.balance(),
+            candidates: keeper.candidates(),
+            yields: std::mem::take(&mut keeper.yields),
+            bands: std::mem::take(&mut keeper.bands),
+            models,
+            shared: self.shared(),
+            warnings: Vec::new(),
+            pipeline: self.plan.resolved.clone(),
+            timing: None,
+        };
+        self.folder.write(&Folder::work("main.json"), &json(&record)?)?;
+        Ok(record)
+    }
+
+    fn evaluate(&self, arm: Arm, seed: u64, seeds: &SeedTree, start: &Start, finished: &Finished) -> Result<ArmResult> {
+        let Some((_, split)) = self.judged_on() else {
+            return Err(Error::policy("nothing to evaluate on: name a `test` or a `validation` split under `data`"));
+        };
+        let plan = &self.plan.evaluate;
+        let withheld: ModalitySet = plan.withhold.iter().copied().collect();
+        let side = plan
+            .slices
+            .as_ref()
+            .map(|file| Ok::<_, Error>((file.key.as_str(), train::read_slices(file, &self.plan.data.base)?)))
+            .transpose()?;
+        let side = side.as_ref().map(|(key, slices)| (*key, slices));
+        let mut result = train::evaluate(arm.name(), seed, &finished.model, split, plan, side, self.progress)?;
+        if let Some(robust) = &plan.robust {
+            result.robust = train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), self.progress)?;
+        }
+        for (name, split) in &self.extra {
+            result.extra.insert(name.clone(), train::accuracy(&finished.model, split, withheld)?);
+        }
+        result.steps = finished.spent.steps;
+        result.forward_evaluations = finished.spent.forward;
+        result.gradient_evaluations = finished.spent.gradient + finished.spent.presentations;
+        result.children_fed = finished.children;
+        result.epochs = start.epochs.iter().chain(&finished.epochs).cloned().collect();
+        Ok(result)
+    }
+
+    fn results(&self, arms: Vec<(Arm, Vec<ArmResult>)>) -> Result<Option<Results>> {
+        let Some((name, split)) = self.judged_on() else { return Ok(None) };
+        if arms.is_empty() {
+            return Ok(None);
+        }
+        let plan = &self.plan.evaluate;
+        let baseline = Arm::Uniform.name();
+        let mut results = Results {
+            split: name.to_owned(),
+            withheld: plan.withhold.iter().copied().collect(),
+            primary: Metric::Accuracy,
+            robust: plan.robust.as_ref().map(|robust| train::budget(robust, split)),
+            arms: arms.into_iter().flat_map(|(_, results)| results).collect(),
+            comparisons: Vec::new(),
+        };
+        let names: Vec<String> = results.arm_names().into_iter().map(str::to_owned).collect();
+        for arm in names.iter().filter(|name| *name != baseline) {
+            for metric in results.metrics() {
+                results.comparisons.extend(self.compare(&results, arm, baseline, metric));
+            }
+        }
+        Ok(Some(results))
+    }
+
+    fn compare(&self, results: &Results, arm: &str, against: &str, metric: Metric) -> Option<Comparison> {
+        let pairs = |metric: &Metric| -> Vec<(f64, f64)> {
+            results
+                .of(arm)
+                .filter_map(|own| {
+                    let other = results.of(against).find(|other| other.seed == own.seed)?;
+                    Some((own.metric(metric)?.accuracy, other.metric(metric)?.accuracy))
+                })
+                .collect()
+        };
+        let interval = |pairs: &[(f64, f64)], name: &str| {
+            let (own, other): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+            let mut rng = SeedTree::new(self.plan.seed).child("bootstrap").child(arm).child(name).rng();
+            let interval = metrics::paired_bootstrap(&own, &other, RESAMPLES, &mut rng)?;
+            (pairs.len() > 1).then_some([interval.low, interval.high])
+        };
+        let own = pairs(&metric);
+        if own.is_empty() {
+            return None;
+        }
+        let interval95 = interval(&own, &metric.to_string());
+        let whole = interval(&pairs(&Metric::Accuracy), &Metric::Accuracy.to_string());
+        Some(Comparison {
+            arm: arm.to_owned(),
+            against: against.to_owned(),
+            seeds: own.len(),
+            mean_difference: own.iter().map(|(a, b)| a - b).sum::<f64>() / own.len() as f64,
+            interval95,
+            helped: Helped::judge(own.len(), interval95, whole),
+            metric,
+        })
+    }
+
+    fn balance(&self) -> SplitRecords {
+        let of = |split: &Split| {
+            let ledger = split.ledger();
+            SampleBalance {
+                read: ledger.read() as u64,
+                used: ledger.used() as u64,
+                quarantined: ledger.quarantined().len() as u64,
+                skipped: ledger.skipped() as u64,
+                listed: ledger
+                    .quarantined()
+                    .iter()
+                    .map(|out| SetAside { id: SampleId::new(out.sample.as_str()), reason: format!("{}: {}", out.at, out.reason) })
+                    .collect(),
+            }
+        };
+        SplitRecords {
+            train: of(&self.train),
+            validation: self.validation.as_ref().map(of),
+            test: self.test.as_ref().map(of),
+            extra: self.extra.iter().map(|(name, split)| (name.clone(), of(split))).collect(),
+        }
+    }
+
+    fn shared(&self) -> Vec<SharedMedia> {
+        let named = [("train", Some(&self.train)), ("validation", self.validation.as_ref()), ("test", self.test.as_ref())];
+        let mut all = Vec::new();
+        for (i, (a, one)) in named.iter().enumerate() {
+            for (b, two) in &named[i + 1..] {
+                let (Some(one), Some(two)) = (one, two) else { continue };
+                all.extend(one.shared_with(two).into_iter().map(|(modality, count, examples)| SharedMedia {
+                    splits: [(*a).to_owned(), (*b).to_owned()],
+                    modality,
+                    count: count as u64,
+                    examples,
+                }));
+            }
+        }
+        all
+    }
+}
+
+fn media_name(modality: crate::sample::Modality) -> &'static str {
+    match modality {
+        crate::sample::Modality::Image => "images",
+        crate::sample::Modality::Audio => "clips",
+        crate::sample::Modality::Text => "texts",
+    }
+}
+
+/// The feeder that always writes the fed samples.
+fn generated() -> Result<Box<dyn crate::feed::Feeder>> {
+    let written = serde_json::json!({ "manifest": { "path": GENERATED } });
+    Registry::default()
+        .feeders
+        .build(&written)
+        .map(|built| built.operator)
+        .map_err(|problems| Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}
+
+/// Passes progress on and keeps the warnings for run.json.
+struct Recorder<'a> {
+    inner: &'a dyn Progress,
+    run: &'a Run<'a>,
+}
+
+impl Progress for Recorder<'_> {
+    fn begin(&self, what: &str, total: u64) -> Box<dyn crate::progress::Step> {
+        self.inner.begin(what, total)
+    }
+    fn note(&self, line: &str) {
+        self.inner.note(line);
+    }
+    fn warn(&self, line: &str) {
+        self.run.warn(line);
+    }
+}

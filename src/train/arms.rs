@@ -1,0 +1,468 @@
+//! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
+
+use super::{
+    folds::{decay, train_teachers},
+    replay::Replay,
+    session::{Mix, Session, Spent},
+};
+use crate::{
+    context::{EmbeddingIndex, KnownMedia},
+    error::{Error, Result},
+    feed::{self, FeedPlan},
+    model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable},
+    operator::FoldPlan,
+    pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
+    progress::Progress,
+    random::SeedTree,
+    record::EpochRecord,
+    sample::{Accepted, Diagnosis, Judgement, Modality, SampleId, ScoreTable, Selected, Selection, TrainingHistory},
+};
+use rand::seq::SliceRandom;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+/// The data of an experiment.
+#[derive(Clone, Copy)]
+pub struct Splits<'a> {
+    /// Training split.
+    pub train: &'a Split,
+    /// Validation split.
+    pub validation: Option<&'a Split>,
+    /// Test split: its digests are known to the verifiers, nothing else of it.
+    pub test: Option<&'a Split>,
+}
+
+/// One seed of an experiment.
+pub struct Experiment<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The data.
+    pub splits: Splits<'a>,
+    /// Root of all draws of this seed.
+    pub seeds: SeedTree,
+    /// Budgets.
+    pub stop: &'a Stop,
+    /// Where it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What all arms of a seed share: the warmed-up model, what training saw, and the out-of-fold judges.
+pub struct Start {
+    session: Session,
+    /// Training dynamics of the warm-up.
+    pub history: TrainingHistory,
+    /// Out-of-fold models, where a stage asked for them.
+    pub teachers: Option<Teachers>,
+    /// What the teachers cost.
+    pub fold_cost: Spent,
+    /// Epochs of the warm-up.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// One finished round of the `hardmine` arm.
+pub struct Round<'a> {
+    /// Round, from 1.
+    pub round: usize,
+    /// Scores.
+    pub table: &'a ScoreTable,
+    /// Diagnoses by row.
+    pub diagnoses: &'a [Diagnosis],
+    /// What was chosen.
+    pub selection: &'a Selection,
+    /// What was made of it.
+    pub harvest: &'a Harvest,
+    /// The model that scored and made.
+    pub models: &'a ModelSet,
+}
+
+/// Is told of every round of an arm before its training.
+pub trait Observer {
+    /// A round was mined and generated.
+    fn round(&mut self, round: &Round<'_>) -> Result<()>;
+}
+
+/// Listens to nothing.
+pub struct Deaf;
+
+impl Observer for Deaf {
+    fn round(&mut self, _: &Round<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A finished arm.
+pub struct Finished {
+    /// The trained model.
+    pub model: Arc<dyn Model>,
+    /// What was spent, the warm-up included.
+    pub spent: Spent,
+    /// Children fed.
+    pub children: u64,
+    /// Children by round, generator stage and class: what control arms are held to.
+    pub accepted: Vec<BTreeMap<String, Vec<usize>>>,
+    /// Samples chosen in each round, by class.
+    pub chosen: Vec<usize>,
+    /// Epochs after the warm-up.
+    pub epochs: Vec<EpochRecord>,
+    /// The budget that ended it early.
+    pub stopped_by: Option<&'static str>,
+}
+
+impl<'a> Experiment<'a> {
+    /// Warm-up and folds. The history is taken from the warm-up alone: every sample once an epoch, whole.
+    pub fn start(&self, model: Box<dyn Trainable>, train: &TrainPlan, folds: Option<FoldPlan>) -> Result<Start> {
+        let split = self.splits.train;
+        let mut session = Session::new(model);
+        let mut history = TrainingHistory::default();
+        let mut epochs = Vec::new();
+        let all: Vec<usize> = (0..split.len()).collect();
+        let seeds = self.seeds.child("warm-up");
+        let step = self.progress.begin("warm-up", (all.len() * train.warmup_epochs) as u64);
+        for epoch in 0..train.warmup_epochs {
+            let of_epoch = seeds.child(format!("epoch {epoch}"));
+            let dropout = train.modality_dropout.get();
+            let loss = session.uniform_epoch(
+                split,
+                &all,
+                train.batch_size,
+                dropout,
+                train.learning_rate,
+                &of_epoch,
+                Some(&mut history),
+                step.as_ref(),
+            )?;
+            epochs.push(EpochRecord { epoch: epoch + 1, round: 0, train_loss: loss, validation_loss: None, validation_accuracy: None });
+        }
+        drop(step);
+        let (teachers, fold_cost) = match folds {
+            None => (None, Spent::default()),
+            Some(folds) => {
+                let (teachers, spent) =
+                    train_teachers(session.model.as_ref(), split, train, folds, &self.seeds.child("folds"), self.progress)?;
+                (Some(teachers), spent)
+            }
+        };
+        Ok(Start { session, history, teachers, fold_cost, epochs })
+    }
+
+    /// Runs one arm from the shared start. `hardmine` is the finished main arm, which control arms are held to.
+    pub fn run(
+        &self,
+        arm: Arm,
+        start: &Start,
+        train: &TrainPlan,
+        hardmine: Option<&Finished>,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished> {
+        let mut session = start.session.fork()?;
+        let feed_plan = self.feed_plan();
+        let feed = &feed_plan;
+        let needs_scores = arm != Arm::Uniform && arm != Arm::UniformEqualCompute;
+        let mut done = Finished {
+            model: session.model.freeze()?,
+            spent: Spent::default(),
+            children: 0,
+            accepted: Vec::new(),
+            chosen: Vec::new(),
+            epochs: Vec::new(),
+            stopped_by: None,
+        };
+        let mut known = self.known();
+        let mut replay = Replay::new(feed.cap_per_parent, feed.capacity);
+        let mut skip: HashSet<SampleId> = HashSet::new();
+        let steps = self.steps(arm, train, start, hardmine)?;
+        let total_epochs = train.rounds * train.epochs_per_round;
+        for round in 1..=train.rounds {
+            if self.stop.out_of_time() {
+                done.stopped_by = Some("minutes");
+                break;
+            }
+            let split = self.splits.train;
+            let mut weights: Vec<f32> = vec![1.0; split.len()];
+            let mut sampler: Option<Vec<f32>> = None;
+            let mut uniform_floor = train.uniform_floor.get();
+            if needs_scores {
+                let subject: Arc<dyn Model> = Arc::new(Counted::new(session.model.freeze()?));
+                let models = ModelSet { subject, teachers: start.teachers.clone() };
+                let before = models.spent();
+                let seeds = self.seeds.child("arm").round(round);
+                let mined = self.mine(&models, Some(&start.history), &seeds, &mut skip)?;
+                for (row, diagnosis) in mined.table.rows().iter().zip(&mined.diagnoses) {
+                    if arm != Arm::UniformAugmentation
+                        && let Some(i) = split.index(&row.id)
+                    {
+                        weights[i] = diagnosis.weight;
+                    }
+                }
+                for id in &skip {
+                    if let Some(i) = split.index(id) {
+                        weights[i] = 0.0;
+                    }
+                }
+                if arm == Arm::MiningOnly {
+                    sampler = Some(self.chosen_weights(&mined.selection));
+                    uniform_floor = 1.0 - feed.replay_share;
+                } else if arm == Arm::Hardmine && feed.sampler_weights {
+                    sampler = Some(self.sampler_weights(&mined, feed));
+                }
+                if matches!(arm, Arm::Hardmine | Arm::RandomParents | Arm::UniformAugmentation) {
+                    if let Some(band) = mined.selection.band {
+                        replay.retire(&models, band)?;
+                    }
+                    let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, done.children, &seeds)?;
+                    done.children += harvest.accepted.len() as u64;
+                    done.accepted.push(self.by_stage_and_class(&harvest.accepted));
+                    done.chosen.push(mined.selection.samples.len());
+                    replay.add(&harvest.accepted, round);
+                    let told = Round {
+                        round,
+                        table: &mined.table,
+                        diagnoses: &mined.diagnoses,
+                        selection: &mined.selection,
+                        harvest: &harvest,
+                        models: &models,
+                    };
+                    observer.round(&told)?;
+                }
+                let after = models.spent();
+                session.spent.forward += after.forward - before.forward;
+                session.spent.gradient += after.gradient - before.gradient;
+                done.stopped_by = done.stopped_by.or(self.stop.reached(after));
+            }
+            let originals: Vec<(usize, f32)> = weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, w)| (i, *w)).collect();
+            let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
+            let mix = Mix {
+                originals: &originals,
+                sampler: sampler.as_deref(),
+                uniform_floor,
+                replay: replay.samples(),
+                replay_share: feed.replay_share,
+                modality_dropout: train.modality_dropout.get(),
+                batch_size: train.batch_size,
+                steps,
+            };
+            let step =
+                self.progress.begin(&format!("{} round {round}", arm.name()), (train.epochs_per_round * steps * train.batch_size) as u64);
+            for inner in 0..train.epochs_per_round {
+                let epoch = (round - 1) * train.epochs_per_round + inner;
+                let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
+                let seeds = self.seeds.child(format!("epoch {epoch}"));
+                let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
+                done.epochs.push(EpochRecord {
+                    epoch: train.warmup_epochs + epoch + 1,
+                    round,
+                    train_loss: loss,
+                    validation_loss: None,
+                    validation_accuracy: None,
+                });
+                if self.stop.out_of_time() {
+                    done.stopped_by = Some("minutes");
+                    break;
+                }
+            }
+            if done.stopped_by.is_some() {
+                break;
+            }
+        }
+        done.spent = session.spent;
+        if needs_scores {
+            // The folds' evaluations are this arm's cost; its own steps stay comparable with those of the other arms.
+            done.spent.add(Spent { steps: 0, ..start.fold_cost });
+        }
+        done.model = session.model.freeze()?;
+        Ok(done)
+    }
+
+    /// One round with a model that is only asked (`train: none`).
+    pub fn generate_only(&self, model: Arc<dyn Model>, observer: &mut dyn Observer) -> Result<Finished> {
+        let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
+        let models = ModelSet { subject, teachers: None };
+        let seeds = self.seeds.child("arm").round(1);
+        let mined = self.mine(&models, None, &seeds, &mut HashSet::new())?;
+        let mut known = self.known();
+        let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
+        let told = Round {
+            round: 1,
+            table: &mined.table,
+            diagnoses: &mined.diagnoses,
+            selection: &mined.selection,
+            harvest: &harvest,
+            models: &models,
+        };
+        observer.round(&told)?;
+        let Evaluations { forward, gradient } = models.spent();
+        Ok(Finished {
+            model,
+            spent: Spent { forward, gradient, ..Spent::default() },
+            children: harvest.accepted.len() as u64,
+            accepted: vec![self.by_stage_and_class(&harvest.accepted)],
+            chosen: vec![mined.selection.samples.len()],
+            epochs: Vec::new(),
+            stopped_by: self.stop.reached(models.spent()),
+        })
+    }
+
+    /// What the feeders ask of training, joined: the largest share, the least limits.
+    fn feed_plan(&self) -> FeedPlan {
+        let least = |a: usize, b: usize| if a == 0 || b == 0 { a.max(b) } else { a.min(b) };
+        self.plan.stages.feed.iter().map(|stage| stage.operator.plan()).fold(FeedPlan::default(), |all, one| FeedPlan {
+            replay_share: all.replay_share.max(one.replay_share),
+            cap_per_parent: least(all.cap_per_parent, one.cap_per_parent),
+            sampler_weights: all.sampler_weights || one.sampler_weights,
+            sampler_boost: all.sampler_boost.max(one.sampler_boost),
+            sampler_cap: all.sampler_cap.max(one.sampler_cap),
+            capacity: least(all.capacity, one.capacity),
+        })
+    }
+
+    /// Steps of an epoch: as many for every arm, but for the one that spends what `hardmine` spent.
+    fn steps(&self, arm: Arm, train: &TrainPlan, start: &Start, hardmine: Option<&Finished>) -> Result<usize> {
+        let steps = self.splits.train.len().div_ceil(train.batch_size);
+        if arm != Arm::UniformEqualCompute {
+            return Ok(steps);
+        }
+        let hardmine = hardmine.ok_or_else(|| Error::internal("the arm `uniform_equal_compute` runs after `hardmine`"))?;
+        let warm_up = start.session.spent.presentations_in_all();
+        let epochs = (train.rounds * train.epochs_per_round) as f64;
+        let wanted = (hardmine.spent.presentations_in_all() - warm_up) / (epochs * train.batch_size as f64);
+        Ok((wanted.round() as usize).max(steps))
+    }
+
+    fn known(&self) -> KnownMedia {
+        let digests = |split: Option<&Split>| {
+            let split = split?;
+            let of = |i: usize| {
+                [Modality::Image, Modality::Audio].into_iter().filter_map(move |m| split.digests(i)[m].map(|digest| (m, digest)))
+            };
+            Some((0..split.len()).flat_map(of).collect::<HashSet<_>>())
+        };
+        KnownMedia {
+            validation: digests(self.splits.validation).unwrap_or_default(),
+            test: digests(self.splits.test).unwrap_or_default(),
+            children: HashSet::new(),
+        }
+    }
+
+    fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
+        let split = self.splits.train;
+        let stages = &self.plan.stages;
+        let Scored { mut table, mut index, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
+        for (id, stage, error) in left_out {
+            let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
+            split.leave_out(policy, &id, &stage, &error)?;
+            skip.insert(id);
+        }
+        if table.is_empty() {
+            return Err(Error::policy("no training sample could be scored"));
+        }
+        if let (Some(index), Some(validation)) = (&mut index, self.splits.validation) {
+            index.validation = pipeline::embed(validation, models, self.progress)?;
+        }
+        let diagnoses = pipeline::diagnose(stages, &mut table)?;
+        let selection = pipeline::mine(stages, &table, &diagnoses)?;
+        if selection.samples.is_empty() && !stages.mine.is_empty() {
+            self.progress.warn("no hard sample was found: nothing is generated in this round");
+        }
+        Ok(Mined { table, index, diagnoses, selection })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
+    fn generate(
+        &self,
+        arm: Arm,
+        round: usize,
+        models: &ModelSet,
+        mined: &Mined,
+        hardmine: Option<&Finished>,
+        known: &mut KnownMedia,
+        children: u64,
+        seeds: &SeedTree,
+    ) -> Result<Harvest> {
+        let budget = self.plan.budget.children.map(|limit| limit.saturating_sub(children));
+        let (chosen, routing, quota) = match arm {
+            Arm::Hardmine => {
+                let chosen = mined.selection.samples.iter().map(|s: &Selected| (s.row, s.weight)).collect();
+                (chosen, Routing::ByReason, Quota { per_stage: None, total: budget })
+            }
+            _ => {
+                let guarded = arm == Arm::RandomParents;
+                let held = hardmine.and_then(|finished| finished.accepted.get(round - 1)).cloned();
+                let mut rows: Vec<(usize, f32)> = (0..mined.table.len())
+                    .filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable)
+                    .map(|row| (row, 1.0))
+                    .collect();
+                rows.shuffle(&mut seeds.child("random parents").rng());
+                // As many parents as the main arm had, several times over where its children a class ask for more.
+                let wanted = hardmine.and_then(|finished| finished.chosen.get(round - 1)).copied().unwrap_or(rows.len());
+                rows.truncate(wanted.saturating_mul(3));
+                (rows, Routing::Everything, Quota { per_stage: held, total: budget })
+            }
+        };
+        let generation = Generation {
+            stages: &self.plan.stages,
+            cures: self.plan.cures.as_ref(),
+            train: self.splits.train,
+            models,
+            table: &mined.table,
+            diagnoses: &mined.diagnoses,
+            index: mined.index.as_ref(),
+            band: mined.selection.band,
+            seeds: seeds.clone(),
+            round,
+            stop: self.stop,
+        };
+        let harvest = generation.run(&chosen, routing, &quota, known, self.progress)?;
+        for (id, stage, error) in &harvest.errors {
+            self.progress.warn(&format!("stage {stage}, sample {id}: {error}"));
+        }
+        Ok(harvest)
+    }
+
+    /// The selection's weights, 0 for a sample that was not chosen.
+    fn chosen_weights(&self, selection: &Selection) -> Vec<f32> {
+        let mut weights = vec![0.0; self.splits.train.len()];
+        for selected in &selection.samples {
+            if let Some(i) = self.splits.train.index(&selected.id) {
+                weights[i] = selected.weight;
+            }
+        }
+        weights
+    }
+
+    /// The weights that the sampler feeder writes, by sample of the split.
+    fn sampler_weights(&self, mined: &Mined, feed: &FeedPlan) -> Vec<f32> {
+        let by_row = feed::sampler_weights::weights(&mined.selection, &mined.diagnoses, feed.sampler_boost, feed.sampler_cap);
+        let mut weights = vec![0.0; self.splits.train.len()];
+        for (row, weight) in mined.table.rows().iter().zip(by_row) {
+            if let Some(i) = self.splits.train.index(&row.id) {
+                weights[i] = weight as f32;
+            }
+        }
+        weights
+    }
+
+    fn by_stage_and_class(&self, accepted: &[Accepted]) -> BTreeMap<String, Vec<usize>> {
+        let mut counts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for one in accepted {
+            let of_stage = counts.entry(one.lineage().stage.clone()).or_insert_with(|| vec![0; self.splits.train.classes().len()]);
+            if let Some(label) = &one.sample().label {
+                of_stage[label.class()] += 1;
+            }
+        }
+        counts
+    }
+}
+
+struct Mined {
+    table: ScoreTable,
+    index: Option<EmbeddingIndex>,
+    diagnoses: Vec<Diagnosis>,
+    selection: Selection,
+}
+
+/// A seed of a paired comparison, from the run's seed and its ordinal.
+pub fn seed_of(run: u64, ordinal: usize) -> u64 {
+    run.wrapping_add(ordinal as u64)
+}

@@ -1,0 +1,55 @@
+//! Out-of-fold models: each sample is judged by one that never trained on its group.
+
+use super::session::{Session, Spent};
+use crate::{
+    error::Result,
+    model::{Teachers, Trainable},
+    operator::FoldPlan,
+    pipeline::{Split, TrainPlan},
+    progress::Progress,
+    random::SeedTree,
+};
+
+/// Trains one fresh model a fold on the samples of the other folds, as the warm-up trains, and returns them with the fold of
+/// each sample. Folds are by group and balanced by class.
+pub fn train_teachers(
+    start: &dyn Trainable,
+    split: &Split,
+    plan: &TrainPlan,
+    folds: FoldPlan,
+    seeds: &SeedTree,
+    progress: &dyn Progress,
+) -> Result<(Teachers, Spent)> {
+    let fold_of = split.folds(folds.folds)?;
+    let epochs = folds.epochs.unwrap_or(plan.warmup_epochs);
+    let mut teachers = Teachers::default();
+    let mut spent = Spent::default();
+    for fold in 0..folds.folds {
+        let own = seeds.child(format!("fold {fold}"));
+        let others: Vec<usize> = (0..split.len()).filter(|&i| fold_of[i] != fold).collect();
+        let mut session = Session::new(start.fresh(&own.child("init"))?);
+        let step = progress.begin(&format!("fold {} of {}", fold + 1, folds.folds), (others.len() * epochs) as u64);
+        for epoch in 0..epochs {
+            let rate = plan.learning_rate * decay(epoch as f64 / epochs as f64);
+            session.uniform_epoch(
+                split,
+                &others,
+                plan.batch_size,
+                plan.modality_dropout.get(),
+                rate,
+                &own.child(format!("epoch {epoch}")),
+                None,
+                step.as_ref(),
+            )?;
+        }
+        spent.add(session.spent);
+        teachers.models.push(session.model.freeze()?);
+    }
+    teachers.fold_of = (0..split.len()).map(|i| (split.entry(i).id.clone(), fold_of[i])).collect();
+    Ok((teachers, spent))
+}
+
+/// Cosine decay from 1 to 0.05 as `progress` goes from 0 to 1.
+pub(super) fn decay(progress: f64) -> f64 {
+    0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos())
+}

@@ -1,0 +1,101 @@
+//! Robust accuracy: white box, on each arm's own weights, jointly and a modality at a time.
+
+use crate::{
+    error::Result,
+    generate::pgd::{AttackConfig, Budget, Until, ascend},
+    model::{Input, Model, Objective, Target, measure},
+    pipeline::{RobustPlan, Split},
+    progress::Progress,
+    random::SeedTree,
+    record::{Accuracy, RobustAccuracy, RobustBudget},
+    sample::{Modality, ModalitySet},
+};
+use std::sync::Arc;
+
+/// Samples attacked together; bounds the media in memory.
+const BATCH: usize = 128;
+
+/// Which test samples are attacked: all, or so many evenly spaced.
+fn chosen(split: &Split, samples: usize) -> Vec<usize> {
+    let labelled: Vec<usize> = (0..split.len()).filter(|&i| split.label(i).is_some()).collect();
+    if samples == 0 || samples >= labelled.len() {
+        return labelled;
+    }
+    (0..samples).map(|k| labelled[k * labelled.len() / samples]).collect()
+}
+
+/// The budget, as a record states it.
+pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
+    RobustBudget {
+        norm: plan.norm,
+        image_epsilon: plan.image_epsilon.get(),
+        audio_epsilon: plan.audio_epsilon.get(),
+        steps: plan.steps,
+        restarts: plan.restarts,
+        samples: chosen(split, plan.samples).len() as u64,
+    }
+}
+
+/// Accuracy under projected gradient ascent: for images and audio together and for each alone, on cross entropy, and the worst of that
+/// and of the margin loss (which is run on the samples that withstood the first). A sample that is wrong unattacked counts as wrong.
+pub fn robust(
+    name: &str,
+    model: &Arc<dyn Model>,
+    split: &Split,
+    plan: &RobustPlan,
+    withhold: ModalitySet,
+    seeds: &SeedTree,
+    progress: &dyn Progress,
+) -> Result<Vec<RobustAccuracy>> {
+    let order = chosen(split, plan.samples);
+    let both: ModalitySet =
+        [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
+    let attacked: Vec<ModalitySet> = std::iter::once(both).chain(both.iter().map(ModalitySet::one)).filter(|set| !set.is_empty()).collect();
+    let mut sets: Vec<ModalitySet> = Vec::new();
+    attacked.into_iter().for_each(|set| {
+        if !sets.contains(&set) {
+            sets.push(set)
+        }
+    });
+    let kept: ModalitySet = Modality::ALL.into_iter().filter(|m| !withhold.has(*m)).collect();
+    let mut right = vec![[0u64; 2]; sets.len()];
+    let step = progress.begin(&format!("attack {name}"), (order.len() * sets.len()) as u64);
+    split.stream(&order, BATCH, |batch| {
+        let inputs: Vec<Input> = batch.iter().map(|(_, sample)| Input::of(sample).only(kept)).collect();
+        let targets: Vec<Target> =
+            batch.iter().filter_map(|(_, sample)| sample.label.as_ref().map(|label| Target::Class(label.class()))).collect();
+        let clean = model.forward(&inputs)?;
+        let standing: Vec<usize> = (0..inputs.len()).filter(|&i| measure::argmax(clean.logits.row(i)) == targets[i].class()).collect();
+        for (set, right) in sets.iter().zip(&mut right) {
+            let mut left = standing.clone();
+            for (at, objective) in [Objective::CrossEntropy, Objective::CarliniWagner].into_iter().enumerate() {
+                let budget = |m: Modality, epsilon: f64| set.has(m).then(|| Budget::new(plan.norm, epsilon));
+                let config = AttackConfig {
+                    image: budget(Modality::Image, plan.image_epsilon.get()),
+                    audio: budget(Modality::Audio, plan.audio_epsilon.get()),
+                    steps: plan.steps,
+                    random_start: true,
+                    restarts: plan.restarts,
+                    objective,
+                    until: Until::Misclassified,
+                };
+                let own: Vec<Input> = left.iter().map(|&i| inputs[i].clone()).collect();
+                let their: Vec<Target> = left.iter().map(|&i| targets[i].clone()).collect();
+                let nodes: Vec<SeedTree> = left.iter().map(|&i| seeds.child(format!("{set} {at}")).sample(&batch[i].1.id)).collect();
+                let ascents = ascend(model.as_ref(), &own, &their, &config, &nodes)?;
+                left = left.into_iter().zip(ascents).filter(|(_, ascent)| !ascent.solved).map(|(i, _)| i).collect();
+                right[at] += left.len() as u64;
+            }
+            step.advance(batch.len() as u64);
+        }
+        Ok(())
+    })?;
+    let n = order.len() as u64;
+    let rows = sets.iter().zip(right).flat_map(|(set, right)| {
+        let row = move |objective: &str, right: u64| {
+            Accuracy::of(right, n).map(|a| RobustAccuracy { attacked: *set, objective: objective.to_owned(), n: a.n, accuracy: a.accuracy })
+        };
+        [row("cross_entropy", right[0]), row("worst", right[1])]
+    });
+    Ok(rows.flatten().collect())
+}
