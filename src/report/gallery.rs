@@ -259,7 +259,7 @@ pub(super) fn judgement_words(judgement: crate::sample::Judgement) -> &'static s
 }
 
 /// Drawn parameters as `name value` pairs, nested names joined by dots, long lists cut.
-pub(super) fn parameters(value: &Value) -> Vec<[String; 2]> {
+pub(crate) fn parameters(value: &Value) -> Vec<[String; 2]> {
     fn walk(name: &str, value: &Value, out: &mut Vec<[String; 2]>) {
         if out.len() >= MOST_PARAMETERS {
             return;
@@ -301,7 +301,7 @@ pub(super) fn parameters(value: &Value) -> Vec<[String; 2]> {
 }
 
 /// A claim in words.
-pub(super) fn claim_words(claim: &Claim) -> String {
+pub(crate) fn claim_words(claim: &Claim) -> String {
     match claim {
         Claim::WithinBall { modality, norm, epsilon, .. } => {
             let norm = match norm {

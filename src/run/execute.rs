@@ -4,7 +4,7 @@ use super::{
     Options, Summary,
     folder::{Folder, Found, json},
     keeper::{GENERATED, Keeper},
-    print,
+    pages, print,
 };
 use crate::{
     error::{Error, Result},
@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
         let total_s = self.clock.began.elapsed().as_secs_f64();
         record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
         self.folder.write("run.json", &json(&record)?)?;
+        pages::write(self.folder, Some(self.plan))?;
         print::summary(&record, results.as_ref(), self.folder.root())
     }
 
