@@ -213,6 +213,14 @@ fn without_a_band_the_whole_step_and_milder_ones_are_made() {
     let magnitude = |c: &crate::sample::Candidate| c.lineage.parameters["magnitude"].as_f64().unwrap();
     assert_eq!(generated.candidates[..2].iter().map(magnitude).collect::<Vec<_>>(), [1.0, 0.7]);
     assert!(world.loss(&generated.candidates[0].sample) > world.loss(&world.samples[0]));
+    let moved = |c: &crate::sample::Candidate| {
+        let pixels = |s: &Sample| s.image.as_ref().unwrap().get().pixels().to_vec();
+        ball::pixel_distance(Norm::Linf, &pixels(&world.samples[0]), &pixels(&c.sample))
+    };
+    for candidate in &generated.candidates[..3] {
+        let farthest = magnitude(candidate) * 8.0;
+        assert!((moved(candidate) * 255.0 - farthest.floor()).abs() < 1e-9, "{} {farthest}", moved(candidate) * 255.0);
+    }
 }
 
 #[test]
