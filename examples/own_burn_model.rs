@@ -52,7 +52,7 @@ fn digits(split: &str, limit: usize) -> Result<(Vec<Input>, Vec<Target>), Box<dy
     Ok((inputs, targets))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::default();
     let cnn = Cnn {
         first: Conv2dConfig::new([1, 8], [5, 5]).with_stride([2, 2]).init(&device),
