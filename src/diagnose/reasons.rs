@@ -194,10 +194,9 @@ impl Diagnoser for Reasons {
             for missing in expected.iter().filter(|m| !present.has(*m)) {
                 add(Reason { modality: Some(missing), ..reason(ReasonCode::ModalityMissing, 1.0, []) });
             }
-            if let Some((share, relied)) = reliance.and_then(|(share, relied)| Some((share[row].get()?, relied[row].get()?))) {
-                if let Some(found) = self.reliance(row, share, relied, &alone) {
-                    add(found);
-                }
+            let relied = reliance.and_then(|(share, relied)| self.reliance(row, share[row].get()?, relied[row].get()?, &alone));
+            if let Some(found) = relied {
+                add(found);
             }
             // Out of fold the label's own margin; without it the gap between the two largest probabilities.
             let gap = margin

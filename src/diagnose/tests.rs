@@ -66,7 +66,7 @@ fn build(rows: &[Row]) -> ScoreTable {
 fn among_clean(rows: Vec<Row>) -> (ScoreTable, usize) {
     let clean = |i: usize| {
         let class = i % CLASSES;
-        let text = if i % 2 == 0 { (class, 0.9) } else { ((i / 7) % CLASSES, 0.12) };
+        let text = if i.is_multiple_of(2) { (class, 0.9) } else { ((i / 7) % CLASSES, 0.12) };
         let mut one = row(class, [Some((class, 0.97)), Some((class, 0.9)), Some(text)]);
         one.more.insert("low_aum", -4.0 + (i % 5) as f32 * 0.5);
         one
