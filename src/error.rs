@@ -75,7 +75,7 @@ pub fn unknown<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a 
 }
 
 /// Edit distance with neighbouring swaps (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in table.iter_mut().enumerate() {

@@ -179,10 +179,10 @@ fn broken_media_are_found_when_they_are_fetched() {
 #[test]
 fn annotations_are_held_against_the_media() {
     let over = r#"{"id": "s", "image": "i.png", "boxes": [{"x": 4, "y": 0, "width": 6, "height": 6, "label": "t"}]}"#;
-    let told = "line 1: sample s: modality image: field boxes[0]: the box reaches to (10, 6); the image is 8x6 pixels";
+    let told = "line 1: sample s: modality image: file i.png: field boxes[0]: the box reaches to (10, 6); the image is 8x6 pixels";
     assert_eq!(Data::new(over).fetch_error(), told);
     let over = r#"{"id": "s", "audio": "a.wav", "events": [{"start_s": 0, "end_s": 0.2, "label": "t"}]}"#;
-    let told = "line 1: sample s: modality audio: field events[0]: it ends at 0.2 s; the audio is 0.100 s long";
+    let told = "line 1: sample s: modality audio: file a.wav: field events[0]: it ends at 0.2 s; the audio is 0.100 s long";
     assert_eq!(Data::new(over).fetch_error(), told);
 }
 

@@ -4,7 +4,7 @@
 use hardmine::{
     codec,
     context::{
-        EmbeddingIndex, Fetch, FeedContext, Forwards, GenerateContext, Judged, KnownMedia, Parent, ReplayContext, ScoreContext, StageInfo,
+        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, Parent, ReplayContext, ScoreContext, StageInfo,
         VerifyContext,
     },
     error::{Error, Result},
@@ -59,9 +59,8 @@ impl World {
         let source = Manifest::new("builtin:digits/train.jsonl").open(Path::new(".")).unwrap();
         let labels = LabelIndex::of(source.entries());
         let classes = labels.classes().clone();
-        let samples: Vec<Sample> = (0..SAMPLES)
-            .map(|i| Sample { label: labels.resolve(&source.entries()[i]).unwrap(), ..source.fetch(i).unwrap() })
-            .collect();
+        let samples: Vec<Sample> =
+            (0..SAMPLES).map(|i| Sample { label: labels.resolve(&source.entries()[i]).unwrap(), ..source.fetch(i).unwrap() }).collect();
         let profile = profile(source.as_ref(), &classes).unwrap();
         let seeds = SeedTree::new(7);
         let Opened::Trainable(mut trainer) = linear().open(&profile, &seeds).unwrap() else { panic!("linear is trainable") };
@@ -80,12 +79,14 @@ impl World {
         let teachers = Teachers { models: vec![model.clone()], fold_of };
         let models = ModelSet { subject: model.clone(), teachers: Some(teachers) };
         let outputs = model.forward(&inputs).unwrap();
-        let embedding = |m: Modality, i: usize| outputs.embeddings[m].as_ref().filter(|_| samples[i].present().has(m)).map(|e| e.row(i).into());
+        let embedding =
+            |m: Modality, i: usize| outputs.embeddings[m].as_ref().filter(|_| samples[i].present().has(m)).map(|e| e.row(i).into());
         let train = (0..SAMPLES).map(|i| PerModality::from_fn(|m| embedding(m, i))).collect();
         let table = table(&samples, &models, &history, classes.len());
         let mut diagnoses = vec![Diagnosis::clear(); SAMPLES];
         for (i, diagnosis) in diagnoses.iter_mut().enumerate() {
-            let codes = [ReasonCode::NearBoundary, ReasonCode::SingleModalityReliance, ReasonCode::AudioDegraded, ReasonCode::ImageDegraded];
+            let codes =
+                [ReasonCode::NearBoundary, ReasonCode::SingleModalityReliance, ReasonCode::AudioDegraded, ReasonCode::ImageDegraded];
             let modality = Some(Modality::ALL[i % 3]);
             diagnosis.reasons.push(Reason { code: codes[i % 4], strength: 1.0, evidence: Default::default(), modality });
         }
@@ -170,7 +171,8 @@ fn scores_depend_on_the_sample_alone() {
 fn a_missing_modality_is_scored_or_absent() {
     let world = World::new();
     for keep in ModalitySet::ALL.subsets() {
-        let fewer: Vec<Sample> = world.samples.iter().map(|sample| sample.only(keep)).filter(|sample| !sample.present().is_empty()).collect();
+        let fewer: Vec<Sample> =
+            world.samples.iter().map(|sample| sample.only(keep)).filter(|sample| !sample.present().is_empty()).collect();
         // Every number is finite: the table refuses others.
         table(&fewer, &world.models, &world.history, world.classes.len());
     }
@@ -233,7 +235,12 @@ fn children_depend_on_their_address_alone_and_can_be_made_again() {
             let context = ReplayContext { parents: &named, models: Some(&world.models), seeds: SeedTree::at(&lineage.seed) };
             let again = built.operator.replay(&lineage.parameters, &context).unwrap_or_else(|error| panic!("{name}: {error}"));
             let again = codec::settle(again).unwrap().digests();
-            assert_eq!(again, codec::settle(candidate.sample.clone()).unwrap().digests(), "{name}: {} differs when replayed", lineage.child);
+            assert_eq!(
+                again,
+                codec::settle(candidate.sample.clone()).unwrap().digests(),
+                "{name}: {} differs when replayed",
+                lineage.child
+            );
         }
     }
 }

@@ -5,6 +5,8 @@ mod behaviour;
 mod cli;
 mod contract;
 mod docs;
+mod examples;
 mod golden;
 mod pipelines;
+mod scenes;
 mod spec;
