@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod contract;
+mod data;
 mod docs;
 mod golden;
 mod pipelines;
