@@ -62,6 +62,41 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The message for a name that is not known: the nearest known one, and all of them.
+pub fn unknown<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let nearest = known.iter().map(|name| (distance(found, name), *name)).min().filter(|(d, name)| *d <= 2.max(name.len() / 3));
+    let hint = nearest.map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+    if known.is_empty() {
+        format!("unknown {what} `{found}`; none is expected here")
+    } else {
+        format!("unknown {what} `{found}`{hint}; known: {}", known.join(", "))
+    }
+}
+
+/// Edit distance with neighbouring swaps (optimal string alignment).
+pub fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in table.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in table[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(table[i - 2][j - 2] + 1);
+            }
+            table[i][j] = best;
+        }
+    }
+    table[a.len()][b.len()]
+}
+
 /// What went wrong, where, and why. Built by the constructors named after [`ErrorKind`] and completed by `at`.
 pub struct Error(Box<Inner>);
 

@@ -1,5 +1,6 @@
 //! How an operator is written and found: a typed config that builds it, and a table of such configs a family.
 
+pub use crate::error::unknown;
 use crate::{error::Problem, sample::ModalitySet};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
@@ -122,9 +123,41 @@ impl<F: ?Sized> Table<F> {
 }
 
 fn build_one<F: ?Sized, C: Configure<F>>(written: &Value, table: &Table<F>) -> Result<Built<F>, Vec<Problem>> {
-    let config: C = read_config(written)?;
-    let resolved = serde_json::to_value(&config).map_err(|error| vec![Problem::new("", error.to_string())])?;
-    Ok(Built { name: C::NAME, version: C::VERSION, config: resolved, operator: config.build(table)? })
+    let (config, mut problems) = read_all::<C>(written);
+    let resolved = config.as_ref().map(serde_json::to_value);
+    let built = config.map(|config| config.build(table));
+    match (resolved, built) {
+        (Some(Ok(resolved)), Some(Ok(operator))) if problems.is_empty() => {
+            return Ok(Built { name: C::NAME, version: C::VERSION, config: resolved, operator });
+        }
+        (Some(Err(error)), _) => problems.push(Problem::new("", error.to_string())),
+        (_, Some(Err(found))) => problems.extend(found),
+        _ => {}
+    }
+    Err(problems)
+}
+
+/// Reads a config and, where a field of it cannot be read, goes on without that field, so that every wrong field is told and the ranges of
+/// the others are checked too. No config where a field that must be written is among the wrong ones.
+fn read_all<C: DeserializeOwned>(written: &Value) -> (Option<C>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut rest = written.clone();
+    loop {
+        match read_config::<C>(&rest) {
+            Ok(config) => return (Some(config), problems),
+            Err(found) => {
+                let wrong = found.first().map(|problem| problem.path.split(['.', '[']).next().unwrap_or_default().to_owned());
+                let removed = rest.as_object_mut().and_then(|map| map.shift_remove(&wrong?));
+                // What is missing only because it was taken out was told already.
+                if removed.is_some() || problems.is_empty() {
+                    problems.extend(found);
+                }
+                if removed.is_none() {
+                    return (None, problems);
+                }
+            }
+        }
+    }
 }
 
 /// Reads a config from its value with the exact path of what is wrong in it, and a suggestion for an unknown key.
@@ -185,41 +218,6 @@ fn plain(message: &str) -> String {
     format!("expected {wanted}, found {found}")
 }
 
-/// The message for a name that is not known: the nearest known one, and all of them.
-pub fn unknown<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
-    let nearest = known.iter().map(|name| (distance(found, name), *name)).min().filter(|(d, name)| *d <= 2.max(name.len() / 3));
-    let hint = nearest.map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
-    if known.is_empty() {
-        format!("unknown {what} `{found}`; none is expected here")
-    } else {
-        format!("unknown {what} `{found}`{hint}; known: {}", known.join(", "))
-    }
-}
-
-/// Edit distance with neighbouring swaps (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in table.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for (j, cell) in table[0].iter_mut().enumerate() {
-        *cell = j;
-    }
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(table[i - 2][j - 2] + 1);
-            }
-            table[i][j] = best;
-        }
-    }
-    table[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,5 +264,8 @@ mod tests {
         assert_eq!(problem(json!({ "say": { "word": 1.5 } })).message, "expected a text, found `1.5`");
         assert_eq!(problem(json!({ "say": [1] })).message, "expected a map of fields, found a list");
         assert_eq!(problem(json!({ "say": {} })).message, "missing field `word`");
+        let all = |value| table.build(&value).err().unwrap().into_iter().map(|p| p.path).collect::<Vec<_>>();
+        assert_eq!(all(json!({ "say": { "wrod": 1, "word": 2, "times": -1 } })), ["say.wrod", "say.word"]);
+        assert_eq!(all(json!({ "say": { "word": "a", "tiems": 1, "times": -1 } })), ["say.tiems", "say.times"]);
     }
 }

@@ -1,5 +1,13 @@
 //! Diagnosis: why a sample is hard, and which are wrong. From the score table alone.
 
+mod noise_guard;
+mod reasons;
+mod suspicion;
+
+pub use noise_guard::{NoiseGuard, VerdictWeight};
+pub use reasons::Reasons;
+pub use suspicion::{Suspicion, suspicions};
+
 use crate::{
     error::Result,
     operator::{Requirements, Table},
@@ -23,5 +31,11 @@ pub trait Diagnoser: Send + Sync {
 
 /// The shipped diagnosers.
 pub fn table() -> Table<dyn Diagnoser> {
-    Table::default()
+    Table::default().with::<NoiseGuard>().with::<Reasons>()
+}
+
+/// The column called `name`, or else the first of a stage with an id (`stage.name`).
+fn column<'a>(table: &'a ScoreTable, name: &str) -> Option<&'a [Score]> {
+    let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
+    table.column(name).or_else(|| table.columns().find(|(own, _)| of_stage(&own.name)).map(|(_, scores)| scores))
 }

@@ -1,5 +1,7 @@
 //! Models as hardmine sees them: host buffers in, per-sample numbers out. Devices and training stay behind the traits.
 
+#[cfg(feature = "burn")]
+pub mod adapter;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
@@ -12,7 +14,7 @@ pub mod preprocess;
 pub use counted::Counted;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     random::SeedTree,
     sample::{AudioBuffer, Classes, ImageBuffer, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
 };
@@ -244,6 +246,43 @@ pub trait Trainable: Send {
     fn save_checkpoint(&self, path: &Path) -> Result<()>;
     /// Reads what `save_checkpoint` wrote.
     fn load_checkpoint(&mut self, path: &Path) -> Result<()>;
+}
+
+/// An error unless there are `inputs` targets among `classes`.
+fn check_targets(targets: &[Target], inputs: usize, classes: usize) -> Result<()> {
+    if targets.len() != inputs {
+        return Err(Error::usage(format!("expected as many targets as inputs ({inputs}), found {}", targets.len())));
+    }
+    let fits = |target: &Target| match target {
+        Target::Class(class) => *class < classes,
+        Target::Soft(shares) => shares.len() == classes && shares.iter().all(|s| s.is_finite() && *s >= 0.0),
+    };
+    match targets.iter().position(|t| !fits(t)) {
+        Some(at) => Err(Error::model(format!("expected a target among {classes} classes, found {:?} at row {at}", targets[at]))),
+        None => Ok(()),
+    }
+}
+
+/// Checks a training batch; its weights divided by its size.
+fn check_batch(batch: &TrainingBatch<'_>, classes: usize) -> Result<Vec<f32>> {
+    let n = batch.inputs.len();
+    if n == 0 || batch.weights.len() != n {
+        return Err(Error::usage(format!("expected at least one input and as many weights, found {n} and {}", batch.weights.len())));
+    }
+    check_targets(batch.targets, n, classes)?;
+    if let Some(at) = batch.weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
+        return Err(Error::usage(format!("expected weights of at least 0, found {} at row {at}", batch.weights[at])));
+    }
+    Ok(batch.weights.iter().map(|w| w / n as f32).collect())
+}
+
+/// Cross entropy of each row; an error where one is not finite.
+fn finite_losses(logits: &Matrix, targets: &[Target]) -> Result<Vec<f32>> {
+    let losses: Vec<f32> = targets.iter().enumerate().map(|(i, target)| measure::cross_entropy(logits.row(i), target)).collect();
+    match losses.iter().position(|loss| !loss.is_finite()) {
+        Some(at) => Err(Error::model(format!("the loss of row {at} of the batch is {}; nothing was learnt", losses[at]))),
+        None => Ok(losses),
+    }
 }
 
 /// What a model needs to know of the data before it is built.

@@ -39,9 +39,24 @@ pub(super) fn name_of(results: &Results, metric: &Metric) -> String {
     }
 }
 
+/// Puts metrics in the order of the page: subsets by how many modalities are missing and which.
+pub(super) fn sort(metrics: &mut [&Metric]) {
+    let rank = |subset: &str| {
+        let own: Vec<usize> = (0..3).filter(|i| subset.split('+').any(|part| part == Modality::ALL[*i].name())).collect();
+        let missing: Vec<usize> = (0..3).filter(|i| !own.contains(i)).collect();
+        (missing.len(), if own.len() > 1 { missing } else { own }, subset.to_owned())
+    };
+    metrics.sort_by(|a, b| match (a, b) {
+        (Metric::Subset(a), Metric::Subset(b)) => rank(a).cmp(&rank(b)),
+        _ => a.cmp(b),
+    });
+}
+
 /// Groups of rows, each cell with its mean, its spread and its difference to the baseline.
 pub(super) fn table(results: &Results, arms: &[&str]) -> Vec<Value> {
-    let metrics = results.metrics();
+    let all = results.metrics();
+    let mut metrics: Vec<&Metric> = all.iter().collect();
+    sort(&mut metrics);
     let group = |title: String, note: String, wanted: &dyn Fn(&Metric) -> bool| {
         let rows: Vec<Value> = metrics.iter().filter(|metric| wanted(metric)).map(|metric| row(results, arms, metric)).collect();
         json!({ "title": title, "note": note, "folded": rows.len() > 12, "rows": rows })
@@ -201,6 +216,11 @@ mod tests {
         let results = results();
         let name = |subset: &str| name_of(&results, &Metric::Subset(subset.into()));
         assert_eq!(["audio", "audio+text", "image+audio+text"].map(name), ["audio alone", "without image", "all modalities given"]);
+        let all = ["audio", "image", "image+audio", "audio+text", "text", "image+text"].map(|subset| Metric::Subset(subset.into()));
+        let mut sorted: Vec<&Metric> = all.iter().collect();
+        sort(&mut sorted);
+        let names: Vec<String> = sorted.into_iter().map(|metric| name_of(&results, metric)).collect();
+        assert_eq!(names, ["without image", "without audio", "without text", "image alone", "audio alone", "text alone"]);
         assert_eq!(class_of(&["uniform", "a", "hardmine", "b"], "b"), "arm-2");
     }
 }

@@ -183,7 +183,7 @@ pub(super) fn differences(
             metrics.push(&comparison.metric);
         }
     }
-    metrics.sort();
+    super::arms::sort(&mut metrics);
     metrics.truncate(MOST_ROWS);
     let shown: Vec<&str> = arms.iter().copied().filter(|arm| results.comparisons.iter().any(|c| c.arm == *arm)).collect();
     if metrics.is_empty() || shown.is_empty() {
@@ -193,14 +193,19 @@ pub(super) fn differences(
         let [low, high] = c.interval95.unwrap_or([c.mean_difference; 2]);
         [low, high, c.mean_difference]
     });
-    let reach = ends.filter(|v| v.is_finite()).fold(0.01f64, |m, v| m.max(v.abs())) * 1.08;
-    let row = 12.0 + 9.0 * shown.len() as f64;
-    let (width, left, right, top) = (900.0, 250.0, 790.0, 26.0);
+    let (least, greatest) = ends.filter(|v| v.is_finite()).fold((-0.005f64, 0.005f64), |(a, b), v| (a.min(v), b.max(v)));
+    let room = (greatest - least) * 0.06;
+    let (least, greatest) = (least - room, greatest + room);
+    let row = 12.0 + 8.0 * shown.len() as f64;
+    let (width, left, right, top) = (900.0, 230.0, 810.0, 26.0);
     let height = top + row * metrics.len() as f64 + 40.0;
     let bottom = height - 40.0;
     let mut svg = Svg::new(width, height);
-    let x = |v: f64| left + (v.clamp(-reach, reach) + reach) / (2.0 * reach) * (right - left);
-    for tick in ticks(-reach, reach, 8) {
+    let x = |v: f64| left + (v.clamp(least, greatest) - least) / (greatest - least) * (right - left);
+    for i in (0..metrics.len()).step_by(2) {
+        svg.rect("stripe", (0.0, top + row * i as f64), (width, row), "");
+    }
+    for tick in ticks(least, greatest, 8) {
         svg.line(if tick.abs() < 1e-9 { "zero" } else { "grid" }, (x(tick), top - 4.0), (x(tick), bottom));
         svg.text("tick middle", (x(tick), bottom + 17.0), &points(tick));
     }
@@ -208,15 +213,12 @@ pub(super) fn differences(
     svg.text("hint", (x(0.0) + 10.0, 12.0), "better →");
     for (i, metric) in metrics.iter().enumerate() {
         let middle = top + row * (i as f64 + 0.5);
-        if i % 2 == 0 {
-            svg.rect("stripe", (0.0, middle - row / 2.0), (width, row), "");
-        }
         let name = name_of(metric);
         let primary = if **metric == results.primary { "row-name primary" } else { "row-name" };
         svg.text(primary, (10.0, middle + 4.0), &shortened(&name, 36));
         for (k, arm) in shown.iter().enumerate() {
             let Some(found) = results.comparison(arm, metric) else { continue };
-            let at = middle + (k as f64 - (shown.len() as f64 - 1.0) / 2.0) * 9.0;
+            let at = middle + (k as f64 - (shown.len() as f64 - 1.0) / 2.0) * 8.0;
             let class = class_of(arm);
             let mut told = format!("{arm}, {name}: {} points", points(found.mean_difference));
             if let Some([low, high]) = found.interval95 {

@@ -162,7 +162,7 @@ fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db: Option<f32
             // Compared at the size it is shown in where both are large, so that a page stays small.
             let (small, large) = (picture::thumbnail(before.get(), 256), picture::thumbnail(image.get(), 256));
             let (picture, amplified) = picture::difference(&small, &large)?;
-            Some(json!({ "uri": media::picture_uri(&picture)?, "amplified": measure(f64::from(amplified)) }))
+            Some(json!({ "uri": media::picture_uri(&picture)?, "amplified": measure(f64::from((amplified * 10.0).round() / 10.0)) }))
         });
         let buffer = image.get();
         json!({
@@ -226,6 +226,7 @@ pub(super) fn suspects(input: &ReportInput, source: Source<'_>, limits: &Limits)
         let image = sample.as_ref().and_then(|sample| sample.image.as_ref());
         let card = json!({
             "id": line.id.as_str(),
+            "known": sample.is_some(),
             "judgement": judgement_words(line.judgement),
             "label": line.label,
             "suggested": line.suggested,
@@ -258,7 +259,7 @@ pub(super) fn judgement_words(judgement: crate::sample::Judgement) -> &'static s
 }
 
 /// Drawn parameters as `name value` pairs, nested names joined by dots, long lists cut.
-pub(super) fn parameters(value: &Value) -> Vec<[String; 2]> {
+pub(crate) fn parameters(value: &Value) -> Vec<[String; 2]> {
     fn walk(name: &str, value: &Value, out: &mut Vec<[String; 2]>) {
         if out.len() >= MOST_PARAMETERS {
             return;
@@ -300,7 +301,7 @@ pub(super) fn parameters(value: &Value) -> Vec<[String; 2]> {
 }
 
 /// A claim in words.
-pub(super) fn claim_words(claim: &Claim) -> String {
+pub(crate) fn claim_words(claim: &Claim) -> String {
     match claim {
         Claim::WithinBall { modality, norm, epsilon, .. } => {
             let norm = match norm {

@@ -19,8 +19,11 @@ use crate::{
     record::{RejectedLine, Report, Results, RunRecord, ScoreLine, read_lines},
     sample::{Lineage, Sample, SampleId},
 };
+pub(crate) use gallery::{claim_words, parameters};
+pub(crate) use number::measure;
 use serde::de::DeserializeOwned;
 use std::{fs, io::Write, path::Path};
+pub use words::visible;
 
 /// Gives a sample of the source data with its media, for parents and suspects; `None` where the data set is no longer there.
 pub type Source<'a> = &'a dyn Fn(&SampleId) -> Option<Sample>;

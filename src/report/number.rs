@@ -41,7 +41,7 @@ pub(super) fn short_count(n: u64) -> String {
 }
 
 /// A measured quantity with three significant digits: `0.0314`, `12.5`, `1,234`, `2.1e-7`.
-pub(super) fn measure(value: f64) -> String {
+pub(crate) fn measure(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }

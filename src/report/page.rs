@@ -5,14 +5,14 @@ use super::{
     chart::{self, MapPoint},
     gallery::judgement_words,
     number::{count, measure},
-    words::visible,
+    words::{escaped, visible},
 };
 use crate::{
     error::{Error, Result},
     record::{CandidateBalance, Report, ScoreLine, Yield},
     sample::Judgement,
 };
-use minijinja::{Environment, Value as Cell, value::ValueKind};
+use minijinja::{AutoEscape, Environment, Value as Cell, escape_formatter, value::ValueKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,11 @@ pub(super) fn page(input: &ReportInput, report: &Report, cards: Vec<Value>, susp
     environment.add_filter("count", |value: Cell| match value.kind() {
         ValueKind::Number => u64::try_from(value.clone()).map(count).unwrap_or_else(|_| value.to_string()),
         _ => value.to_string(),
+    });
+    // Entities for what can end a text or an attribute, and no more: the stock one also writes every `/` of a data URI as five letters.
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() && *state.auto_escape() == AutoEscape::Html => out.write_str(&escaped(text)).map_err(Into::into),
+        _ => escape_formatter(out, state, value),
     });
     let template = environment.get_template("page.html").map_err(broken)?;
     template.render(cell(&view(input, report, cards, suspects, limits))).map_err(broken)

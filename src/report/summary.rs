@@ -4,7 +4,7 @@ use super::{ReportInput, number};
 use crate::record::{
     Example, Helped, Histogram, ReasonCount, RejectedCount, RejectedLine, Report, Results, ScoreLine, Shown, VERSION, VerdictWords,
 };
-use crate::sample::{Judgement, ReasonCode, SampleId};
+use crate::sample::{Judgement, Modality, ReasonCode, SampleId};
 use std::collections::BTreeMap;
 
 /// Bins of the histogram.
@@ -188,7 +188,7 @@ fn warnings(input: &ReportInput) -> Vec<String> {
             warnings.push(text);
         }
     };
-    run.barren().into_iter().for_each(|stage| add(format!("generator {stage} fed nothing")));
+    run.barren().into_iter().for_each(|stage| add(format!("generator `{stage}` fed nothing in the whole run")));
     run.problems().into_iter().for_each(|problem| add(format!("the balance does not add up: {problem}")));
     let (counted, listed) = (run.candidates.rejected_total(), input.rejected.len() as u64);
     if counted != listed {
@@ -204,7 +204,12 @@ fn warnings(input: &ReportInput) -> Vec<String> {
     }
     for shared in &run.shared {
         let [a, b] = &shared.splits;
-        add(format!("{} {} files stand in both {a} and {b}", number::count(shared.count), shared.modality));
+        let what = match shared.modality {
+            Modality::Image => "images",
+            Modality::Audio => "clips",
+            Modality::Text => "texts",
+        };
+        add(format!("{} {what} stand in both {a} and {b}", shared.count));
     }
     if let Some(budget) = &run.stopped_by {
         add(format!("the run ended early: the budget of {budget} was spent"));

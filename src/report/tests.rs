@@ -314,7 +314,7 @@ fn results(seeds: usize) -> Results {
             {
                 arm.robust.push(RobustAccuracy { attacked, objective: "worst".into(), n: 200, accuracy: at(accuracy, 0.03) });
             }
-            for (kind, accuracy) in [("explicit", 0.98), ("indirect", 0.93), ("vague", 0.84)] {
+            for (kind, accuracy) in [("explicit", 0.96), ("indirect", 0.93), ("vague", 0.84)] {
                 arm.slices
                     .entry("text_kind".into())
                     .or_default()
@@ -418,7 +418,7 @@ fn the_page_is_complete_and_asks_for_nothing() {
     assert_eq!((report.shown.len(), report.parents), (12, 12));
     assert!(page.contains("data:audio/wav;base64,") && page.contains("data:image/png;base64,"));
     assert!(page.contains("<del>of</del><ins>…</ins>"));
-    assert!(report.warnings.contains(&"generator latent fed nothing".to_owned()), "{:?}", report.warnings);
+    assert!(report.warnings.contains(&"generator `latent` fed nothing in the whole run".to_owned()), "{:?}", report.warnings);
     assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
     // Every image has words for who does not see it.
     assert!(tags(&page).iter().filter(|tag| tag.starts_with("img")).all(|tag| tag.contains("alt=")));

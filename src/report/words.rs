@@ -76,7 +76,7 @@ fn push(pieces: &mut Vec<Piece>, change: Change, word: &str) {
 
 /// Text whose invisible characters are spelled out: control characters and the marks that reorder what follows (bidirectional
 /// overrides and isolates), so that nothing on the page is other than it looks.
-pub(super) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         let hidden = matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -1,6 +1,7 @@
 //! A run: the pipeline file, the output folder, the journal.
 
 mod execute;
+mod explain;
 mod folder;
 mod keeper;
 mod overrides;
@@ -10,12 +11,7 @@ mod report;
 pub mod shipped;
 pub mod spec;
 
-use crate::{
-    error::{Error, Result},
-    pipeline::Plan,
-    progress::Progress,
-    sample::SampleId,
-};
+use crate::{error::Result, pipeline::Plan, progress::Progress, sample::SampleId};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -43,8 +39,8 @@ pub fn execute(plan: Plan, options: &Options, progress: &dyn Progress) -> Result
 }
 
 /// What is known of one sample or child of a finished run.
-pub fn explain(_folder: &Path, _id: &SampleId) -> Result<Summary> {
-    Err(Error::internal("not built yet"))
+pub fn explain(folder: &Path, id: &SampleId) -> Result<Summary> {
+    explain::explain(folder, id)
 }
 
 /// Makes generated samples again from their lineage, all where `ids` is empty, and compares or writes them.

@@ -241,7 +241,12 @@ fn read<T: de::DeserializeOwned>(text: &str) -> Result<T, Box<Finding>> {
 
 fn broken(text: &str, error: &serde_yaml::Error) -> Finding {
     let place = error.location().map_or(Place::File { line: 1, column: 1, length: 1 }, |at| place_of(at, text));
-    let message = DefaultMessageFormatter.format_message(error.without_snippet()).trim().to_owned();
+    let mut message = DefaultMessageFormatter.format_message(error.without_snippet()).trim().to_owned();
+    if message.contains("Documents") {
+        message = "expected one YAML document, found another".into();
+    } else if message.starts_with("budget breached") {
+        message = "expected at most 20000 values, 32 levels and 1000 aliases, found more".into();
+    }
     let hint = hint(text, line(&place).unwrap_or(1), &message).map(|hint| format!("\n{hint}")).unwrap_or_default();
     Finding { problem: Problem::new("", format!("{message}{hint}")), place }
 }
@@ -255,10 +260,10 @@ fn hint(text: &str, line: usize, message: &str) -> Option<&'static str> {
         Some("YAML is indented by spaces: replace the tab")
     } else if message.contains("duplicate") {
         Some("a key may stand once in a map: remove or rename one of the two")
-    } else if message.contains("budget") {
-        Some("a pipeline has at most 20000 values and a depth of 32")
-    } else if message.contains("multiple") && message.contains("document") {
+    } else if message.contains("one YAML document") {
         Some("one file is one pipeline: remove the `---`")
+    } else if message.contains("found more") {
+        None
     } else if count('{') > count('}') {
         Some("a `{` is not closed: add the missing `}`")
     } else if count('[') > count(']') {

@@ -141,7 +141,7 @@ impl ScoreTable {
     /// The column called `name`, or an error that lists what there is.
     pub fn require(&self, name: &str) -> Result<&[Score]> {
         self.column(name)
-            .ok_or_else(|| Error::usage(crate::operator::unknown("column", name, self.columns.iter().map(|(c, _)| c.name.as_str()))))
+            .ok_or_else(|| Error::usage(crate::error::unknown("column", name, self.columns.iter().map(|(c, _)| c.name.as_str()))))
     }
     /// A number, if the column and the number are there.
     pub fn value(&self, name: &str, row: usize) -> Option<f32> {

@@ -2,20 +2,21 @@
 
 use super::{
     folds::{decay, train_teachers},
-    replay::Replay,
     session::{Mix, Session, Spent},
 };
 use crate::{
-    context::{EmbeddingIndex, KnownMedia},
+    context::{EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, Result},
-    feed::{self, FeedPlan},
-    model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable},
+    feed::{self, FeedPlan, ReplayBuffer},
+    model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
     pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
     random::SeedTree,
     record::EpochRecord,
-    sample::{Accepted, Diagnosis, Judgement, Modality, SampleId, ScoreTable, Selected, Selection, TrainingHistory},
+    sample::{
+        Accepted, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory,
+    },
 };
 use rand::seq::SliceRandom;
 use std::{
@@ -170,7 +171,7 @@ impl<'a> Experiment<'a> {
             stopped_by: None,
         };
         let mut known = self.known();
-        let mut replay = Replay::new(feed.cap_per_parent, feed.capacity);
+        let mut replay = ReplayBuffer::new(feed.cap_per_parent, feed.capacity);
         let mut skip: HashSet<SampleId> = HashSet::new();
         let steps = self.steps(arm, train, start, hardmine)?;
         let total_epochs = train.rounds * train.epochs_per_round;
@@ -209,13 +210,13 @@ impl<'a> Experiment<'a> {
                 }
                 if matches!(arm, Arm::Hardmine | Arm::RandomParents | Arm::UniformAugmentation) {
                     if let Some(band) = mined.selection.band {
-                        replay.retire(&models, band)?;
+                        retire(&mut replay, &models, band)?;
                     }
                     let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, done.children, &seeds)?;
                     done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
                     done.chosen.push(mined.selection.samples.len());
-                    replay.add(&harvest.accepted, round);
+                    harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
                     let told = Round {
                         round,
                         table: &mined.table,
@@ -233,11 +234,12 @@ impl<'a> Experiment<'a> {
             }
             let originals: Vec<(usize, f32)> = weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, w)| (i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
+            let replayed: Vec<Sample> = replay.samples().cloned().collect();
             let mix = Mix {
                 originals: &originals,
                 sampler: sampler.as_deref(),
                 uniform_floor,
-                replay: replay.samples(),
+                replay: &replayed,
                 replay_share: feed.replay_share,
                 modality_dropout: train.modality_dropout.get(),
                 batch_size: train.batch_size,
@@ -432,8 +434,8 @@ impl<'a> Experiment<'a> {
     }
 
     /// The weights that the sampler feeder writes, by sample of the split.
-    fn sampler_weights(&self, mined: &Mined, feed: &FeedPlan) -> Vec<f32> {
-        let by_row = feed::sampler_weights::weights(&mined.selection, &mined.diagnoses, feed.sampler_boost, feed.sampler_cap);
+    fn sampler_weights(&self, mined: &Mined, plan: &FeedPlan) -> Vec<f32> {
+        let by_row = feed::sampler_weights::weights(&mined.selection, &mined.diagnoses, plan.sampler_boost, plan.sampler_cap);
         let mut weights = vec![0.0; self.splits.train.len()];
         for (row, weight) in mined.table.rows().iter().zip(by_row) {
             if let Some(i) = self.splits.train.index(&row.id) {
@@ -460,6 +462,19 @@ struct Mined {
     index: Option<EmbeddingIndex>,
     diagnoses: Vec<Diagnosis>,
     selection: Selection,
+}
+
+/// Scores what is replayed by the subject of now; what left the band retires.
+fn retire(replay: &mut ReplayBuffer, models: &ModelSet, band: DifficultyBand) -> Result<()> {
+    let samples: Vec<Sample> = replay.samples().cloned().collect();
+    let mut stays: HashSet<SampleId> = HashSet::new();
+    for part in samples.chunks(128) {
+        let rows = Forwards::new(models, part).subject()?;
+        let holds = |(i, sample): (usize, &Sample)| Some(band.holds(measure::cross_entropy(rows.logits(i)?, sample.label.as_ref()?)));
+        stays.extend(part.iter().enumerate().filter(|one| holds(*one) == Some(true)).map(|(_, sample)| sample.id.clone()));
+    }
+    replay.retain(|sample, _| stays.contains(&sample.id));
+    Ok(())
 }
 
 /// A seed of a paired comparison, from the run's seed and its ordinal.

@@ -3,13 +3,11 @@
 mod arms;
 mod evaluate;
 mod folds;
-mod replay;
 mod robust;
 mod session;
 
 pub use arms::{Deaf, Experiment, Finished, Observer, Round, Splits, Start, seed_of};
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
 pub use folds::train_teachers;
-pub use replay::Replay;
 pub use robust::{budget, robust};
 pub use session::{Mix, Session, Spent};

@@ -8,6 +8,12 @@ pub mod label_kept;
 pub mod not_duplicate;
 pub mod within_ball;
 
+pub use consistent::Consistent;
+pub use in_band::InBand;
+pub use label_kept::LabelKept;
+pub use not_duplicate::NotDuplicate;
+pub use within_ball::WithinBall;
+
 use crate::{
     context::{Judged, VerifyContext},
     error::Result,

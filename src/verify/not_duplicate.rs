@@ -14,9 +14,9 @@ use std::{collections::HashSet, sync::Arc};
 /// The child is no copy of its parent, of another child, or of a sample of another split.
 ///
 /// Method: present modalities and digests together must differ from the parent's, from those of other candidates before it and of children fed before. A
-/// medium that the child does not share with its parent must not be, byte for byte, one of validation or test (a text counts only where it is all
-/// there is, since captions repeat). The subject's embedding of each such medium must be farther than `distance` from those of all validation samples and
-/// of all training samples but the parent and those that share its medium. Test samples are compared by digest only.
+/// medium that the child does not share with its parent must not be, byte for byte, one of validation or test. The subject's embedding of each
+/// such medium must be farther than `distance` from those of all validation samples and of all training samples but the parent and those that
+/// share its medium. Test samples are compared by digest only, and a text counts only where it is all there is, since captions repeat.
 ///
 /// Reference: Barz and Denzler 2020, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,11 +76,13 @@ impl Verifier for NotDuplicate {
     }
 }
 
-/// Modalities whose medium the child has and does not share with its parent.
+/// Media that the child has and does not share with its parent; a text only where it is all there is.
 fn changed(judged: &Judged<'_>) -> impl Iterator<Item = (Modality, Digest)> {
     let (child, parent) = (&judged.candidate.sample, &judged.parent.sample);
     let (own, before) = (child.digests(), parent.digests());
-    Modality::ALL.into_iter().filter_map(move |m| own[m].filter(|digest| before[m] != Some(*digest)).map(|digest| (m, digest)))
+    let only_text = child.present().iter().eq([Modality::Text]);
+    let telling = Modality::ALL.into_iter().filter(move |m| *m != Modality::Text || only_text);
+    telling.filter_map(move |m| own[m].filter(|digest| before[m] != Some(*digest)).map(|digest| (m, digest)))
 }
 
 fn exact(judged: &Judged<'_>, context: &VerifyContext<'_>) -> Option<&'static str> {
@@ -91,12 +93,10 @@ fn exact(judged: &Judged<'_>, context: &VerifyContext<'_>) -> Option<&'static st
     if context.known.children.contains(&digests) {
         return Some("duplicate_of_child");
     }
-    let only_text = judged.candidate.sample.present().iter().eq([Modality::Text]);
-    let telling = |(modality, _): &(Modality, Digest)| *modality != Modality::Text || only_text;
-    if changed(judged).filter(telling).any(|medium| context.known.test.contains(&medium)) {
+    if changed(judged).any(|medium| context.known.test.contains(&medium)) {
         return Some("medium_of_test");
     }
-    changed(judged).filter(telling).any(|medium| context.known.validation.contains(&medium)).then_some("medium_of_validation")
+    changed(judged).any(|medium| context.known.validation.contains(&medium)).then_some("medium_of_validation")
 }
 
 impl NotDuplicate {

@@ -140,6 +140,10 @@ mod tests {
         let claims = vec![ball(Modality::Image, Norm::Linf, 8.0 / 255.0), ball(Modality::Audio, Norm::Linf, 0.3)];
         let verdict = Bench::new().judge(&WithinBall {}, vec![(sample("c", [53, 51, 51, 52], [0.25, 0.0, 0.0, 0.0]), claims)]).remove(0);
         assert_eq!((verdict.value, verdict.limit), (Some(0.25), Some(0.3)));
+        // The worst is the one that leaves its ball, not the one that moved farthest.
+        let claims = vec![ball(Modality::Audio, Norm::Linf, 0.3), ball(Modality::Image, Norm::Linf, 1.0 / 255.0)];
+        let moved = sample("c", [53, 51, 51, 51], [0.25, 0.0, 0.0, 0.0]);
+        assert!(!Bench::new().judge(&WithinBall {}, vec![(moved, claims)])[0].passed);
         // A radius of 0 is left by any change.
         let claims = vec![ball(Modality::Audio, Norm::Linf, 0.3), ball(Modality::Image, Norm::Linf, 0.0)];
         assert!(!Bench::new().judge(&WithinBall {}, vec![(sample("c", [52, 51, 51, 51], [0.0; 4]), claims)])[0].passed);

@@ -79,12 +79,27 @@ fn module(path: &Path) -> (String, String) {
     (first.trim_end_matches(".rs").to_owned(), inside.display().to_string())
 }
 
+/// All code that is not for tests alone: tests may read back with a sibling what was written.
 fn sources() -> Vec<(String, String, String)> {
-    files("src", "rs")
-        .into_iter()
+    let all = files("src", "rs");
+    let mut tests = Vec::new();
+    for path in &all {
+        let text = std::fs::read_to_string(path).unwrap();
+        for part in text.split("#[cfg(test)]").skip(1) {
+            let declared = part.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            if let Some(name) = declared.strip_prefix("mod ").map(ident) {
+                let folder = if path.ends_with("mod.rs") { path.parent().unwrap().to_owned() } else { path.with_extension("") };
+                tests.extend([folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")]);
+            }
+        }
+    }
+    all.into_iter()
+        .filter(|path| !tests.contains(path))
         .map(|path| {
             let (module, name) = module(&path);
-            (module, name, std::fs::read_to_string(&path).unwrap())
+            let text = std::fs::read_to_string(&path).unwrap();
+            let end = text.match_indices("#[cfg(test)]").find(|(at, _)| text[*at..].lines().nth(1).is_some_and(|line| line.ends_with('{')));
+            (module, name, text[..end.map_or(text.len(), |(at, _)| at)].to_owned())
         })
         .collect()
 }

@@ -1,10 +1,13 @@
 //! The integration tests, in one binary: each further one would link burn again.
 
 mod architecture;
+mod behaviour;
 mod cli;
 mod contract;
 mod data;
 mod docs;
+mod examples;
 mod golden;
 mod pipelines;
+mod scenes;
 mod spec;

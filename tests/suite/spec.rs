@@ -5,6 +5,24 @@ use crate::{
     cli::{hardmine, text},
     golden::{compare, files, root},
 };
+use hardmine::{
+    error::Problem,
+    generate::pgd::Pgd,
+    mine::TopFraction,
+    model::{Capabilities, DataProfile, ModelSource, Opened},
+    operator::{Configure, Table},
+    pipeline::{Budget, OnError, Plan, TrainPlan},
+    random::SeedTree,
+    read::Manifest,
+    registry::Registry,
+    run::spec::Spec,
+    sample::{ModalitySet, ReasonCode},
+    score::Loss,
+    verify::within_ball::WithinBall,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 #[test]
 fn broken_files_are_told_exactly() {
@@ -20,4 +38,108 @@ fn broken_files_are_told_exactly() {
         assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{name}: {}", text(&output.stderr));
         compare(&name.replace(".yaml", ".txt"), &text(&output.stderr));
     }
+}
+
+/// A model that can do nothing but answer.
+///
+/// Method: none.
+///
+/// Reference: none.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Mute {}
+
+impl Configure<dyn ModelSource> for Mute {
+    const NAME: &'static str = "mute";
+    const EXAMPLE: &'static str = "{}";
+    fn build(self, _: &Table<dyn ModelSource>) -> Result<Box<dyn ModelSource>, Vec<Problem>> {
+        Ok(Box::new(self))
+    }
+}
+
+impl ModelSource for Mute {
+    fn capabilities(&self) -> Capabilities {
+        let none = ModalitySet::EMPTY;
+        Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients: none, embeddings: none, decodes: none }
+    }
+    fn open(&self, _: &DataProfile, _: &SeedTree) -> hardmine::error::Result<Opened> {
+        Err(hardmine::error::Error::model("it is never opened"))
+    }
+}
+
+#[test]
+fn requirements_that_the_model_cannot_meet_are_told_together() {
+    let registry = Registry { models: hardmine::model::table().with::<Mute>(), ..Registry::default() };
+    let text = "version: 1
+data:
+  train: { manifest: { path: train.jsonl } }
+model: mute
+stages:
+  - score: { loss: {} }
+  - mine: { top_fraction: {} }
+  - generate: { pgd: {} }
+  - generate: { latent: {} }
+  - verify: { within_ball: {} }
+";
+    let found = Spec::parse("mute.yaml", ".", text).unwrap().plan(&registry).err().unwrap();
+    let told: Vec<(String, String)> = found.into_iter().map(|finding| (finding.problem.path, finding.problem.message)).collect();
+    let expected = [
+        ("model.mute", "`mute` cannot be trained; write `train: none` to generate only"),
+        ("stages[2].generate.pgd", "needs the input gradient of image+audio, but the model `mute` has that of nothing"),
+        ("stages[3].generate.latent", "needs a decoder for image, but the model `mute` has that of nothing"),
+    ];
+    for (path, message) in expected {
+        assert!(told.iter().any(|(p, m)| p == path && m == message), "{path}: {message} is not among\n{told:#?}");
+    }
+}
+
+#[test]
+fn yaml_and_builder_give_the_same_plan() {
+    let text = "version: 1
+name: twice
+seed: 3
+data:
+  train: { manifest: { path: train.jsonl } }
+  limit: 200
+  group_by: speaker
+model: { linear: { image_side: 8 } }
+train: { rounds: 1, batch_size: 8 }
+stages:
+  - score: loss
+  - mine: { top_fraction: { fraction: 0.5 } }
+  - generate: { pgd: { steps: 3 } }
+    id: attack
+    for: [rare_class]
+  - verify: { within_ball: {} }
+    on_error: fail
+budget: { children: 9 }
+";
+    let written = Spec::parse("twice.yaml", ".", text).unwrap().plan(&Registry::default()).unwrap();
+    let reader: Manifest = serde_json::from_value(json!({ "path": "train.jsonl" })).unwrap();
+    let model: hardmine::model::linear::Linear = serde_json::from_value(json!({ "image_side": 8 })).unwrap();
+    let miner: TopFraction = serde_json::from_value(json!({ "fraction": 0.5 })).unwrap();
+    let built = Plan::builder()
+        .name("twice")
+        .seed(3)
+        .train_data(reader)
+        .limit(200)
+        .group_by("speaker")
+        .model(model)
+        .train(TrainPlan { rounds: 1, batch_size: 8, ..TrainPlan::default() })
+        .score(Loss::default())
+        .mine(miner)
+        .generate(Pgd { steps: 3, ..Pgd::default() })
+        .id("attack")
+        .serves(&[ReasonCode::RareClass])
+        .verify(WithinBall::default())
+        .stage_on_error(OnError::Fail)
+        .budget(Budget { children: Some(9), ..Budget::default() })
+        .build()
+        .unwrap();
+    assert_eq!(built.resolved, written.resolved);
+    assert_eq!(built.digest, written.digest);
+    assert_eq!(built.stages.generate[0].info.config, written.stages.generate[0].info.config);
+    let error = Plan::builder().name("empty").build().err().unwrap();
+    let paths: Vec<&str> = error.problems().iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["data", "model", "stages"]);
 }

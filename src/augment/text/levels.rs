@@ -217,7 +217,7 @@ const SOUNDING: [&str; 52] = [
     "tolls",
 ];
 const LINKING: [&str; 13] = ["is", "are", "was", "were", "very", "so", "too", "sounds", "seems", "really", "quite", "rather", "extremely"];
-const ARTICLES: [&str; 14] = ["a", "an", "the", "this", "that", "its", "his", "her", "their", "one", "some", "two", "and", "another"];
+const ARTICLES: [&str; 13] = ["a", "an", "the", "this", "that", "its", "his", "her", "their", "one", "some", "two", "another"];
 const FUNCTION: [&str; 27] = [
     "of", "and", "or", "but", "while", "with", "in", "at", "by", "near", "behind", "under", "as", "is", "are", "was", "were", "has",
     "from", "to", "on", "down", "up", "when", "because", "then", "than",
@@ -265,7 +265,7 @@ fn sense(name: &str, scale: Scale, form: Form, before: Option<&str>, after: Opti
     }
     match (name, before, after, next) {
         ("loud", Some("out"), ..) | ("bright", _, Some("and"), Some("early")) => return Sense::Other,
-        ("dark", Some("after" | "before" | "until"), None, _) => return Sense::Other,
+        ("dark", Some("after" | "before" | "until"), after, _) if after.is_none() || is(after, &FUNCTION) => return Sense::Other,
         ("loud", _, Some("and"), Some("clear")) | ("quiet", _, Some("down"), _) => return Sense::Unsure,
         ("bright" | "dark", Some("the"), Some("side"), _) => return Sense::Unsure,
         ("quiet", Some("and"), None, _) => return Sense::Unsure,

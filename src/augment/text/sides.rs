@@ -137,10 +137,12 @@ const CORRECT: [&str; 40] = [
     "angle",
 ];
 /// Words that may follow a side without being what it is the side of.
-const FUNCTION: [&str; 43] = [
+const FUNCTION: [&str; 70] = [
     "of", "and", "or", "but", "while", "with", "in", "at", "by", "near", "behind", "under", "above", "beside", "next", "as", "is", "are",
     "was", "were", "has", "have", "had", "who", "which", "that", "where", "when", "from", "to", "over", "below", "facing", "looking",
-    "holding", "there", "a", "an", "the", "it", "stands", "sits", "makes",
+    "holding", "there", "a", "an", "the", "it", "stands", "sits", "makes", "barks", "meows", "honks", "chirps", "rings", "whistles",
+    "sings", "plays", "hums", "purrs", "waits", "runs", "walks", "flies", "jumps", "drives", "moves", "lies", "hangs", "sleeps", "eats",
+    "looks", "talks", "shines", "stops", "passes", "calls",
 ];
 /// "Right in front": exactly there.
 const EXACTLY: [&str; 42] = [

@@ -392,7 +392,7 @@ pub(super) fn retrace(
 ) -> Result<Input> {
     let mut walk = walk;
     for _ in 0..steps {
-        let seen = model.gradient(&[walk.point.clone()], std::slice::from_ref(target), objective, wrt)?;
+        let seen = model.gradient(std::slice::from_ref(&walk.point), std::slice::from_ref(target), objective, wrt)?;
         if !walk.advance(&seen, 0) {
             return Err(Error::model("a gradient is not a number, which it was when the child was made"));
         }

@@ -35,7 +35,7 @@ fn attack(norm: Norm, epsilon: f64) -> AttackConfig {
 }
 
 fn one(model: &LinearModel, input: &Input, config: &AttackConfig) -> Ascent {
-    ascend(model, &[input.clone()], &[Target::Class(0)], config, &seeds(1)).unwrap().remove(0)
+    ascend(model, std::slice::from_ref(input), &[Target::Class(0)], config, &seeds(1)).unwrap().remove(0)
 }
 
 fn values(input: &Input) -> &[f32] {
@@ -135,8 +135,9 @@ fn a_missing_modality_is_left_alone_and_opacity_stays() {
 #[test]
 fn an_attack_is_checked_before_it_runs() {
     let (model, input) = (two_classes(), grey(128));
-    let try_one =
-        |targets: &[Target], config: &AttackConfig| ascend(&model, &[input.clone()], targets, config, &seeds(1)).unwrap_err().to_string();
+    let try_one = |targets: &[Target], config: &AttackConfig| {
+        ascend(&model, std::slice::from_ref(&input), targets, config, &seeds(1)).unwrap_err().to_string()
+    };
     assert!(try_one(&[], &AttackConfig::default()).contains("as many inputs"));
     assert!(try_one(&[Target::Class(2)], &AttackConfig::default()).contains("no class of the model's 2"));
     assert!(try_one(&[Target::Class(0)], &AttackConfig { steps: 0, ..AttackConfig::default() }).contains("at least 1 step"));
@@ -212,6 +213,14 @@ fn without_a_band_the_whole_step_and_milder_ones_are_made() {
     let magnitude = |c: &crate::sample::Candidate| c.lineage.parameters["magnitude"].as_f64().unwrap();
     assert_eq!(generated.candidates[..2].iter().map(magnitude).collect::<Vec<_>>(), [1.0, 0.7]);
     assert!(world.loss(&generated.candidates[0].sample) > world.loss(&world.samples[0]));
+    let moved = |c: &crate::sample::Candidate| {
+        let pixels = |s: &Sample| s.image.as_ref().unwrap().get().pixels().to_vec();
+        ball::pixel_distance(Norm::Linf, &pixels(&world.samples[0]), &pixels(&c.sample))
+    };
+    for candidate in &generated.candidates[..3] {
+        let farthest = magnitude(candidate) * 8.0;
+        assert!((moved(candidate) * 255.0 - farthest.floor()).abs() < 1e-9, "{} {farthest}", moved(candidate) * 255.0);
+    }
 }
 
 #[test]

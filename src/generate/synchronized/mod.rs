@@ -48,8 +48,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// that has nothing to change says so; both are recorded. With a difficulty band the severity is searched for all parents in lockstep until the subject's loss on the written child lands in the band; a draw that
 /// stays too easy at full severity gives way to another one. Without a band the severity is drawn. The recorded numbers make the same child again without any model.
 ///
-/// Reference: synchronized transforms of image, audio and text after "AugLy: Data Augmentations for Robustness" (Papakipos and Bitton 2022) and "MixGen: A New Multi-Modal Data Augmentation" (Hao et al. 2023);
-/// cutout after DeVries and Taylor 2017; magnitude search after "AutoAugment"-style policies, bounded per sample.
+/// Reference: "AugLy: Data Augmentations for Robustness" (Papakipos and Bitton 2022) for transforms of several media with their metadata; cutout after
+/// DeVries and Taylor 2017, its gap in the sound after the time masks of SpecAugment (Park et al. 2019).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Synchronized {

@@ -118,7 +118,7 @@ impl Model for FusionModel {
     }
 
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        check_targets(targets, inputs.len(), self.shape.classes.len())?;
+        crate::model::check_targets(targets, inputs.len(), self.shape.classes.len())?;
         let classes = self.shape.classes.len();
         let one = |(part, targets): (&[Input], &[Target])| {
             let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
@@ -172,21 +172,6 @@ impl Model for FusionModel {
 
     fn save(&self, path: &Path) -> Result<()> {
         self.parameters.write(path, &self.shape.architecture())
-    }
-}
-
-/// An error unless there are `inputs` targets among `classes`.
-pub(in crate::model) fn check_targets(targets: &[Target], inputs: usize, classes: usize) -> Result<()> {
-    if targets.len() != inputs {
-        return Err(Error::usage(format!("expected as many targets as inputs ({inputs}), found {}", targets.len())));
-    }
-    let fits = |target: &Target| match target {
-        Target::Class(class) => *class < classes,
-        Target::Soft(shares) => shares.len() == classes && shares.iter().all(|s| s.is_finite()),
-    };
-    match targets.iter().position(|t| !fits(t)) {
-        Some(at) => Err(Error::model(format!("expected a target among {classes} classes, found {:?} at row {at}", targets[at]))),
-        None => Ok(()),
     }
 }
 

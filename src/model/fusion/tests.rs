@@ -1,1 +1,339 @@
+use super::*;
+use crate::{
+    model::{Input, Objective, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure},
+    sample::Classes,
+};
+use std::sync::Arc;
 
+fn profile() -> DataProfile {
+    DataProfile {
+        classes: Classes::from_names(["a", "b", "c"].map(String::from)),
+        modalities: ModalitySet::ALL,
+        image: Some((10, 9, 1)),
+        audio: Some((2000, 0.2)),
+        text: Some(12),
+    }
+}
+
+fn small() -> Fusion {
+    Fusion {
+        embedding: 6,
+        hidden: 8,
+        image: ImageConfig { channels: vec![3, 4], decoder: 8, ..ImageConfig::default() },
+        audio: AudioConfig { mels: 8, channels: vec![3], hidden: 5, ..AudioConfig::default() },
+        text: TextConfig { hidden: 6, characters: 4, ..TextConfig::default() },
+        ..Fusion::default()
+    }
+}
+
+fn input(i: usize) -> Input {
+    let pixel = |p: usize| 0.1 + 0.8 * ((p * (i % 3 + 2) + i) % 17) as f32 / 16.0;
+    let sample = |t: usize| ((t as f32) * 0.2 * (i % 3 + 1) as f32).sin() * 0.3 + (((t * t * 7 + i) % 1009) as f32).cos() * 0.2;
+    let channels = [1, 3, 4][i % 3];
+    Input {
+        image: Some(Arc::new(Pixels { width: 13, height: 11, channels, values: (0..143 * channels).map(pixel).collect() })),
+        audio: Some(Arc::new(Waveform {
+            sample_rate_hz: [2000, 3000, 1500][i % 3],
+            channels: 2,
+            values: (0..600 + 40 * (i % 5)).map(sample).collect(),
+        })),
+        text: Some(["one dog", "two cats", "three birds é"][i % 3].into()),
+    }
+}
+
+fn mixed(n: usize) -> Vec<Input> {
+    let keep = |i: usize| match i % 7 {
+        3 => ModalitySet::ALL.without(Modality::Image),
+        4 => ModalitySet::one(Modality::Text),
+        5 => ModalitySet::ALL.without(Modality::Audio),
+        6 => ModalitySet::one(Modality::Audio),
+        _ => ModalitySet::ALL,
+    };
+    (0..n).map(|i| input(i).only(keep(i))).collect()
+}
+
+fn targets(n: usize) -> Vec<Target> {
+    (0..n).map(|i| Target::Class(i % 3)).collect()
+}
+
+fn trained(config: &Fusion, steps: usize, n: usize) -> FusionTrainer {
+    let mut trainer = config.trainer(&profile(), &SeedTree::new(5)).unwrap();
+    let (inputs, targets, weights) = (mixed(n), targets(n), vec![1.0; n]);
+    for _ in 0..steps {
+        trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate: 0.01 }).unwrap();
+    }
+    trainer
+}
+
+fn within<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn neither_neighbours_nor_threads_change_a_bit() {
+    // The sizes of the shipped configuration, at which products are large enough to run in parallel.
+    let profile = DataProfile { image: Some((28, 28, 1)), audio: Some((8000, 0.6)), text: Some(40), ..profile() };
+    let model = Fusion::default().trainer(&profile, &SeedTree::new(1)).unwrap().freeze().unwrap();
+    let inputs = mixed(70);
+    let many = within(2, || model.forward(&inputs)).unwrap();
+    let one_thread = within(1, || model.forward(&inputs)).unwrap();
+    assert_eq!((&many.logits, &many.embeddings, &many.fused), (&one_thread.logits, &one_thread.embeddings, &one_thread.fused));
+    let slopes = within(2, || model.gradient(&inputs, &targets(70), Objective::CrossEntropy, ModalitySet::ALL)).unwrap();
+    assert_eq!(slopes.logits, many.logits);
+    let other = within(1, || model.gradient(&inputs, &targets(70), Objective::CrossEntropy, ModalitySet::ALL)).unwrap();
+    assert_eq!((&slopes.image, &slopes.audio), (&other.image, &other.audio));
+    for i in [0, 3, 4, 31, 32, 69] {
+        let alone = model.forward(&inputs[i..=i]).unwrap();
+        assert_eq!(alone.logits.row(0), many.logits.row(i), "row {i}");
+        let own = model.gradient(&inputs[i..=i], &targets(70)[i..=i], Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+        assert_eq!((&own.image[0], &own.audio[0]), (&slopes.image[i], &slopes.audio[i]), "row {i}");
+        assert_eq!(own.image[0].is_some(), inputs[i].image.is_some());
+    }
+    let nothing = model.forward(&[]).unwrap();
+    assert_eq!((nothing.logits.columns, nothing.logits.rows()), (3, 0));
+}
+
+#[test]
+fn training_has_the_same_bits_on_one_thread_and_on_two() {
+    let profile = DataProfile { image: Some((28, 28, 1)), audio: Some((8000, 0.6)), text: Some(40), ..profile() };
+    let digest = |threads| {
+        within(threads, || {
+            let mut trainer = Fusion::default().trainer(&profile, &SeedTree::new(1)).unwrap();
+            for _ in 0..2 {
+                let (inputs, targets) = (mixed(41), targets(41));
+                trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 41], learning_rate: 0.01 }).unwrap();
+            }
+            Trainable::spec(&trainer).digest
+        })
+    };
+    assert_eq!(digest(1), digest(2));
+}
+
+#[test]
+fn input_gradients_agree_with_finite_differences() {
+    let model = trained(&small(), 20, 21).freeze().unwrap();
+    for (objective, target) in
+        [(Objective::CrossEntropy, Target::Soft([0.2, 0.7, 0.1].into())), (Objective::CarliniWagner, Target::Class(1))]
+    {
+        let value = |input: &Input| {
+            let logits = model.forward(std::slice::from_ref(input)).unwrap().logits;
+            f64::from(measure::objective(logits.row(0), &target, objective))
+        };
+        // The slope along a direction: most single pixels matter too little for single-precision differences. Of several
+        // steps, one is small enough for the curvature and large enough for the rounding.
+        let check = |modality: Modality, slope: &[f32], moved: &dyn Fn(f32) -> Input, direction: &[f32]| {
+            let own: f64 = slope.iter().zip(direction).map(|(g, d)| f64::from(g * d)).sum();
+            let difference = |step: f32| (value(&moved(step)) - value(&moved(-step))) / f64::from(2.0 * step);
+            let differences = [4e-3, 1e-3, 2.5e-4, 6e-5].map(difference);
+            let close = |d: &f64| (d - own).abs() < 0.02 * own.abs();
+            assert!(differences.iter().any(close), "{modality} {objective:?}: {differences:?} {own}");
+        };
+        for i in [1, 2] {
+            let own = model.gradient(&[input(i)], std::slice::from_ref(&target), objective, ModalitySet::ALL).unwrap();
+            for k in 0..3 {
+                // Signs of the slope, sizes of their own: the terms do not cancel.
+                let along = |g: &[f32]| {
+                    let size = |j: usize| ((j * (k + 3) + 1) as f32 * 0.7).sin().abs();
+                    g.iter().enumerate().map(|(j, g)| g.signum() * size(j)).collect::<Vec<f32>>()
+                };
+                let image = own.image[0].as_ref().unwrap();
+                let direction = along(image);
+                let moved = |by: f32| {
+                    let mut changed = input(i);
+                    let pixels = Arc::make_mut(changed.image.as_mut().unwrap());
+                    pixels.values.iter_mut().zip(&direction).for_each(|(v, d)| *v += by * d);
+                    changed
+                };
+                check(Modality::Image, image, &moved, &direction);
+                let audio = own.audio[0].as_ref().unwrap();
+                let direction = along(audio);
+                let moved = |by: f32| {
+                    let mut changed = input(i);
+                    let wave = Arc::make_mut(changed.audio.as_mut().unwrap());
+                    wave.values.iter_mut().zip(&direction).for_each(|(v, d)| *v += by * d);
+                    changed
+                };
+                check(Modality::Audio, audio, &moved, &direction);
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_agree_with_finite_differences() {
+    let mut trainer = small().trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(7), targets(7));
+    let weights = [1.0, 0.0, 2.0, 1.0, 0.5, 1.0, 1.0];
+    let (slopes, total) = trainer.slopes(&inputs, &targets, &weights).unwrap();
+    assert!(total.is_finite());
+    let mut checked = 0;
+    for (path, slope) in slopes.iter() {
+        // The largest slope of each tensor.
+        let at = (0..slope.values.len()).max_by(|a, b| slope.values[*a].abs().total_cmp(&slope.values[*b].abs())).unwrap();
+        let mut at_offset = |by: f32| {
+            trainer.nudge(path, at, by);
+            let (_, total) = trainer.slopes(&inputs, &targets, &weights).unwrap();
+            trainer.nudge(path, at, -by);
+            f64::from(total)
+        };
+        let own = f64::from(slope.values[at]);
+        let differences = [8e-3, 2e-3, 5e-4, 1e-4].map(|step| (at_offset(step) - at_offset(-step)) / f64::from(2.0 * step));
+        assert!(differences.iter().any(|d| (d - own).abs() < 0.02 * own.abs() + 1e-4), "{path}: {differences:?} {own}");
+        checked += usize::from(own.abs() > 1e-4);
+    }
+    assert!(checked >= 20, "only {checked} tensors have a slope");
+}
+
+#[test]
+fn it_learns_each_modality_and_its_absence() {
+    let model = trained(&small(), 120, 21).freeze().unwrap();
+    let inputs: Vec<Input> = (0..6).map(input).collect();
+    for keep in [ModalitySet::ALL, ModalitySet::one(Modality::Text), ModalitySet::one(Modality::Audio)] {
+        let subset: Vec<Input> = inputs.iter().map(|i| i.only(keep)).collect();
+        let outputs = model.forward(&subset).unwrap();
+        for i in 0..6 {
+            assert_eq!(measure::argmax(outputs.logits.row(i)), i % 3, "{keep} row {i}");
+        }
+        let tokens = outputs.embeddings.image.unwrap();
+        assert_eq!(tokens.row(0) == tokens.row(1), !keep.has(Modality::Image), "the token is used exactly where the image is missing");
+    }
+    // A sample with nothing at all still has an answer.
+    assert!(model.forward(&[Input::default()]).unwrap().logits.values.iter().all(|v| v.is_finite()));
+    // Silence and a black picture as well.
+    let mut dull = input(0);
+    Arc::make_mut(dull.image.as_mut().unwrap()).values.fill(0.0);
+    Arc::make_mut(dull.audio.as_mut().unwrap()).values.fill(0.0);
+    let slopes = model.gradient(&[dull], &targets(1), Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    assert!(slopes.audio[0].as_ref().unwrap().iter().chain(slopes.image[0].as_ref().unwrap()).all(|v| v.is_finite()));
+}
+
+#[test]
+fn any_subset_of_modalities_makes_a_model() {
+    for modalities in ModalitySet::ALL.subsets() {
+        let mut trainer = small().trainer(&DataProfile { modalities, ..profile() }, &SeedTree::new(0)).unwrap();
+        let inputs = mixed(7);
+        trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets(7), weights: &[1.0; 7], learning_rate: 0.01 }).unwrap();
+        let model = trainer.freeze().unwrap();
+        assert_eq!(model.spec().modalities, modalities);
+        let slopes = model.gradient(&inputs, &targets(7), Objective::Dlr, ModalitySet::ALL).unwrap();
+        assert_eq!(slopes.image[0].is_some(), modalities.has(Modality::Image));
+        assert_eq!(model.latent().unwrap().encode(Modality::Image, &inputs[..1]).is_ok(), modalities.has(Modality::Image));
+    }
+    assert!(small().trainer(&DataProfile { modalities: ModalitySet::EMPTY, ..profile() }, &SeedTree::new(0)).is_err());
+}
+
+#[test]
+fn a_saved_model_answers_alike_and_a_checkpoint_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let trainer = trained(&small(), 3, 9);
+    let model = trainer.freeze().unwrap();
+    model.save(&path).unwrap();
+    let again = load::open(&path).unwrap();
+    assert_eq!(again.spec(), model.spec());
+    assert_eq!(again.forward(&mixed(5)).unwrap().logits, model.forward(&mixed(5)).unwrap().logits);
+
+    trainer.save_checkpoint(&path).unwrap();
+    assert!(load::open(&path).err().unwrap().to_string().contains("found a training checkpoint"));
+    let mut other = trainer.fresh(&SeedTree::new(77)).unwrap();
+    assert_ne!(other.spec().digest, Trainable::spec(&trainer).digest);
+    other.load_checkpoint(&path).unwrap();
+    let mut fork = trainer.fork().unwrap();
+    let (inputs, targets) = (mixed(9), targets(9));
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 9], learning_rate: 0.01 };
+    fork.step(&batch).unwrap();
+    other.step(&batch).unwrap();
+    assert_eq!(fork.spec().digest, other.spec().digest);
+    assert_ne!(fork.spec().digest, Trainable::spec(&trainer).digest);
+    let same = trainer.fresh(&SeedTree::new(5)).unwrap().spec().digest;
+    assert_eq!(same, Trainable::spec(&small().trainer(&profile(), &SeedTree::new(5)).unwrap()).digest);
+}
+
+#[test]
+fn the_latent_space_is_consistent_with_the_forward_pass() {
+    let model = trained(&small(), 5, 9).freeze().unwrap();
+    let latent = model.latent().unwrap();
+    let inputs: Vec<Input> = (0..35).map(input).collect();
+    let outputs = model.forward(&inputs).unwrap();
+    for modality in Modality::ALL {
+        let codes = latent.encode(modality, &inputs).unwrap();
+        assert_eq!(Some(&codes), outputs.embeddings[modality].as_ref());
+        assert_eq!(latent.classify(modality, &codes, &inputs).unwrap(), outputs.logits);
+    }
+    let like: Vec<Arc<Pixels>> = inputs.iter().filter_map(|i| i.image.clone()).collect();
+    let decoded = latent.decode_image(&latent.encode(Modality::Image, &inputs).unwrap(), &like).unwrap();
+    for (made, like) in decoded.iter().zip(&like) {
+        assert_eq!((made.width, made.height, made.channels, made.values.len()), (13, 11, like.channels, like.values.len()));
+        assert!(made.values.iter().all(|v| (0.0..=1.0).contains(v)));
+        if like.channels == 4 {
+            assert!(made.values.iter().zip(&like.values).skip(3).step_by(4).all(|(a, b)| a == b), "alpha is kept");
+        }
+    }
+    assert!(latent.encode(Modality::Image, &[input(0).only(ModalitySet::one(Modality::Text))]).is_err());
+    assert!(latent.decode_image(&crate::model::Matrix { columns: 3, values: vec![0.0; 3] }, &like[..1]).is_err());
+}
+
+#[test]
+fn the_decoder_learns_to_paint() {
+    let profile = DataProfile { modalities: ModalitySet::one(Modality::Image), image: Some((13, 11, 1)), ..profile() };
+    let mut trainer = small().trainer(&profile, &SeedTree::new(5)).unwrap();
+    let (gray, targets) = ([input(0), input(3)], targets(2));
+    let like: Vec<Arc<Pixels>> = gray.iter().map(|i| i.image.clone().unwrap()).collect();
+    let error = |trainer: &FusionTrainer| {
+        let model = trainer.freeze().unwrap();
+        let latent = model.latent().unwrap();
+        let made = latent.decode_image(&latent.encode(Modality::Image, &gray).unwrap(), &like).unwrap();
+        made.iter().zip(&like).flat_map(|(a, b)| a.values.iter().zip(&b.values)).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+    };
+    let before = error(&trainer);
+    for _ in 0..150 {
+        trainer.step(&TrainingBatch { inputs: &gray, targets: &targets, weights: &[1.0; 2], learning_rate: 0.02 }).unwrap();
+    }
+    let after = error(&trainer);
+    assert!(after < 0.5 * before, "{before} {after}");
+}
+
+#[test]
+fn a_step_that_fails_changes_nothing() {
+    let mut trainer = trained(&small(), 1, 7);
+    let before = Trainable::spec(&trainer).digest;
+    let inputs = [input(0)];
+    let mut fails = |input: &[Input], target: Target, weight: f32, rate: f64| {
+        trainer.step(&TrainingBatch { inputs: input, targets: &[target], weights: &[weight], learning_rate: rate }).is_err()
+    };
+    let mut loud = input(0);
+    Arc::make_mut(loud.audio.as_mut().unwrap()).values.fill(1e30);
+    assert!(fails(&inputs, Target::Class(3), 1.0, 0.1));
+    assert!(fails(&inputs, Target::Class(0), f32::INFINITY, 0.1));
+    assert!(fails(&inputs, Target::Class(0), 1.0, f64::NAN));
+    assert!(fails(&[loud], Target::Class(0), 1.0, 0.1), "the power overflows: no finite loss");
+    assert!(fails(&[], Target::Class(0), 1.0, 0.1));
+    assert_eq!(Trainable::spec(&trainer).digest, before);
+}
+
+#[test]
+fn a_broken_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    trained(&small(), 0, 3).freeze().unwrap().save(&path).unwrap();
+    let (header, weights) = crate::model::parameters::Parameters::read(&path).unwrap();
+    for (pointer, value) in [("/shape/embedding", 7), ("/shape/image/layers/0/stride/0", 0), ("/shape/audio/hop", 0), ("/shape/hidden", 0)]
+    {
+        let mut broken = header.clone();
+        *broken.pointer_mut(pointer).unwrap() = value.into();
+        assert!(FusionModel::from_file(&broken, weights.clone()).is_err(), "{pointer}");
+    }
+}
+
+#[test]
+fn config_problems_name_their_field() {
+    let mut config = small();
+    config.image.channels = vec![3, 0];
+    config.audio.seconds = Some(f64::NAN);
+    config.weight_decay = 2.0;
+    let problems = config.build(&Table::default()).err().unwrap();
+    let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
+    assert_eq!(paths, ["image.channels[1]", "weight_decay", "audio.seconds"]);
+    let shape = Fusion::default().shape(&DataProfile { image: Some((640, 480, 4)), ..profile() }).unwrap();
+    assert_eq!(shape.image.unwrap().size, (64, 48, 3));
+}

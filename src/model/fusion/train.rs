@@ -3,14 +3,13 @@
 use super::{
     Fusion, FusionModel,
     block::{MicroBatch, transposed},
-    model::check_targets,
     net::{Net, Weights, host, matrix},
     shape::Shape,
 };
 use crate::{
     error::{Error, Result},
     model::{
-        Input, Matrix, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch, measure,
+        Input, Matrix, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch,
         parameters::{AdamW, Parameter, Parameters},
         preprocess::Canonical,
     },
@@ -43,8 +42,9 @@ impl FusionTrainer {
         Ok(Self { parameters: shape.start(seeds)?, canonical: shape.canonical(), optimizer, net, config, shape })
     }
 
-    /// Logits `[samples, classes]` and the gradient of a part of a batch; `weights` are already divided by the batch's size.
-    fn part(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<(Vec<f32>, Parameters)> {
+    /// Logits `[samples, classes]`, the gradient and the whole loss of a part of a batch; `weights` are already divided by the
+    /// batch's size.
+    fn part(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<Part> {
         let device = &self.net.device;
         let (n, classes) = (inputs.len(), self.shape.classes.len());
         let batch = MicroBatch::new(&self.shape, &self.canonical, inputs, None)?;
@@ -78,6 +78,7 @@ impl FusionTrainer {
             }
         }
         let gradients = total.backward();
+        let loss = host(total.inner().reshape([1, 1]))?[0];
         let of = |(path, tensor): (&str, &Tensor<2>)| {
             let shape: Vec<usize> = tensor.dims().into();
             let values = match tensor.grad(&gradients) {
@@ -86,8 +87,15 @@ impl FusionTrainer {
             };
             Ok((path.to_owned(), Parameter { shape, values }))
         };
-        Ok((logits, tensors.iter().map(of).collect::<Result<_>>()?))
+        Ok(Part { logits, loss, gradients: tensors.iter().map(of).collect::<Result<_>>()? })
     }
+}
+
+/// What a part of a batch gives.
+struct Part {
+    logits: Vec<f32>,
+    loss: f32,
+    gradients: Parameters,
 }
 
 impl Trainable for FusionTrainer {
@@ -96,39 +104,27 @@ impl Trainable for FusionTrainer {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let n = batch.inputs.len();
-        if n == 0 || batch.weights.len() != n {
-            return Err(Error::usage(format!("expected at least one input and as many weights, found {n} and {}", batch.weights.len())));
-        }
-        check_targets(batch.targets, n, self.shape.classes.len())?;
-        if let Some(at) = batch.weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
-            return Err(Error::usage(format!("expected weights of at least 0, found {} at row {at}", batch.weights[at])));
-        }
-        let weights: Vec<f32> = batch.weights.iter().map(|w| w / n as f32).collect();
-        let parts: Vec<(Vec<f32>, Parameters)> = batch
+        let weights = crate::model::check_batch(batch, self.shape.classes.len())?;
+        let parts: Vec<Part> = batch
             .inputs
             .par_chunks(PART)
             .zip(batch.targets.par_chunks(PART))
             .zip(weights.par_chunks(PART))
             .map(|((inputs, targets), weights)| self.part(inputs, targets, weights))
             .collect::<Result<_>>()?;
-        let mut report =
-            StepReport { losses: Vec::with_capacity(n), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
+        let mut report = StepReport { losses: Vec::new(), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
         let mut sum: Option<Parameters> = None;
-        for (logits, gradients) in parts {
-            report.logits.values.extend(logits);
+        for part in parts {
+            if !part.loss.is_finite() {
+                return Err(Error::model(format!("the loss of the batch is {}; nothing was learnt", part.loss)));
+            }
+            report.logits.values.extend(part.logits);
             match &mut sum {
-                None => sum = Some(gradients),
-                Some(sum) => sum.accumulate(&gradients)?,
+                None => sum = Some(part.gradients),
+                Some(sum) => sum.accumulate(&part.gradients)?,
             }
         }
-        for (i, target) in batch.targets.iter().enumerate() {
-            let loss = measure::cross_entropy(report.logits.row(i), target);
-            if !loss.is_finite() {
-                return Err(Error::model(format!("the loss of row {i} of the batch is {loss}; nothing was learnt")));
-            }
-            report.losses.push(loss);
-        }
+        report.losses = crate::model::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
         Ok(report)
     }
@@ -147,5 +143,20 @@ impl Trainable for FusionTrainer {
     }
     fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
         self.optimizer.read_checkpoint(path, &mut self.parameters, &self.shape.architecture())
+    }
+}
+
+#[cfg(test)]
+impl FusionTrainer {
+    /// Gradient and value of the whole loss.
+    pub(super) fn slopes(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<(Parameters, f32)> {
+        let part = self.part(inputs, targets, weights)?;
+        Ok((part.gradients, part.loss))
+    }
+    /// Moves one weight.
+    pub(super) fn nudge(&mut self, path: &str, at: usize, by: f32) {
+        let Parameter { shape, mut values } = self.parameters.get(path).unwrap().clone();
+        values[at] += by;
+        self.parameters.insert(path, shape, values);
     }
 }

@@ -190,21 +190,6 @@ impl Shape {
         }
         Ok(logits)
     }
-    fn check_target(&self, target: &Target) -> Result<()> {
-        let classes = self.classes.len();
-        match target {
-            Target::Class(class) if *class < classes => Ok(()),
-            Target::Soft(shares) if shares.len() == classes => Ok(()),
-            found => Err(Error::model(format!("expected a target among {classes} classes, found {found:?}"))),
-        }
-    }
-}
-
-fn same_length(inputs: usize, others: &[(&str, usize)]) -> Result<()> {
-    match others.iter().find(|(_, n)| *n != inputs) {
-        Some((what, n)) => Err(Error::usage(format!("expected as many {what} as inputs ({inputs}), found {n}"))),
-        None => Ok(()),
-    }
 }
 
 /// Raw pixels as features, for models whose optimum is known.
@@ -306,9 +291,8 @@ impl Model for LinearModel {
     }
 
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        same_length(inputs.len(), &[("targets", targets.len())])?;
+        super::check_targets(targets, inputs.len(), self.shape.classes.len())?;
         let one = |(input, target): (&Input, &Target)| {
-            self.shape.check_target(target)?;
             let features = self.shape.features(&self.canonical, input)?;
             let logits = self.shape.logits(&self.weights, &features)?;
             let outer = measure::objective_gradient(&logits, target, objective);
@@ -409,25 +393,16 @@ impl Trainable for LinearTrainer {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let n = batch.inputs.len();
-        same_length(n, &[("targets", batch.targets.len()), ("weights", batch.weights.len())])?;
+        let weights = super::check_batch(batch, self.shape.classes.len())?;
         let features: Vec<Features> =
             batch.inputs.par_iter().map(|input| self.shape.features(&self.canonical, input)).collect::<Result<_>>()?;
-        let mut report =
-            StepReport { losses: Vec::with_capacity(n), logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() } };
+        let mut report = StepReport::default();
+        report.logits.columns = self.shape.classes.len();
         let mut slope = self.shape.zeros();
         for (i, (features, target)) in features.iter().zip(batch.targets).enumerate() {
-            self.shape.check_target(target)?;
             let logits = self.shape.logits(&self.weights, features)?;
-            let loss = measure::cross_entropy(&logits, target);
-            if !loss.is_finite() || !batch.weights[i].is_finite() || batch.weights[i] < 0.0 {
-                return Err(Error::model(format!(
-                    "loss {loss} with weight {} at row {i} of the batch; nothing was learnt",
-                    batch.weights[i]
-                )));
-            }
             let mut outer = measure::objective_gradient(&logits, target, Objective::CrossEntropy);
-            outer.iter_mut().for_each(|g| *g *= batch.weights[i] / n as f32);
+            outer.iter_mut().for_each(|g| *g *= weights[i]);
             slope.add("bias", &outer, &[1.0])?;
             for modality in self.shape.modalities().iter() {
                 match &features[modality] {
@@ -435,9 +410,9 @@ impl Trainable for LinearTrainer {
                     None => slope.add(&format!("{modality}.missing"), &outer, &[1.0])?,
                 }
             }
-            report.losses.push(loss);
             report.logits.values.extend(logits);
         }
+        report.losses = super::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.weights, &slope, batch.learning_rate)?;
         Ok(report)
     }

@@ -1,0 +1,222 @@
+//! How probable it is that a label, or a pair, is wrong: out-of-fold predictions of the single modalities weighed against each other.
+
+use super::column;
+use crate::sample::{Modality, Score, ScoreTable, metrics::median_and_mad};
+
+/// What speaks against one sample. The three suspicions and the clean case sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Suspicion {
+    /// Probability that the label is wrong, `0..=1`.
+    pub label: f64,
+    /// Probability that one modality belongs to another sample, `0..=1`.
+    pub pair: f64,
+    /// Probability that nothing fits, `0..=1`.
+    pub outlier: f64,
+    /// The class that the modalities agree on, where it is not the label.
+    pub suggested: Option<usize>,
+    /// The modality that fits least, where there are two or more.
+    pub odd: Option<Modality>,
+    /// Whether a prediction for another class is at least as sure as predictions for that class usually are (confident learning's threshold).
+    pub confident: bool,
+}
+
+/// One source of predictions: a modality alone, or several together.
+struct Source<'a> {
+    confidence: &'a [Score],
+    prediction: &'a [Score],
+    top: &'a [Score],
+    /// Share of the uniform distribution mixed in, so that the mean confidence is the accuracy.
+    flatten: f64,
+    /// Mean probability of class j among the samples labelled j.
+    thresholds: Vec<Option<f64>>,
+}
+
+/// A prediction for one row: probabilities of the label, of the predicted class, and of each other class.
+#[derive(Debug, Clone, Copy)]
+struct Opinion {
+    class: usize,
+    prediction: usize,
+    own: f64,
+    top: f64,
+    rest: f64,
+}
+
+impl Opinion {
+    /// `p(k)` times the number of classes: the likelihood against knowing nothing.
+    fn likelihood(&self, k: usize, classes: f64) -> f64 {
+        let p = if k == self.class {
+            self.own
+        } else if k == self.prediction {
+            self.top
+        } else {
+            self.rest
+        };
+        p * classes
+    }
+}
+
+impl<'a> Source<'a> {
+    /// `None` if the columns are not there or say nothing.
+    fn of(table: &'a ScoreTable, stage: &str, name: &str) -> Option<Self> {
+        let get = |what: &str| table.column(&format!("{stage}oof_{name}_{what}"));
+        let mut source = Self {
+            confidence: get("confidence")?,
+            prediction: get("prediction")?,
+            top: get("top")?,
+            flatten: 1.0,
+            thresholds: vec![None; table.classes()],
+        };
+        let classes = table.classes() as f64;
+        let (mut n, mut right, mut sure) = (0.0, 0.0, 0.0);
+        let mut sums = vec![(0.0, 0.0); table.classes()];
+        for (row, known) in table.rows().iter().enumerate() {
+            let (Some(class), Some(raw)) = (known.class, source.raw(row)) else { continue };
+            n += 1.0;
+            right += f64::from(u8::from(raw.1 == class));
+            sure += raw.2;
+            if let Some((sum, count)) = sums.get_mut(class) {
+                *sum += raw.0;
+                *count += 1.0;
+            }
+        }
+        if n == 0.0 {
+            return None;
+        }
+        let (accuracy, sure) = (right / n, sure / n);
+        // Never below 0.02: no prediction is beyond doubt, and the evidence stays finite.
+        let room = sure - 1.0 / classes;
+        source.flatten = if accuracy <= 1.0 / classes || room <= 0.0 { 1.0 } else { ((sure - accuracy) / room).clamp(0.02, 1.0) };
+        source.thresholds = sums.into_iter().map(|(sum, count)| (count > 0.0).then(|| sum / count)).collect();
+        Some(source)
+    }
+
+    /// Probability of the label, predicted class and its probability.
+    fn raw(&self, row: usize) -> Option<(f64, usize, f64)> {
+        let get = |scores: &[Score]| scores.get(row).and_then(Score::get);
+        Some((f64::from(get(self.confidence)?), get(self.prediction)? as usize, f64::from(get(self.top)?)))
+    }
+
+    fn opinion(&self, row: usize, class: usize, classes: f64) -> Option<Opinion> {
+        let (own, prediction, top) = self.raw(row)?;
+        let soften = |p: f64| (1.0 - self.flatten) * p.clamp(0.0, 1.0) + self.flatten / classes;
+        let (own, top) = (soften(own), soften(top));
+        let (named, others) = if prediction == class { (own, classes - 1.0) } else { (own + top, classes - 2.0) };
+        let rest = if others > 0.0 { ((1.0 - named) / others).max(0.0) } else { 0.0 };
+        Some(Opinion { class, prediction, own, top, rest })
+    }
+
+    /// A prediction of another class that is as sure as that class's own samples are in the mean.
+    fn confident_elsewhere(&self, row: usize, class: usize) -> bool {
+        self.raw(row).is_some_and(|(_, prediction, top)| {
+            prediction != class && self.thresholds.get(prediction).copied().flatten().is_some_and(|least| top >= least)
+        })
+    }
+}
+
+/// Suspicions of all rows from the columns of the `out_of_fold` scorer (`stage` is their prefix, empty or `id.`) and, where it is there, `low_aum`.
+/// `expected` is the share of wrong samples; `None` estimates it. `aum_weight` is the log-odds a robust standard deviation of `low_aum` adds.
+/// `None` for a row without a label or without a prediction.
+///
+/// Each modality's probabilities are flattened until their mean confidence is their accuracy, so that one near chance has no say. With likelihoods
+/// `L_m(k) = K p_m(k)`, independent given the class, the cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of
+/// `prod_m L_m(k)` (with three modalities also with one of them free); one modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`;
+/// outlier 1. Their odds against the clean case are pooled (mean log-odds) with those of the prediction from everything but the text.
+pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
+    let classes = table.classes() as f64;
+    if table.classes() < 2 {
+        return vec![None; table.len()];
+    }
+    let voices: Vec<(Modality, Source<'_>)> =
+        Modality::ALL.into_iter().filter_map(|m| Some((m, Source::of(table, stage, m.name())?))).collect();
+    let media = Source::of(table, stage, "media");
+    let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
+    let prior = Prior { label: 0.45 * wrong, pair: 0.45 * wrong, outlier: 0.1 * wrong };
+    let aum = column(table, "low_aum");
+    let spread = aum.and_then(|scores| median_and_mad(&scores.iter().filter_map(Score::get).collect::<Vec<_>>()));
+
+    table
+        .rows()
+        .iter()
+        .enumerate()
+        .map(|(row, known)| {
+            let class = known.class?;
+            let heard: Vec<(Modality, Opinion)> =
+                voices.iter().filter_map(|(m, source)| Some((*m, source.opinion(row, class, classes)?))).collect();
+            let together = media.as_ref().and_then(|source| source.opinion(row, class, classes));
+            if heard.is_empty() && together.is_none() {
+                return None;
+            }
+            let late = match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
+                (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
+                _ => 0.0,
+            };
+            let mut suspicion = weigh(&heard, together, class, table.classes(), &prior, aum_weight * late);
+            suspicion.confident = voices.iter().any(|(_, source)| source.confident_elsewhere(row, class))
+                || media.as_ref().is_some_and(|source| source.confident_elsewhere(row, class));
+            Some(suspicion)
+        })
+        .collect()
+}
+
+/// Share of the samples off the diagonal of the confident joint (predictions from everything but the text, else of the first modality), `0.01..=0.3`.
+fn expected_share(table: &ScoreTable, media: Option<&Source<'_>>, voices: &[(Modality, Source<'_>)]) -> f64 {
+    let Some(source) = media.or(voices.first().map(|(_, source)| source)) else { return 0.05 };
+    let labelled = table.rows().iter().enumerate().filter_map(|(row, known)| Some((row, known.class?)));
+    let (n, off) = labelled
+        .fold((0.0f64, 0.0f64), |(n, off), (row, class)| (n + 1.0, off + f64::from(u8::from(source.confident_elsewhere(row, class)))));
+    (off / n.max(1.0)).clamp(0.01, 0.3)
+}
+
+struct Prior {
+    label: f64,
+    pair: f64,
+    outlier: f64,
+}
+
+fn weigh(heard: &[(Modality, Opinion)], together: Option<Opinion>, class: usize, classes: usize, prior: &Prior, late: f64) -> Suspicion {
+    let k = classes as f64;
+    let n = heard.len();
+    let all = |c: usize, but: Option<Modality>| -> f64 {
+        heard.iter().filter(|(m, _)| Some(*m) != but).map(|(_, o)| o.likelihood(c, k)).product()
+    };
+    // Classes that some modality names; all others look the same to every modality.
+    let mut named: Vec<usize> =
+        heard.iter().map(|(_, o)| o.prediction).chain(together.map(|o| o.prediction)).filter(|c| *c != class).collect();
+    named.sort_unstable();
+    named.dedup();
+    let unnamed = (classes - 1).saturating_sub(named.len()) as f64;
+    let elsewhere = |but: Option<Modality>| -> f64 {
+        let rest: f64 = heard.iter().filter(|(m, _)| Some(*m) != but).map(|(_, o)| o.rest * k).product();
+        (named.iter().map(|c| all(*c, but)).sum::<f64>() + unnamed * rest) / (k - 1.0)
+    };
+    let clean = (1.0 - prior.label - prior.pair - prior.outlier) * all(class, None);
+    let one_free: f64 = if n >= 3 { heard.iter().map(|(m, _)| elsewhere(Some(*m))).sum::<f64>() / n as f64 } else { 0.0 };
+    let label = prior.label * if n >= 3 { 0.8 * elsewhere(None) + 0.2 * one_free } else { elsewhere(None) };
+    let of_pair = |m: Modality, o: &Opinion| all(class, Some(m)) * (1.0 - o.own) * k / (k - 1.0);
+    let odd =
+        if n < 2 { None } else { heard.iter().map(|(m, o)| (*m, of_pair(*m, o))).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) };
+    let pair = if n < 2 { 0.0 } else { prior.pair / n as f64 * heard.iter().map(|(m, o)| of_pair(*m, o)).sum::<f64>() };
+    let wrong = label + pair + prior.outlier;
+
+    let share = prior.label + prior.pair + prior.outlier;
+    let apart = (wrong / clean.max(1e-300)).ln();
+    let joint = together.map(|o| (share / (k - 1.0) * (1.0 - o.own) / ((1.0 - share) * o.own.max(1e-12))).ln());
+    let odds = match joint {
+        Some(joint) if n > 0 => (apart + joint) / 2.0,
+        Some(joint) => joint,
+        None => apart,
+    } + late;
+    let guilty = 1.0 / (1.0 + (-odds).exp());
+    let suggested = named.iter().copied().max_by(|a, b| {
+        let of = |c: usize| if n > 0 { all(c, None) } else { together.map_or(0.0, |o| o.likelihood(c, k)) };
+        of(*a).total_cmp(&of(*b)).then(b.cmp(a))
+    });
+    Suspicion {
+        label: guilty * label / wrong,
+        pair: guilty * pair / wrong,
+        outlier: guilty * prior.outlier / wrong,
+        suggested,
+        odd: odd.map(|(m, _)| m),
+        confident: false,
+    }
+}

@@ -1,0 +1,517 @@
+//! Your own burn module as a [`Model`] and a [`Trainable`]: implement [`Network`] for it, and wrap it.
+//!
+//! ```ignore
+//! let format = Format { name: "mine".into(), classes, image: Some((28, 28, 1)), audio: None, text: None };
+//! let mut trainer = BurnTrainer::new(module, format, 0.01, &SeedTree::new(7))?;   // a `Trainable`
+//! let model = trainer.freeze()?;                                                   // an `Arc<dyn Model>`
+//! ```
+//!
+//! The adapter maps native media to the shapes of [`Format`] and gradients back, runs fixed micro-batches in evaluation (the
+//! last one is filled up with missing samples), takes losses and attack objectives a sample, and turns a panic of the
+//! module into an error. The module must treat samples apart: a layer that mixes them (batch normalisation in training)
+//! breaks the promise that neighbours do not matter.
+
+use super::{
+    Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, StepReport, Target, Trainable, TrainingBatch, measure,
+    parameters::{AdamW, Parameter, Parameters},
+    preprocess::{AudioMap, Canonical, ImageMap},
+};
+use crate::{
+    error::{Error, Result},
+    random::SeedTree,
+    sample::{Classes, Modality, ModalitySet, PerModality},
+};
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData, activation},
+};
+use rand_distr::{Distribution, Normal};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
+
+/// Samples of every forward pass in evaluation.
+const MICRO_BATCH: usize = 32;
+/// Samples of one graph in training.
+const PART: usize = 16;
+
+/// A micro-batch as tensors; `n` samples. What [`Format`] does not name is `None`.
+#[derive(Debug, Clone)]
+pub struct TensorBatch {
+    /// `[n, channels, rows, columns]`, values `0..=1`; zeros where missing.
+    pub image: Option<Tensor<4>>,
+    /// `[n, samples]`, mono, values `-1..=1`; zeros where missing.
+    pub audio: Option<Tensor<2>>,
+    /// `[n, length]` token ids; zeros where missing.
+    pub text: Option<Tensor<2, Int>>,
+    /// `[n, 1]` each: 1 where the modality is present, 0 where it is missing.
+    pub present: PerModality<Tensor<2>>,
+}
+
+/// What a [`Network`] answers; `n` rows each.
+#[derive(Debug, Clone)]
+pub struct TensorOutput {
+    /// `[n, classes]`.
+    pub logits: Tensor<2>,
+    /// `[n, size]` of each modality, where there are embeddings; the same modalities for every batch.
+    pub embeddings: PerModality<Option<Tensor<2>>>,
+}
+
+impl From<Tensor<2>> for TensorOutput {
+    fn from(logits: Tensor<2>) -> Self {
+        Self { logits, embeddings: PerModality::default() }
+    }
+}
+
+/// A user's burn module.
+pub trait Network: Module + Sync + 'static {
+    /// Logits, and embeddings where there are any. Each row depends on its own sample alone.
+    fn forward(&self, batch: TensorBatch) -> TensorOutput;
+
+    /// Start values of the weight at `path`, drawn from `seeds` alone; `None` for the rule: a normal distribution of variance
+    /// `2 / fan-in` for matrices (`[inputs, outputs]`) and kernels (`[outputs, inputs, ...]`), 0 for vectors, and the module's own value
+    /// for vectors of equal numbers (gains of a normalisation).
+    fn start(&self, path: &str, shape: &[usize], seeds: &SeedTree) -> Option<Vec<f32>> {
+        let _ = (path, shape, seeds);
+        None
+    }
+}
+
+/// How text becomes token ids: always the same number of them.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Ids a text; longer answers are cut, shorter ones filled up with 0.
+    pub length: usize,
+    /// Ids of a text.
+    pub ids: Arc<dyn Fn(&str) -> Vec<i64> + Send + Sync>,
+}
+
+/// What the module reads and how its classes are called.
+#[derive(Clone)]
+pub struct Format {
+    /// Name in [`ModelSpec`].
+    pub name: String,
+    /// Class names in the order of the logits.
+    pub classes: Classes,
+    /// Columns, rows, channels (1 or 3).
+    pub image: Option<(usize, usize, usize)>,
+    /// Rate in Hz and length in samples.
+    pub audio: Option<(u32, usize)>,
+    /// Text as token ids.
+    pub text: Option<Tokens>,
+}
+
+impl Format {
+    fn modalities(&self) -> ModalitySet {
+        [(Modality::Image, self.image.is_some()), (Modality::Audio, self.audio.is_some()), (Modality::Text, self.text.is_some())]
+            .into_iter()
+            .filter_map(|(modality, there)| there.then_some(modality))
+            .collect()
+    }
+    fn architecture(&self) -> Value {
+        let text = self.text.as_ref().map(|t| t.length);
+        json!({ "model": self.name, "classes": self.classes, "image": self.image, "audio": self.audio, "text": text })
+    }
+    fn canonical(&self) -> Canonical {
+        Canonical::new(self.image, self.audio.map(|(rate, length)| (rate, Some(length))))
+    }
+    fn check(&self) -> Result<()> {
+        let shapes = self.image.is_none_or(|(w, h, c)| w > 0 && h > 0 && matches!(c, 1 | 3))
+            && self.audio.is_none_or(|(rate, length)| rate > 0 && length > 0)
+            && self.text.as_ref().is_none_or(|t| t.length > 0);
+        if self.classes.is_empty() || self.modalities().is_empty() || !shapes {
+            return Err(Error::usage("a format names at least one class and one modality, of sizes above 0 and 1 or 3 image channels"));
+        }
+        Ok(())
+    }
+    fn spec(&self, parameters: &Parameters, embeddings: ModalitySet) -> ModelSpec {
+        let modalities = self.modalities();
+        ModelSpec {
+            name: self.name.clone(),
+            digest: parameters.digest(&self.architecture()),
+            classes: self.classes.clone(),
+            modalities,
+            gradients: modalities.without(Modality::Text),
+            embeddings,
+            decodes: ModalitySet::EMPTY,
+        }
+    }
+}
+
+/// One micro-batch on the device, with the way back.
+struct Prepared {
+    batch: TensorBatch,
+    images: Vec<Option<Arc<ImageMap>>>,
+    audios: Vec<Option<AudioMap>>,
+}
+
+fn prepare(format: &Format, canonical: &Canonical, inputs: &[Input], size: usize, wrt: ModalitySet) -> Result<Prepared> {
+    let device = Device::default();
+    let (mut pixels, mut samples, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut audios) = (Vec::new(), Vec::new());
+    let mut present: PerModality<Vec<f32>> = PerModality::default();
+    for input in inputs {
+        if let Some((w, h, c)) = format.image {
+            let map = input.image.as_ref().map(|p| canonical.image(p).map(|m| (m.apply(&p.values), m))).transpose();
+            let (values, map) = map.map_err(|e| e.at("modality", "image"))?.unzip();
+            pixels.extend(values.unwrap_or_else(|| vec![0.0; w * h * c]));
+            images.push(map);
+        }
+        if let Some((_, length)) = format.audio {
+            let map = input.audio.as_ref().map(|w| canonical.audio(w).map(|m| (m.apply(&w.values), m))).transpose();
+            let (values, map) = map.map_err(|e| e.at("modality", "audio"))?.unzip();
+            samples.extend(values.unwrap_or_else(|| vec![0.0; length]));
+            audios.push(map);
+        }
+        if let Some(tokens) = &format.text {
+            let mut own = input.text.as_ref().map(|text| (tokens.ids)(text)).unwrap_or_default();
+            own.resize(tokens.length, 0);
+            ids.extend(own);
+        }
+        let there = input.present().and(format.modalities());
+        Modality::ALL.into_iter().for_each(|m| present[m].push(if there.has(m) { 1.0 } else { 0.0 }));
+    }
+    let leaf = |modality| wrt.has(modality);
+    let image = format.image.map(|(w, h, c)| {
+        pixels.resize(size * w * h * c, 0.0);
+        let tensor = Tensor::<4>::from_data(TensorData::new(std::mem::take(&mut pixels), [size, c, h, w]), &device);
+        if leaf(Modality::Image) { tensor.autodiff().require_grad() } else { tensor }
+    });
+    let audio = format.audio.map(|(_, length)| {
+        samples.resize(size * length, 0.0);
+        let tensor = Tensor::<2>::from_data(TensorData::new(std::mem::take(&mut samples), [size, length]), &device);
+        if leaf(Modality::Audio) { tensor.autodiff().require_grad() } else { tensor }
+    });
+    let text = format.text.as_ref().map(|tokens| {
+        ids.resize(size * tokens.length, 0);
+        Tensor::<2, Int>::from_data(TensorData::new(std::mem::take(&mut ids), [size, tokens.length]), &device)
+    });
+    let present = PerModality::from_fn(|m| {
+        present[m].resize(size, 0.0);
+        Tensor::<2>::from_data(TensorData::new(present[m].clone(), [size, 1]), &device)
+    });
+    Ok(Prepared { batch: TensorBatch { image, audio, text, present }, images, audios })
+}
+
+/// Runs the module; its panics become errors.
+fn run<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let words = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Error::model(format!("the burn module panicked: {}", words.unwrap_or_else(|| "without a message".into()))))
+    })
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let floats = tensor.inner().into_data().convert::<f32>().try_into_vec::<f32>();
+    floats.map_err(|e| Error::model(format!("the module gave no floats: {e:?}")))
+}
+
+fn checked(logits: &Tensor<2>, rows: usize, classes: usize) -> Result<()> {
+    if logits.dims() == [rows, classes] {
+        return Ok(());
+    }
+    Err(Error::model(format!("expected logits of the shape [{rows}, {classes}], the module gave {:?}", logits.dims())))
+}
+
+/// Reads every float weight of a module by its path.
+#[derive(Default)]
+struct Collect<'a> {
+    path: Vec<String>,
+    gradients: Option<&'a BurnGradients>,
+    found: BTreeMap<String, Parameter>,
+    failed: Option<Error>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let shape: Vec<usize> = value.dims().into();
+        let values = match self.gradients {
+            None => host(value),
+            Some(gradients) => value.grad(gradients).map_or_else(|| Ok(vec![0.0; shape.iter().product()]), host),
+        };
+        match values {
+            Ok(values) => drop(self.found.insert(self.path.join("."), Parameter { shape, values })),
+            Err(error) => self.failed = Some(error),
+        }
+    }
+}
+
+fn collect<N: Network>(module: &N, gradients: Option<&BurnGradients>) -> Result<Parameters> {
+    let mut visitor = Collect { gradients, ..Collect::default() };
+    module.visit(&mut visitor);
+    match visitor.failed {
+        Some(error) => Err(error),
+        None => Ok(visitor.found.into_iter().collect()),
+    }
+}
+
+/// Puts weights into a module, each as a leaf of its own so that graphs of several threads share nothing.
+struct Place<'a> {
+    path: Vec<String>,
+    parameters: &'a Parameters,
+    tracked: bool,
+}
+
+impl ModuleMapper for Place<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(own) = self.parameters.get(&self.path.join(".")) else { return param };
+        let tracked = self.tracked;
+        param.map(|_| {
+            let tensor = Tensor::<D>::from_data(TensorData::new(own.values.clone(), own.shape.clone()), &Device::default());
+            if tracked { tensor.autodiff().require_grad() } else { tensor }
+        })
+    }
+}
+
+fn place<N: Network>(module: N, parameters: &Parameters, tracked: bool) -> N {
+    let module = if tracked { module.train() } else { module.valid() };
+    module.map(&mut Place { path: Vec::new(), parameters, tracked })
+}
+
+/// A user's burn module in evaluation.
+pub struct BurnModel<N> {
+    module: N,
+    format: Format,
+    parameters: Parameters,
+    canonical: Canonical,
+    spec: ModelSpec,
+}
+
+impl<N: Network> BurnModel<N> {
+    /// The module with the weights it has. It is run once on missing media, to see which embeddings it gives.
+    pub fn new(module: N, format: Format) -> Result<Self> {
+        let parameters = collect(&module, None)?;
+        Self::with(module, format, parameters)
+    }
+
+    /// The module with the weights that [`Model::save`] wrote.
+    pub fn load(module: N, format: Format, path: &Path) -> Result<Self> {
+        let (header, parameters) = Parameters::read(path)?;
+        if header != format.architecture() {
+            return Err(Error::model("the file is of another format").at("file", path.display()));
+        }
+        collect(&module, None)?.check_like(&parameters).map_err(|e| e.at("file", path.display()))?;
+        Self::with(module, format, parameters)
+    }
+
+    fn with(module: N, format: Format, parameters: Parameters) -> Result<Self> {
+        format.check()?;
+        let module = place(module, &parameters, false);
+        let canonical = format.canonical();
+        let spec = format.spec(&parameters, ModalitySet::EMPTY);
+        let mut model = Self { module, format, parameters, canonical, spec };
+        let seen = model.forward(&[Input::default()])?;
+        model.spec.embeddings = Modality::ALL.into_iter().filter(|m| seen.embeddings[*m].is_some()).collect();
+        Ok(model)
+    }
+}
+
+impl<N: Network> Model for BurnModel<N> {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        let classes = self.format.classes.len();
+        let one = |part: &[Input]| {
+            let prepared = prepare(&self.format, &self.canonical, part, MICRO_BATCH, ModalitySet::EMPTY)?;
+            run(|| {
+                let output = self.module.forward(prepared.batch);
+                checked(&output.logits, MICRO_BATCH, classes)?;
+                let rows = |tensor: Tensor<2>| {
+                    let [found, columns] = tensor.dims();
+                    if found != MICRO_BATCH {
+                        return Err(Error::model(format!("expected embeddings of {MICRO_BATCH} rows, the module gave {found}")));
+                    }
+                    let mut values = host(tensor)?;
+                    values.truncate(part.len() * columns);
+                    Ok(Matrix { columns, values })
+                };
+                let PerModality { image, audio, text } = output.embeddings;
+                let [image, audio, text] = [image, audio, text].map(|e| e.map(rows).transpose());
+                Ok((rows(output.logits)?, PerModality { image: image?, audio: audio?, text: text? }))
+            })
+        };
+        let parts: Vec<(Matrix, PerModality<Option<Matrix>>)> = inputs.par_chunks(MICRO_BATCH).map(one).collect::<Result<_>>()?;
+        let mut outputs = Outputs { logits: Matrix { columns: classes, values: Vec::new() }, ..Outputs::default() };
+        for (logits, embeddings) in parts {
+            outputs.logits.values.extend(logits.values);
+            for (modality, rows) in embeddings.iter() {
+                if let Some(rows) = rows {
+                    let all = outputs.embeddings[modality].get_or_insert_default();
+                    all.columns = rows.columns;
+                    all.values.extend(&rows.values);
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        let classes = self.format.classes.len();
+        super::check_targets(targets, inputs.len(), classes)?;
+        let one = |(part, targets): (&[Input], &[Target])| {
+            let Prepared { batch, images, audios } = prepare(&self.format, &self.canonical, part, MICRO_BATCH, wrt)?;
+            run(|| {
+                let (image, audio) = (batch.image.clone(), batch.audio.clone());
+                let tensor = self.module.forward(batch).logits;
+                checked(&tensor, MICRO_BATCH, classes)?;
+                let mut logits = host(tensor.clone())?;
+                logits.truncate(part.len() * classes);
+                let rows = || logits.chunks_exact(classes).zip(targets);
+                let mut slope: Vec<f32> = rows().flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect();
+                slope.resize(MICRO_BATCH * classes, 0.0);
+                let values: Vec<f32> = rows().map(|(row, target)| measure::objective(row, target, objective)).collect();
+                let mut slopes: [Option<Vec<f32>>; 2] = [None, None];
+                if tensor.is_tracked() {
+                    let slope = Tensor::<2>::from_data(TensorData::new(slope, [MICRO_BATCH, classes]), &Device::default());
+                    let gradients = (tensor * slope).sum().backward();
+                    let of = |modality| wrt.has(modality);
+                    let seen = image.filter(|_| of(Modality::Image)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+                    let heard = audio.filter(|_| of(Modality::Audio)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+                    slopes = [seen, heard];
+                }
+                let row = |values: &Option<Vec<f32>>, at: usize| {
+                    values.as_ref().map(|v| v[at * v.len() / MICRO_BATCH..(at + 1) * v.len() / MICRO_BATCH].to_vec())
+                };
+                let image = |at: usize| Some(images.get(at)?.as_ref()?.transpose(&row(&slopes[0], at)?));
+                let audio = |at: usize| Some(audios.get(at)?.as_ref()?.transpose(&row(&slopes[1], at)?));
+                let images: Vec<_> = (0..part.len()).map(image).collect();
+                let audios: Vec<_> = (0..part.len()).map(audio).collect();
+                Ok((values, logits, images, audios))
+            })
+        };
+        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).zip(targets.par_chunks(MICRO_BATCH)).map(one).collect::<Result<_>>()?;
+        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
+        for (values, logits, images, audios) in parts {
+            all.objective.extend(values);
+            all.logits.values.extend(logits);
+            all.image.extend(images);
+            all.audio.extend(audios);
+        }
+        Ok(all)
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        self.parameters.write(path, &self.format.architecture())
+    }
+}
+
+/// A user's burn module in training: AdamW on the unreduced, weighted cross entropy.
+#[derive(Clone)]
+pub struct BurnTrainer<N> {
+    module: N,
+    format: Format,
+    parameters: Parameters,
+    optimizer: AdamW,
+    canonical: Canonical,
+}
+
+impl<N: Network> BurnTrainer<N> {
+    /// Weights drawn from `seeds` (see [`Network::start`]); `weight_decay` is AdamW's, at least 0.
+    pub fn new(module: N, format: Format, weight_decay: f32, seeds: &SeedTree) -> Result<Self> {
+        format.check()?;
+        let mut parameters = Parameters::default();
+        for (path, own) in collect(&module, None)?.iter() {
+            let values = match module.start(path, &own.shape, &seeds.child(path)) {
+                Some(values) if values.len() == own.values.len() => values,
+                Some(values) => {
+                    return Err(Error::model(format!("`{path}` has {} values, found a start of {}", own.values.len(), values.len())));
+                }
+                None => start(own, &seeds.child(path))?,
+            };
+            parameters.insert(path, own.shape.clone(), values);
+        }
+        Ok(Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters })
+    }
+
+    fn part(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<(Vec<f32>, Parameters)> {
+        let (n, classes) = (inputs.len(), self.format.classes.len());
+        let prepared = prepare(&self.format, &self.canonical, inputs, n, ModalitySet::EMPTY)?;
+        run(|| {
+            let module = place(self.module.clone(), &self.parameters, true);
+            let tensor = module.forward(prepared.batch).logits;
+            checked(&tensor, n, classes)?;
+            let logits = host(tensor.clone())?;
+            let shares = (0..n).flat_map(|i| (0..classes).map(move |k| -weights[i] * targets[i].share(k))).collect::<Vec<f32>>();
+            let shares = Tensor::<2>::from_data(TensorData::new(shares, [n, classes]), &Device::default());
+            let gradients = (activation::log_softmax(tensor, 1) * shares).sum().backward();
+            Ok((logits, collect(&module, Some(&gradients))?))
+        })
+    }
+}
+
+fn start(own: &Parameter, seeds: &SeedTree) -> Result<Vec<f32>> {
+    let fan_in: usize = match own.shape.as_slice() {
+        [_] if own.values.iter().all(|v| *v == own.values[0]) => return Ok(own.values.clone()),
+        [_] | [] => return Ok(vec![0.0; own.values.len()]),
+        [inputs, _] => *inputs,
+        [_, inputs @ ..] => inputs.iter().product(),
+    };
+    let normal = Normal::new(0.0, (2.0 / fan_in.max(1) as f64).sqrt()).map_err(|e| Error::internal(e.to_string()))?;
+    let mut rng = seeds.rng();
+    Ok((0..own.values.len()).map(|_| normal.sample(&mut rng) as f32).collect())
+}
+
+impl<N: Network> Trainable for BurnTrainer<N> {
+    fn spec(&self) -> ModelSpec {
+        self.format.spec(&self.parameters, ModalitySet::EMPTY)
+    }
+
+    fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
+        let weights = super::check_batch(batch, self.format.classes.len())?;
+        let parts = batch.inputs.par_chunks(PART).zip(batch.targets.par_chunks(PART)).zip(weights.par_chunks(PART));
+        let parts: Vec<(Vec<f32>, Parameters)> =
+            parts.map(|((inputs, targets), weights)| self.part(inputs, targets, weights)).collect::<Result<_>>()?;
+        let mut report = StepReport::default();
+        report.logits.columns = self.format.classes.len();
+        let mut sum: Option<Parameters> = None;
+        for (logits, gradients) in parts {
+            report.logits.values.extend(logits);
+            match &mut sum {
+                None => sum = Some(gradients),
+                Some(sum) => sum.accumulate(&gradients)?,
+            }
+        }
+        report.losses = super::finite_losses(&report.logits, batch.targets)?;
+        self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
+        Ok(report)
+    }
+
+    fn freeze(&self) -> Result<Arc<dyn Model>> {
+        Ok(Arc::new(BurnModel::with(self.module.clone(), self.format.clone(), self.parameters.clone())?))
+    }
+    fn fork(&self) -> Result<Box<dyn Trainable>> {
+        Ok(Box::new(self.clone()))
+    }
+    fn fresh(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
+        Ok(Box::new(Self::new(self.module.clone(), self.format.clone(), self.optimizer.weight_decay, seeds)?))
+    }
+    fn save_checkpoint(&self, path: &Path) -> Result<()> {
+        self.optimizer.write_checkpoint(path, &self.parameters, &self.format.architecture())
+    }
+    fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.optimizer.read_checkpoint(path, &mut self.parameters, &self.format.architecture())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+use crate::model::{Pixels, Waveform};
+use burn::nn::{Linear, LinearConfig};
+
+#[derive(Module, Debug)]
+struct Small {
+    image: Linear,
+    audio: Linear,
+    head: Linear,
+}
+
+impl Network for Small {
+    fn forward(&self, batch: TensorBatch) -> TensorOutput {
+        let image: Tensor<2> = batch.image.unwrap().flatten(1, 3);
+        let image = (self.image.forward(image) * batch.present.image).tanh();
+        let audio = (self.audio.forward(batch.audio.unwrap()) * batch.present.audio).tanh();
+        let logits = self.head.forward(Tensor::cat(vec![image.clone(), audio], 1));
+        TensorOutput { logits, embeddings: PerModality { image: Some(image), audio: None, text: None } }
+    }
+}
+
+fn trainer() -> BurnTrainer<Small> {
+    let device = Device::default();
+    let linear = |from, to| LinearConfig::new(from, to).init(&device);
+    let format = Format {
+        name: "small".into(),
+        classes: Classes::from_names(["a", "b", "c"].map(String::from)),
+        image: Some((4, 4, 1)),
+        audio: Some((1000, 20)),
+        text: None,
+    };
+    BurnTrainer::new(Small { image: linear(16, 5), audio: linear(20, 5), head: linear(10, 3) }, format, 0.01, &SeedTree::new(3)).unwrap()
+}
+
+fn input(i: usize) -> Input {
+    let value = |p: usize| ((p * (i % 3 + 2)) % 7) as f32 / 7.0 + i as f32 / 400.0;
+    let image = Pixels { width: 5, height: 4, channels: 3, values: (0..60).map(value).collect() };
+    let audio = Waveform { sample_rate_hz: 2000, channels: 1, values: (0..50).map(value).collect() };
+    let input = Input { image: Some(Arc::new(image)), audio: Some(Arc::new(audio)), text: None };
+    if i % 5 == 4 { input.only(ModalitySet::one(Modality::Audio)) } else { input }
+}
+
+fn step(trainer: &mut dyn Trainable) -> StepReport {
+    let inputs: Vec<Input> = (0..40).map(input).collect();
+    let targets: Vec<Target> = (0..40).map(|i| Target::Class(i % 3)).collect();
+    trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 40], learning_rate: 0.02 }).unwrap()
+}
+
+#[test]
+fn a_module_trains_and_its_gradients_are_right() {
+    let mut trainer = trainer();
+    let first: f32 = step(&mut trainer).losses.iter().sum();
+    for _ in 0..60 {
+        step(&mut trainer);
+    }
+    let last: f32 = step(&mut trainer).losses.iter().sum();
+    assert!(last < 0.5 * first, "{first} {last}");
+    let model = trainer.freeze().unwrap();
+    assert_eq!(model.spec().embeddings, ModalitySet::one(Modality::Image));
+    let target = Target::Class(2);
+    let own = model.gradient(&[input(0)], std::slice::from_ref(&target), Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    let (image, audio) = (own.image[0].as_ref().unwrap(), own.audio[0].as_ref().unwrap());
+    let value = |input: Input| measure::cross_entropy(model.forward(&[input]).unwrap().logits.row(0), &target);
+    for at in [0, 17, 44, 59] {
+        let moved = |by: f32| {
+            let mut changed = input(0);
+            Arc::make_mut(changed.image.as_mut().unwrap()).values[at] += by;
+            value(changed)
+        };
+        assert!(((moved(0.01) - moved(-0.01)) / 0.02 - image[at]).abs() < 2e-3, "pixel {at}");
+    }
+    for at in [10, 25, 40] {
+        let moved = |by: f32| {
+            let mut changed = input(0);
+            Arc::make_mut(changed.audio.as_mut().unwrap()).values[at] += by;
+            value(changed)
+        };
+        assert!(((moved(0.01) - moved(-0.01)) / 0.02 - audio[at]).abs() < 2e-3, "sample {at}");
+    }
+    let absent = model.gradient(&[input(4)], &[target], Objective::Dlr, ModalitySet::ALL).unwrap();
+    assert!(absent.image[0].is_none() && absent.audio[0].is_some());
+}
+
+#[test]
+fn rows_threads_and_files_agree() {
+    let run = |threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let mut trainer = trainer();
+            step(&mut trainer);
+            trainer
+        })
+    };
+    let (one, two) = (run(1), run(2));
+    assert_eq!(Trainable::spec(&one).digest, Trainable::spec(&two).digest);
+    let model = one.freeze().unwrap();
+    let inputs: Vec<Input> = (0..40).map(input).collect();
+    let all = model.forward(&inputs).unwrap();
+    for i in [0, 4, 33, 39] {
+        let alone = model.forward(&inputs[i..=i]).unwrap();
+        assert_eq!(alone.logits.row(0), all.logits.row(i));
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    model.save(file.path()).unwrap();
+    let again = BurnModel::load(one.module.clone(), one.format.clone(), file.path()).unwrap();
+    assert_eq!((again.spec(), again.forward(&inputs).unwrap().logits), (model.spec(), all.logits));
+    one.save_checkpoint(file.path()).unwrap();
+    let (mut other, mut fork) = (one.fresh(&SeedTree::new(4)).unwrap(), one.fork().unwrap());
+    other.load_checkpoint(file.path()).unwrap();
+    step(&mut *other);
+    step(&mut *fork);
+    assert_eq!(other.spec().digest, fork.spec().digest);
+}
+
+#[test]
+fn a_panic_of_the_module_is_an_error() {
+    let mut trainer = trainer();
+    trainer.format.audio = Some((1000, 21));
+    trainer.canonical = trainer.format.canonical();
+    assert!(trainer.freeze().err().unwrap().to_string().contains("the burn module panicked"));
+}
