@@ -14,6 +14,7 @@ use hardmine::{
 use serde_json::json;
 use std::collections::BTreeMap;
 
+#[allow(clippy::unwrap_used, reason = "constants of a test")]
 fn child(id: &str, label: Label) -> Sample {
     let mut sample = Sample::new(id);
     sample.image = Some(Media::new(ImageBuffer::new(4, 3, 1, (0..12).collect()).unwrap()));
