@@ -6,6 +6,7 @@ mod architecture;
 mod behaviour;
 mod cli;
 mod contract;
+mod data;
 mod docs;
 mod examples;
 mod golden;
