@@ -52,6 +52,7 @@ impl Parameters {
         }
         Ok(())
     }
+    #[cfg(feature = "burn")]
     /// Adds `other`, which has the same paths and shapes.
     pub(super) fn accumulate(&mut self, other: &Self) -> Result<()> {
         for (path, own) in &mut self.0 {
