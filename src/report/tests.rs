@@ -355,7 +355,7 @@ fn results(seeds: usize) -> Results {
             let values = |arm: &str| results.of(arm).map(|r| r.metric(&metric).unwrap().accuracy).collect::<Vec<_>>();
             let differences: Vec<f64> = values(arm).iter().zip(values("uniform")).map(|(a, b)| a - b).collect();
             let mean_difference = differences.iter().sum::<f64>() / seeds as f64;
-            let interval95 = (seeds > 1).then(|| [mean_difference - 0.006, mean_difference + 0.007]);
+            let interval95 = (seeds > 1).then_some([mean_difference - 0.006, mean_difference + 0.007]);
             let helped = Helped::judge(seeds, interval95, Some([0.001, 0.02]));
             results.comparisons.push(Comparison {
                 metric: metric.clone(),
