@@ -39,3 +39,6 @@ fn column<'a>(table: &'a ScoreTable, name: &str) -> Option<&'a [Score]> {
     let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
     table.column(name).or_else(|| table.columns().find(|(own, _)| of_stage(&own.name)).map(|(_, scores)| scores))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,13 +22,13 @@ pub enum VerdictWeight {
 
 /// Sets aside the samples that look wrong: a wrong label, a mismatched pair, or nothing that fits.
 ///
-/// Method: each modality alone, predicted by a model that never trained on the sample, is a witness whose probabilities are first flattened until
-/// their mean confidence is their accuracy (one near chance has no say). The label is wrong where the modalities agree on another class; a
-/// pair is mismatched where one modality points elsewhere while the others support the label; nothing fitting is an outlier. The
-/// probabilities of these cases are pooled with the out-of-fold prediction from everything but the text and with the area under the margin of the
-/// warm-up (`low_aum`, where it is there). A sample is suspect when a case reaches its threshold and some prediction for
-/// another class is as sure as the mean of that class's own samples (confident learning). Columns for all rows: `label_suspicion`,
-/// `pair_suspicion`, `outlier_suspicion` (0..=1).
+/// Method: each modality alone, predicted by a model that never trained on the sample, is a witness. Its probabilities are first sharpened or
+/// flattened (temperature) until their mean confidence is its accuracy, so that one near chance has no say, and weighed by class against
+/// how sure they usually are. The label is wrong where the modalities agree on another class; a pair is mismatched where one points
+/// elsewhere while the others support the label; where nothing fits the sample is an outlier. The odds of these cases against the clean one,
+/// raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample is suspect when one
+/// reaches its threshold and some prediction for another class is as sure as the mean of that class's own samples (confident
+/// learning). Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1).
 ///
 /// Reference: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021; Pleiss et al., Identifying Mislabeled
 /// Data using the Area Under the Margin Ranking, 2020.
@@ -39,7 +39,7 @@ pub struct NoiseGuard {
     pub scores: String,
     /// A label is suspect from this probability on, 0..=1.
     pub label_threshold: Probability,
-    /// A pair is suspect from this probability on, 0..=1.
+    /// A pair is suspect from this probability on, 0..=1. Below one half: a mismatched pair multiplied costs more than a good one set aside.
     pub pair_threshold: Probability,
     /// A sample is an outlier from this probability on, 0..=1.
     pub outlier_threshold: Probability,
@@ -59,10 +59,10 @@ impl Default for NoiseGuard {
         Self {
             scores: "out_of_fold".into(),
             label_threshold: probability(0.5),
-            pair_threshold: probability(0.5),
+            pair_threshold: probability(0.4),
             outlier_threshold: probability(0.5),
             expected_share: None,
-            aum_weight: 0.5,
+            aum_weight: 1.0,
             verdict: VerdictWeight::Drop,
             downweight: Fraction::new(0.2).unwrap_or_else(|_| unreachable!("a constant inside 0..=1")),
         }
@@ -71,7 +71,7 @@ impl Default for NoiseGuard {
 
 impl Configure<dyn Diagnoser> for NoiseGuard {
     const NAME: &'static str = "noise_guard";
-    const EXAMPLE: &'static str = "{ label_threshold: 0.5, pair_threshold: 0.5 }";
+    const EXAMPLE: &'static str = "{ label_threshold: 0.5, pair_threshold: 0.4 }";
 
     fn build(self, _: &Table<dyn Diagnoser>) -> Result<Box<dyn Diagnoser>, Vec<Problem>> {
         let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-use super::{Diagnoser, column, noise_guard::evidence, suspicions};
+use super::{Diagnoser, NoiseGuard, column, noise_guard::evidence, suspicions};
 use crate::{
     error::{Problem, Result},
     operator::{Configure, Table},
@@ -159,20 +159,23 @@ impl Diagnoser for Reasons {
         let margin = column(table, "oof_margin");
         let small_margin = column(table, "small_margin");
         let rarity = self.rarity(table);
+        let guard = NoiseGuard::default();
         let guarded = column(table, "label_suspicion").is_some();
         let suspicion = if guarded || column(table, "out_of_fold").is_none() {
             Vec::new()
         } else {
             let stage = table.columns().find_map(|(c, _)| c.name.strip_suffix("out_of_fold").map(str::to_owned)).unwrap_or_default();
-            suspicions(table, &stage, None, 0.5).into_iter().map(|s| s.map(|s| (s, stage.clone()))).collect()
+            suspicions(table, &stage, None, guard.aum_weight).into_iter().map(|s| s.map(|s| (s, stage.clone()))).collect()
         };
 
         let one = |row: usize| {
             let mut diagnosis = Diagnosis::clear();
             let mut add = |reason: Reason| diagnosis.join(Diagnosis { reasons: vec![reason], ..Diagnosis::clear() });
             if let Some(Some((s, stage))) = suspicion.get(row).filter(|s| s.as_ref().is_some_and(|s| s.0.confident)) {
-                for (code, strength) in [(ReasonCode::LabelSuspect, s.label), (ReasonCode::PairMismatch, s.pair)] {
-                    if strength >= 0.5 {
+                let cases =
+                    [(ReasonCode::LabelSuspect, s.label, guard.label_threshold), (ReasonCode::PairMismatch, s.pair, guard.pair_threshold)];
+                for (code, strength, threshold) in cases {
+                    if strength >= threshold.get() {
                         let modality = s.odd.filter(|_| code == ReasonCode::PairMismatch);
                         add(Reason { modality, ..reason(code, strength, evidence(table, stage, row, s)) });
                     }
@@ -191,10 +194,9 @@ impl Diagnoser for Reasons {
             for missing in expected.iter().filter(|m| !present.has(*m)) {
                 add(Reason { modality: Some(missing), ..reason(ReasonCode::ModalityMissing, 1.0, []) });
             }
-            if let Some((share, relied)) = reliance.and_then(|(share, relied)| Some((share[row].get()?, relied[row].get()?))) {
-                if let Some(found) = self.reliance(row, share, relied, &alone) {
-                    add(found);
-                }
+            let relied = reliance.and_then(|(share, relied)| self.reliance(row, share[row].get()?, relied[row].get()?, &alone));
+            if let Some(found) = relied {
+                add(found);
             }
             // Out of fold the label's own margin; without it the gap between the two largest probabilities.
             let gap = margin

@@ -25,10 +25,12 @@ struct Source<'a> {
     confidence: &'a [Score],
     prediction: &'a [Score],
     top: &'a [Score],
-    /// Share of the uniform distribution mixed in, so that the mean confidence is the accuracy.
-    flatten: f64,
-    /// Mean probability of class j among the samples labelled j.
+    /// Exponent of the probabilities (an inverse temperature) at which the mean confidence is the accuracy.
+    sharpen: f64,
+    /// Mean probability of class j among the samples labelled j, as the model gave it.
     thresholds: Vec<Option<f64>>,
+    /// The same after sharpening, relative to the mean of all classes: how sure a prediction of class j usually is.
+    usual: Vec<f64>,
 }
 
 /// A prediction for one row: probabilities of the label, of the predicted class, and of each other class.
@@ -55,6 +57,9 @@ impl Opinion {
     }
 }
 
+/// Share of the uniform distribution in every prediction.
+const DOUBT: f64 = 0.02;
+
 impl<'a> Source<'a> {
     /// `None` if the columns are not there or say nothing.
     fn of(table: &'a ScoreTable, stage: &str, name: &str) -> Option<Self> {
@@ -63,17 +68,16 @@ impl<'a> Source<'a> {
             confidence: get("confidence")?,
             prediction: get("prediction")?,
             top: get("top")?,
-            flatten: 1.0,
+            sharpen: 1.0,
             thresholds: vec![None; table.classes()],
+            usual: vec![1.0; table.classes()],
         };
-        let classes = table.classes() as f64;
-        let (mut n, mut right, mut sure) = (0.0, 0.0, 0.0);
+        let (mut n, mut right) = (0.0, 0.0);
         let mut sums = vec![(0.0, 0.0); table.classes()];
         for (row, known) in table.rows().iter().enumerate() {
             let (Some(class), Some(raw)) = (known.class, source.raw(row)) else { continue };
             n += 1.0;
             right += f64::from(u8::from(raw.1 == class));
-            sure += raw.2;
             if let Some((sum, count)) = sums.get_mut(class) {
                 *sum += raw.0;
                 *count += 1.0;
@@ -82,11 +86,9 @@ impl<'a> Source<'a> {
         if n == 0.0 {
             return None;
         }
-        let (accuracy, sure) = (right / n, sure / n);
-        // Never below 0.02: no prediction is beyond doubt, and the evidence stays finite.
-        let room = sure - 1.0 / classes;
-        source.flatten = if accuracy <= 1.0 / classes || room <= 0.0 { 1.0 } else { ((sure - accuracy) / room).clamp(0.02, 1.0) };
+        source.sharpen = source.calibrated(table, right / n);
         source.thresholds = sums.into_iter().map(|(sum, count)| (count > 0.0).then(|| sum / count)).collect();
+        source.usual = source.usual_confidence(table);
         Some(source)
     }
 
@@ -96,12 +98,64 @@ impl<'a> Source<'a> {
         Some((f64::from(get(self.confidence)?), get(self.prediction)? as usize, f64::from(get(self.top)?)))
     }
 
-    fn opinion(&self, row: usize, class: usize, classes: f64) -> Option<Opinion> {
+    /// The exponent at which the mean probability of the prediction is `accuracy`, by bisection between 1/20 and 20.
+    fn calibrated(&self, table: &ScoreTable, accuracy: f64) -> f64 {
+        let classes = table.classes() as f64;
+        let rows: Vec<(usize, usize)> = table.rows().iter().enumerate().filter_map(|(row, known)| Some((row, known.class?))).collect();
+        let sure = |exponent: f64| {
+            let tops = rows.iter().filter_map(|(row, class)| {
+                let [own, top, _] = self.powers(*row, *class, classes, exponent)?;
+                Some(if self.raw(*row)?.1 == *class { own } else { top })
+            });
+            let (n, sum) = tops.fold((0.0f64, 0.0), |(n, sum), top| (n + 1.0, sum + top));
+            sum / n.max(1.0)
+        };
+        let (mut low, mut high) = (-(20f64.ln()), 20f64.ln());
+        for _ in 0..30 {
+            let middle = (low + high) / 2.0;
+            if sure(middle.exp()) < accuracy { low = middle } else { high = middle }
+        }
+        low.exp()
+    }
+
+    /// Probabilities of the label, of the prediction and of each other class, raised to `exponent` and normalised. What the label and
+    /// the prediction leave is shared evenly by the other classes.
+    fn powers(&self, row: usize, class: usize, classes: f64, exponent: f64) -> Option<[f64; 3]> {
         let (own, prediction, top) = self.raw(row)?;
-        let soften = |p: f64| (1.0 - self.flatten) * p.clamp(0.0, 1.0) + self.flatten / classes;
-        let (own, top) = (soften(own), soften(top));
-        let (named, others) = if prediction == class { (own, classes - 1.0) } else { (own + top, classes - 2.0) };
-        let rest = if others > 0.0 { ((1.0 - named) / others).max(0.0) } else { 0.0 };
+        let same = prediction == class;
+        let others = if same { classes - 1.0 } else { classes - 2.0 };
+        let left = if same { 1.0 - own } else { 1.0 - own - top };
+        let power = |p: f64| p.clamp(1e-9, 1.0).powf(exponent);
+        let (own, top, rest) = (power(own), power(top), if others > 0.0 { power(left / others) } else { 0.0 });
+        let total = if same { own + others * rest } else { own + top + others * rest };
+        Some([own / total, top / total, rest / total])
+    }
+
+    /// Mean sharpened probability of the label by class, divided by the mean of the classes; 1 for a class without samples.
+    fn usual_confidence(&self, table: &ScoreTable) -> Vec<f64> {
+        let classes = table.classes();
+        let mut sums = vec![(0.0f64, 0.0f64); classes];
+        for (row, known) in table.rows().iter().enumerate() {
+            let Some(class) = known.class.filter(|class| *class < classes) else { continue };
+            let Some([own, ..]) = self.powers(row, class, classes as f64, self.sharpen) else { continue };
+            sums[class].0 += own;
+            sums[class].1 += 1.0;
+        }
+        let means: Vec<Option<f64>> = sums.into_iter().map(|(sum, n)| (n > 0.0).then(|| sum / n)).collect();
+        let there: Vec<f64> = means.iter().copied().flatten().collect();
+        let mean = there.iter().sum::<f64>() / there.len().max(1) as f64;
+        // A class that is never recognised must not turn every hint of it into certainty.
+        means.into_iter().map(|own| own.map_or(1.0, |own| (own / mean.max(1e-9)).max(0.1))).collect()
+    }
+
+    fn opinion(&self, row: usize, class: usize, classes: f64) -> Option<Opinion> {
+        let prediction = self.raw(row)?.1;
+        let usual = |class: usize| self.usual.get(class).copied().unwrap_or(1.0);
+        let [own, top, rest] = self.powers(row, class, classes, self.sharpen)?;
+        let (own, top) = (own / usual(class), top / usual(prediction));
+        let total = if prediction == class { own + (classes - 1.0) * rest } else { own + top + (classes - 2.0) * rest };
+        // No prediction is beyond doubt, and the evidence stays finite.
+        let [own, top, rest] = [own, top, rest].map(|p| (1.0 - DOUBT) * p / total + DOUBT / classes);
         Some(Opinion { class, prediction, own, top, rest })
     }
 
@@ -117,10 +171,11 @@ impl<'a> Source<'a> {
 /// `expected` is the share of wrong samples; `None` estimates it. `aum_weight` is the log-odds a robust standard deviation of `low_aum` adds.
 /// `None` for a row without a label or without a prediction.
 ///
-/// Each modality's probabilities are flattened until their mean confidence is their accuracy, so that one near chance has no say. With likelihoods
-/// `L_m(k) = K p_m(k)`, independent given the class, the cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of
-/// `prod_m L_m(k)` (with three modalities also with one of them free); one modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`;
-/// outlier 1. Their odds against the clean case are pooled (mean log-odds) with those of the prediction from everything but the text.
+/// Each modality's probabilities are raised to the power (an inverse temperature) at which their mean confidence is their accuracy, so that one near
+/// chance has no say, and divided by how sure they usually are of that class. With likelihoods `L_m(k) = K p_m(k)`, independent given the class, the
+/// cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of `prod_m L_m(k)` (with three modalities also with one of them free); one
+/// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. The joint prediction of several modalities is not among
+/// the witnesses: it hides the one that disagrees.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
@@ -142,15 +197,14 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             let class = known.class?;
             let heard: Vec<(Modality, Opinion)> =
                 voices.iter().filter_map(|(m, source)| Some((*m, source.opinion(row, class, classes)?))).collect();
-            let together = media.as_ref().and_then(|source| source.opinion(row, class, classes));
-            if heard.is_empty() && together.is_none() {
+            if heard.is_empty() {
                 return None;
             }
             let late = match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
                 (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
                 _ => 0.0,
             };
-            let mut suspicion = weigh(&heard, together, class, table.classes(), &prior, aum_weight * late);
+            let mut suspicion = weigh(&heard, class, table.classes(), &prior, aum_weight * late);
             suspicion.confident = voices.iter().any(|(_, source)| source.confident_elsewhere(row, class))
                 || media.as_ref().is_some_and(|source| source.confident_elsewhere(row, class));
             Some(suspicion)
@@ -173,15 +227,14 @@ struct Prior {
     outlier: f64,
 }
 
-fn weigh(heard: &[(Modality, Opinion)], together: Option<Opinion>, class: usize, classes: usize, prior: &Prior, late: f64) -> Suspicion {
+fn weigh(heard: &[(Modality, Opinion)], class: usize, classes: usize, prior: &Prior, late: f64) -> Suspicion {
     let k = classes as f64;
     let n = heard.len();
     let all = |c: usize, but: Option<Modality>| -> f64 {
         heard.iter().filter(|(m, _)| Some(*m) != but).map(|(_, o)| o.likelihood(c, k)).product()
     };
     // Classes that some modality names; all others look the same to every modality.
-    let mut named: Vec<usize> =
-        heard.iter().map(|(_, o)| o.prediction).chain(together.map(|o| o.prediction)).filter(|c| *c != class).collect();
+    let mut named: Vec<usize> = heard.iter().map(|(_, o)| o.prediction).filter(|c| *c != class).collect();
     named.sort_unstable();
     named.dedup();
     let unnamed = (classes - 1).saturating_sub(named.len()) as f64;
@@ -198,19 +251,9 @@ fn weigh(heard: &[(Modality, Opinion)], together: Option<Opinion>, class: usize,
     let pair = if n < 2 { 0.0 } else { prior.pair / n as f64 * heard.iter().map(|(m, o)| of_pair(*m, o)).sum::<f64>() };
     let wrong = label + pair + prior.outlier;
 
-    let share = prior.label + prior.pair + prior.outlier;
-    let apart = (wrong / clean.max(1e-300)).ln();
-    let joint = together.map(|o| (share / (k - 1.0) * (1.0 - o.own) / ((1.0 - share) * o.own.max(1e-12))).ln());
-    let odds = match joint {
-        Some(joint) if n > 0 => (apart + joint) / 2.0,
-        Some(joint) => joint,
-        None => apart,
-    } + late;
+    let odds = (wrong / clean.max(1e-300)).ln() + late;
     let guilty = 1.0 / (1.0 + (-odds).exp());
-    let suggested = named.iter().copied().max_by(|a, b| {
-        let of = |c: usize| if n > 0 { all(c, None) } else { together.map_or(0.0, |o| o.likelihood(c, k)) };
-        of(*a).total_cmp(&of(*b)).then(b.cmp(a))
-    });
+    let suggested = named.iter().copied().max_by(|a, b| all(*a, None).total_cmp(&all(*b, None)).then(b.cmp(a)));
     Suspicion {
         label: guilty * label / wrong,
         pair: guilty * pair / wrong,

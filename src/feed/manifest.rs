@@ -352,32 +352,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fed_is_read_back_by_the_reader() {
-        use crate::read::{LabelIndex, Reader};
-        let folder = tempfile::tempdir().unwrap();
-        let mut named = sample("c", 9);
-        named.label = Some(Label::Class(2));
-        let mut soft = sample("s", 9).only([Modality::Text].into_iter().collect());
-        soft.label = Some(Label::Soft([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0].into()));
-        let samples = [sample("a", 1), named, soft];
-        feed(folder.path(), &samples).unwrap();
-        let source = crate::read::Manifest::new("generated/manifest.jsonl").open(folder.path()).unwrap();
-        assert_eq!((source.problems().len(), source.entries().len()), (1, 2), "{:?}", source.problems());
-        let samples = [&samples[0], &samples[2]];
-        let labels = LabelIndex::with(Classes::from_names(["3", "5", "seven"].map(String::from)));
-        for (i, written) in samples.into_iter().enumerate() {
-            let read = source.fetch(i).unwrap();
-            assert_eq!((&read.id, read.digests()), (&written.id, written.digests()));
-            assert_eq!((&read.fields["speaker"], &read.fields["parent"]), (&json!("x"), &json!("p")));
-            assert_eq!(read.text.unwrap().get().spans, written.text.as_ref().unwrap().get().spans);
-            let label = labels.resolve(&source.entries()[i]).unwrap().unwrap();
-            let same = |class| (label.share(class) - written.label.as_ref().unwrap().share(class)).abs() < 1e-6;
-            assert!((0..3).all(same), "{label:?}");
-        }
-        assert_eq!(source.fetch(0).unwrap().annotations, samples[0].annotations);
-    }
-
-    #[test]
     fn the_same_samples_give_the_same_bytes_again() {
         let samples = [sample("a", 1), sample("b", 2)];
         let read =

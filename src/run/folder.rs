@@ -8,7 +8,6 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -110,13 +109,7 @@ impl Folder {
 
     /// Writes a file whole: under a temporary name first, then renamed.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path(name);
-        let parent = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(|error| Error::io(parent, error))?;
-        file.write_all(bytes).map_err(|error| Error::io(&path, error))?;
-        file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
-        Ok(())
+        self.write_with(name, |path| fs::write(path, bytes).map_err(|error| Error::io(path, error)))
     }
 
     /// Writes through a function that wants a path, then renames.
@@ -124,9 +117,11 @@ impl Folder {
         let path = self.path(name);
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-        let file = tempfile::NamedTempFile::new_in(parent).map_err(|error| Error::io(parent, error))?.into_temp_path();
-        write(&file)?;
-        file.persist(&path).map_err(|error| Error::io(&path, error.error))
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        write(&partial)?;
+        fs::rename(&partial, &path).map_err(|error| Error::io(&path, error))
     }
 
     /// Reads a JSON file, `None` where it is absent.

@@ -8,7 +8,10 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -106,9 +109,8 @@ impl Scorer for Inconsistency {
         let mut passes: BTreeMap<Vec<Modality>, Arc<Rows>> = BTreeMap::new();
         for sample in forwards.samples() {
             for keep in sample.present().and(reads).subsets() {
-                let key: Vec<Modality> = keep.iter().collect();
-                if !passes.contains_key(&key) {
-                    passes.insert(key, forwards.subject_on(keep)?);
+                if let Entry::Vacant(free) = passes.entry(keep.iter().collect()) {
+                    free.insert(forwards.subject_on(keep)?);
                 }
             }
         }

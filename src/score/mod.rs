@@ -47,3 +47,6 @@ fn columns_of<const N: usize>(rows: impl IntoIterator<Item = [Score; N]>) -> Vec
     }
     columns
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 /// Scores by models that never trained on the sample, nor on any that shares a medium or a group with it.
 ///
@@ -80,9 +83,8 @@ impl Scorer for OutOfFold {
         let mut passes: BTreeMap<Vec<Modality>, Arc<Rows>> = BTreeMap::new();
         let wanted = Modality::ALL.into_iter().map(ModalitySet::one).chain(forwards.samples().iter().map(media));
         for keep in wanted.filter(|keep| !keep.is_empty() && reads.contains(*keep)) {
-            let key: Vec<Modality> = keep.iter().collect();
-            if !passes.contains_key(&key) {
-                passes.insert(key, forwards.teacher_on(keep)?);
+            if let Entry::Vacant(free) = passes.entry(keep.iter().collect()) {
+                free.insert(forwards.teacher_on(keep)?);
             }
         }
         Ok(columns_of(forwards.samples().iter().enumerate().map(|(i, sample)| {

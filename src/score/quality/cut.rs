@@ -75,8 +75,7 @@ fn blocks<K: PartialEq>(width: usize, height: usize, key: impl Fn(usize) -> Opti
                 end += 1;
             }
             open.clear();
-            for i in x..=end {
-                let tall = if i < end { run[i] } else { 0 };
+            for (i, tall) in (x..).zip(run[x..end].iter().copied().chain([0])) {
                 let mut from = i;
                 while let Some(&(start, height)) = open.last().filter(|(_, height)| *height >= tall) {
                     open.pop();
