@@ -99,7 +99,7 @@ fn build(
     let budget = budget(root.get("budget"), problems);
     check::stages(&stages, &sites, model.as_ref(), train.as_ref(), registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
-        check::evaluation(&evaluate, data, model, root.contains_key("evaluate"), problems);
+        check::evaluation(&evaluate, data, model, problems);
     }
     let (data, model) = (data?, model?);
     let mut plan = Plan {

@@ -190,14 +190,8 @@ fn abilities(path: &str, requirements: &Requirements, model: &str, capabilities:
 }
 
 /// The evaluation against the data and the model.
-pub(super) fn evaluation(
-    evaluate: &EvaluatePlan,
-    data: &DataPlan,
-    model: &Built<dyn ModelSource>,
-    written: bool,
-    problems: &mut Vec<Problem>,
-) {
-    if written && data.test.is_none() {
+pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built<dyn ModelSource>, problems: &mut Vec<Problem>) {
+    if data.test.is_none() && *evaluate != EvaluatePlan::default() {
         problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test`"));
     }
     let capabilities = model.operator.capabilities();
