@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     println!("\n| reason | planted | as | flagged | precision (95 %) | recall (95 %) | F1 |\n|---|---|---|---:|---|---|---:|");
     for (reason, faults) in MAPPING {
         for primary in [true, false] {
-            let mut codes =
+            let codes =
                 |line: &ScoreLine| line.reasons.iter().take(if primary { 1 } else { usize::MAX }).any(|own| own.code.name() == reason);
             let pairs: Vec<(bool, bool)> = lines.iter().map(|line| (codes(line), has(line, faults))).collect();
             let flags = Flags::count(pairs.iter().copied());

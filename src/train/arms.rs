@@ -1,12 +1,13 @@
 //! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
 
 use super::{
+    evaluate::accuracy,
     folds::{decay, train_teachers},
     session::{Mix, Session, Spent},
 };
 use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     feed::{self, FeedPlan, ReplayBuffer},
     model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
@@ -137,6 +138,7 @@ impl<'a> Experiment<'a> {
             epochs.push(EpochRecord { epoch: epoch + 1, round: 0, train_loss: loss, validation_loss: None, validation_accuracy: None });
         }
         drop(step);
+        self.validate(&session, epochs.last_mut())?;
         let (teachers, fold_cost) = match folds {
             None => (None, Spent::default()),
             Some(folds) => {
@@ -264,6 +266,7 @@ impl<'a> Experiment<'a> {
                     break;
                 }
             }
+            self.validate(&session, done.epochs.last_mut())?;
             if done.stopped_by.is_some() {
                 break;
             }
@@ -304,6 +307,20 @@ impl<'a> Experiment<'a> {
             epochs: Vec::new(),
             stopped_by: self.stop.reached(models.spent()),
         })
+    }
+
+    /// Accuracy on validation, where there is one; the modalities that the comparison withholds are withheld here too.
+    fn validate(&self, session: &Session, epoch: Option<&mut EpochRecord>) -> Result<()> {
+        if let (Some(validation), Some(epoch)) = (self.splits.validation, epoch) {
+            let withheld = self.plan.evaluate.withhold.iter().copied().collect();
+            epoch.validation_accuracy = match accuracy(&session.model.freeze()?, validation, withheld) {
+                Ok(of) => Some(of.accuracy),
+                // A validation split without labels is no accident.
+                Err(error) if error.kind() == ErrorKind::Policy => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// What the feeders ask of training, joined: the largest share, the least limits.
