@@ -211,8 +211,6 @@ fn warnings(input: &ReportInput) -> Vec<String> {
         };
         add(format!("{} {what} stand in both {a} and {b}", shared.count));
     }
-    if let Some(budget) = &run.stopped_by {
-        add(format!("the run ended early: the budget of {budget} was spent"));
-    }
+    run.ended().into_iter().for_each(add);
     warnings
 }
