@@ -14,6 +14,9 @@ use std::{
 /// Folder of what a resumed run needs; no part of the result.
 const WORK: &str = ".hardmine";
 
+/// How the name of a file begins or ends that was being written when a run was ended from outside.
+const UNFINISHED: (&str, &str) = (".writing-", ".partial");
+
 /// What a run knows of the folder it writes to.
 #[derive(Debug)]
 pub struct Folder {
@@ -62,11 +65,15 @@ impl Folder {
             }
             Some(_) => match folder.read_optional::<RunRecord>("run.json")? {
                 Some(record) if record.output.is_some() => Found::Done(Box::new(record)),
-                _ => Found::Begun,
+                _ => {
+                    sweep(root)?;
+                    Found::Begun
+                }
             },
             None => {
                 let mut entries = fs::read_dir(root).map_err(writable)?;
-                if let Some(entry) = entries.find_map(|entry| entry.ok()) {
+                // A work folder without a journal is that of a run that was ended before it began.
+                if let Some(entry) = entries.find_map(|entry| entry.ok().filter(|entry| entry.file_name() != WORK)) {
                     let name = entry.file_name();
                     return Err(Error::usage(format!(
                         "the folder {} is not empty (it holds `{}`) and no run wrote it; name another folder with --out",
@@ -160,6 +167,23 @@ impl Folder {
     }
 }
 
+/// Removes what was being written when an earlier run was ended: it is no part of the output.
+fn sweep(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
+        let entry = entry.map_err(|error| Error::io(folder, error))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let unfinished = if is_folder { name.starts_with(UNFINISHED.0) } else { name.ends_with(UNFINISHED.1) };
+        match (is_folder, unfinished) {
+            (true, true) => fs::remove_dir_all(&path).map_err(|error| Error::io(&path, error))?,
+            (true, false) => sweep(&path)?,
+            (false, true) => fs::remove_file(&path).map_err(|error| Error::io(&path, error))?,
+            (false, false) => {}
+        }
+    }
+    Ok(())
+}
+
 fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
         let entry = entry.map_err(|error| Error::io(folder, error))?;
@@ -192,6 +216,24 @@ mod tests {
         fs::write(dir.path().join("mine.txt"), "x").unwrap();
         let refused = Folder::open(dir.path(), one, Path::new(".")).unwrap_err();
         assert!(refused.to_string().contains("is not empty"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_killed_run_leaves_half_written_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, plan) = (dir.path().join("out"), Digest::of(b"one"));
+        fs::create_dir_all(root.join(WORK)).unwrap();
+        assert!(matches!(Folder::open(&root, plan, Path::new(".")).unwrap().1, Found::Fresh));
+        let (folder, _) = Folder::open(&root, plan, Path::new(".")).unwrap();
+        folder.write("models/a.safetensors", b"x").unwrap();
+        let whole = folder.digest().unwrap();
+        fs::create_dir_all(root.join(".writing-abc/data")).unwrap();
+        for name in [".writing-abc/data/manifest.jsonl", "report.html.partial", "models/b.safetensors.partial"] {
+            fs::write(root.join(name), "y").unwrap();
+        }
+        let (folder, found) = Folder::open(&root, plan, Path::new(".")).unwrap();
+        assert!(matches!(found, Found::Begun));
+        assert_eq!(folder.digest().unwrap(), whole);
     }
 
     #[test]

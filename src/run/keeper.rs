@@ -5,7 +5,7 @@ use crate::{
     context::FeedContext,
     error::{Error, Result},
     feed::{Feeder, Sink},
-    mine,
+    mine::band_column,
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
     record::{BandRecord, CandidateBalance, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
@@ -153,9 +153,11 @@ impl Observer for Keeper<'_> {
         }
         self.rejected.extend(round.harvest.rejected.iter().cloned());
         self.yields.extend(round.harvest.yields.iter().cloned());
-        let by = self.plan.stages.mine.first().and_then(|stage| stage.config.get("by")).and_then(|by| by.as_str()).unwrap_or_default();
-        let column = mine::band_column(round.table, by).unwrap_or_default().to_owned();
-        self.bands.push(BandRecord { round: round.round, column, band: round.selection.band });
+        let column = |columns: Vec<String>| columns.first().and_then(|by| band_column(round.table, by)).map(str::to_owned);
+        let column = self.plan.stages.mine.iter().find_map(|stage| column(stage.operator.requirements().columns));
+        if let Some(column) = column {
+            self.bands.push(BandRecord { round: round.round, column, band: round.selection.band });
+        }
         self.columns = round.table.columns().map(|(column, _)| column.clone()).collect();
         self.keep_models(round.models, round.round, &round.harvest.accepted)?;
         self.last = Some((round.table.clone(), round.diagnoses.to_vec()));

@@ -9,7 +9,7 @@ use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, ErrorKind, Result},
     feed::{self, FeedPlan, ReplayBuffer},
-    model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
+    model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
     pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
@@ -108,7 +108,7 @@ pub struct Finished {
     pub chosen: Vec<usize>,
     /// Epochs after the warm-up.
     pub epochs: Vec<EpochRecord>,
-    /// The budget that ended it early.
+    /// The budget that was used up: `minutes` ended the arm early, `gradients` or `children` the making of neighbours.
     pub stopped_by: Option<&'static str>,
 }
 
@@ -176,9 +176,12 @@ impl<'a> Experiment<'a> {
         let mut replay = ReplayBuffer::new(feed.cap_per_parent, feed.capacity);
         let mut skip: HashSet<SampleId> = HashSet::new();
         let steps = self.steps(arm, train, start, hardmine)?;
+        // One count for all rounds: the budget of gradients is that of the arm.
+        let counts = Counts::default();
         let total_epochs = train.rounds * train.epochs_per_round;
         for round in 1..=train.rounds {
-            if self.stop.out_of_time() {
+            // The first round of the main arm is scored in any case, so that its samples are accounted for.
+            if self.stop.out_of_time() && (round > 1 || arm != Arm::Hardmine) {
                 done.stopped_by = Some("minutes");
                 break;
             }
@@ -187,7 +190,7 @@ impl<'a> Experiment<'a> {
             let mut sampler: Option<Vec<f32>> = None;
             let mut uniform_floor = train.uniform_floor.get();
             if needs_scores {
-                let subject: Arc<dyn Model> = Arc::new(Counted::new(session.model.freeze()?));
+                let subject: Arc<dyn Model> = Arc::new(Counted::with(session.model.freeze()?, counts.clone()));
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
@@ -214,6 +217,10 @@ impl<'a> Experiment<'a> {
                     if let Some(band) = mined.selection.band {
                         retire(&mut replay, &models, band)?;
                     }
+                    if arm != Arm::UniformAugmentation {
+                        let set_aside = |id: &SampleId| skip.contains(id) || mined.is_suspect(id);
+                        replay.forget_parents(set_aside);
+                    }
                     let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, done.children, &seeds)?;
                     done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
@@ -232,7 +239,12 @@ impl<'a> Experiment<'a> {
                 let after = models.spent();
                 session.spent.forward += after.forward - before.forward;
                 session.spent.gradient += after.gradient - before.gradient;
-                done.stopped_by = done.stopped_by.or(self.stop.reached(after));
+                let children_spent = self.plan.budget.children.is_some_and(|limit| done.children >= limit);
+                done.stopped_by = done.stopped_by.or(self.stop.reached(after)).or(children_spent.then_some("children"));
+            }
+            if self.stop.out_of_time() {
+                done.stopped_by = Some("minutes");
+                break;
             }
             let originals: Vec<(usize, f32)> = weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, w)| (i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
@@ -267,9 +279,6 @@ impl<'a> Experiment<'a> {
                 }
             }
             self.validate(&session, done.epochs.last_mut())?;
-            if done.stopped_by.is_some() {
-                break;
-            }
         }
         done.spent = session.spent;
         if needs_scores {
@@ -407,7 +416,7 @@ impl<'a> Experiment<'a> {
             }
             _ => {
                 let guarded = arm == Arm::RandomParents;
-                let held = hardmine.and_then(|finished| finished.accepted.get(round - 1)).cloned();
+                let held = hardmine.map(|finished| finished.accepted.get(round - 1).cloned().unwrap_or_default());
                 let mut rows: Vec<(usize, f32)> = (0..mined.table.len())
                     .filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable)
                     .map(|row| (row, 1.0))
@@ -479,6 +488,13 @@ struct Mined {
     index: Option<EmbeddingIndex>,
     diagnoses: Vec<Diagnosis>,
     selection: Selection,
+}
+
+impl Mined {
+    /// Whether a sample of the table was found to be wrong.
+    fn is_suspect(&self, id: &SampleId) -> bool {
+        self.table.index(id).is_some_and(|row| self.diagnoses[row].judgement != Judgement::Valuable)
+    }
 }
 
 /// Scores what is replayed by the subject of now; what left the band retires.

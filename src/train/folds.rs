@@ -3,12 +3,13 @@
 use super::session::{Session, Spent};
 use crate::{
     error::Result,
-    model::{Teachers, Trainable},
+    model::{Counted, Teachers, Trainable},
     operator::FoldPlan,
     pipeline::{Split, TrainPlan},
     progress::Progress,
     random::SeedTree,
 };
+use std::sync::Arc;
 
 /// Trains one fresh model a fold on the samples of the other folds, as the warm-up trains, and returns them with the fold of
 /// each sample. Folds are by group and balanced by class.
@@ -43,7 +44,8 @@ pub fn train_teachers(
             )?;
         }
         spent.add(session.spent);
-        teachers.models.push(session.model.freeze()?);
+        // What they are asked later is counted too: it is a cost of the arm that asks.
+        teachers.models.push(Arc::new(Counted::new(session.model.freeze()?)));
     }
     teachers.fold_of = (0..split.len()).map(|i| (split.entry(i).id.clone(), fold_of[i])).collect();
     Ok((teachers, spent))
