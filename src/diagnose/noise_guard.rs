@@ -59,7 +59,7 @@ impl Default for NoiseGuard {
         Self {
             scores: "out_of_fold".into(),
             label_threshold: probability(0.5),
-            pair_threshold: probability(0.4),
+            pair_threshold: probability(0.3),
             outlier_threshold: probability(0.5),
             expected_share: None,
             aum_weight: 1.0,
@@ -71,7 +71,7 @@ impl Default for NoiseGuard {
 
 impl Configure<dyn Diagnoser> for NoiseGuard {
     const NAME: &'static str = "noise_guard";
-    const EXAMPLE: &'static str = "{ label_threshold: 0.5, pair_threshold: 0.4 }";
+    const EXAMPLE: &'static str = "{ label_threshold: 0.5, pair_threshold: 0.3 }";
 
     fn build(self, _: &Table<dyn Diagnoser>) -> Result<Box<dyn Diagnoser>, Vec<Problem>> {
         let mut problems = Vec::new();

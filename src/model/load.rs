@@ -46,6 +46,9 @@ impl ModelSource for Load {
         let decodes = ModalitySet::one(Modality::Image);
         Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
     }
+    fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
+        Self { path: base.join(&self.path) }.open(profile, seeds)
+    }
     fn open(&self, profile: &DataProfile, _: &SeedTree) -> Result<Opened> {
         let model = open(&self.path)?;
         let own = &model.spec().classes;

@@ -312,8 +312,12 @@ pub enum Opened {
 pub trait ModelSource: Send + Sync {
     /// What the opened model will be able to do, as far as the config alone tells; checked by `build()` before data is read.
     fn capabilities(&self) -> Capabilities;
-    /// Opens it for this data.
+    /// Opens it for this data. Relative paths start at the working folder.
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened>;
+    /// Opens it for this data with relative paths starting at `base`, the folder of the pipeline file.
+    fn open_at(&self, _base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
+        self.open(profile, seeds)
+    }
 }
 
 /// What is known of a model before it is opened.

@@ -6,7 +6,7 @@ use crate::{
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 /// The one metadata key of our files: a JSON text. One key, since the order of several would not be fixed.
 const HEADER: &str = "hardmine";
@@ -52,6 +52,7 @@ impl Parameters {
         }
         Ok(())
     }
+    #[cfg(feature = "burn")]
     /// Adds `other`, which has the same paths and shapes.
     pub(super) fn accumulate(&mut self, other: &Self) -> Result<()> {
         for (path, own) in &mut self.0 {
@@ -112,11 +113,11 @@ impl Parameters {
             .collect::<Result<Vec<_>>>()?;
         let bytes = safetensors::serialize(views, Some([(HEADER.to_owned(), header.to_string())].into()))
             .map_err(|e| Error::internal(e.to_string()))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(path, e))?;
-        file.write_all(&bytes).map_err(|e| Error::io(path, e))?;
-        file.persist(path).map_err(|e| Error::io(path, e.error))?;
-        Ok(())
+        // Complete or absent, and with the permissions that the user's mask says.
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        std::fs::write(&partial, &bytes).map_err(|e| Error::io(path, e))?;
+        std::fs::rename(&partial, path).map_err(|e| Error::io(path, e))
     }
 
     /// Reads what [`Self::write`] wrote: the header and the weights.

@@ -211,6 +211,7 @@ pub(super) fn differences(
     }
     svg.text("hint end", (x(0.0) - 10.0, 12.0), "← worse");
     svg.text("hint", (x(0.0) + 10.0, 12.0), "better →");
+    svg.text("hint end", (width - 10.0, 12.0), if shown.contains(&"hardmine") { "hardmine" } else { "" });
     for (i, metric) in metrics.iter().enumerate() {
         let middle = top + row * (i as f64 + 0.5);
         let name = name_of(metric);

@@ -355,7 +355,7 @@ fn results(seeds: usize) -> Results {
             let values = |arm: &str| results.of(arm).map(|r| r.metric(&metric).unwrap().accuracy).collect::<Vec<_>>();
             let differences: Vec<f64> = values(arm).iter().zip(values("uniform")).map(|(a, b)| a - b).collect();
             let mean_difference = differences.iter().sum::<f64>() / seeds as f64;
-            let interval95 = (seeds > 1).then(|| [mean_difference - 0.006, mean_difference + 0.007]);
+            let interval95 = (seeds > 1).then_some([mean_difference - 0.006, mean_difference + 0.007]);
             let helped = Helped::judge(seeds, interval95, Some([0.001, 0.02]));
             results.comparisons.push(Comparison {
                 metric: metric.clone(),
@@ -420,6 +420,11 @@ fn the_page_is_complete_and_asks_for_nothing() {
     assert!(page.contains("<del>of</del><ins>…</ins>"));
     assert!(report.warnings.contains(&"generator `latent` fed nothing in the whole run".to_owned()), "{:?}", report.warnings);
     assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
+    let mut crowded = fixture;
+    let line = crowded.input.scores.iter_mut().find(|line| line.judgement != Judgement::Valuable).unwrap();
+    line.reasons[0].evidence = (0..6).map(|i| (format!("number_{i}"), 0.5)).collect();
+    let folded = crowded.render().1;
+    assert!(folded.contains("6 numbers</summary>") && folded.contains("<li>number_5 0.5</li>"));
     // Every image has words for who does not see it.
     assert!(tags(&page).iter().filter(|tag| tag.starts_with("img")).all(|tag| tag.contains("alt=")));
 }

@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
     }
 
     fn open_model(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
-        match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
+        match self.plan.model.operator.open_at(&self.plan.data.base, self.train.profile(), &seeds.child("model"))? {
             Opened::Trainable(model) => Ok(model),
             Opened::Frozen(_) => {
                 Err(Error::usage("this model cannot be trained; write `train: none` to generate only").at("model", self.plan.model.name))
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
 
     fn generate_only(&mut self, stop: &Stop) -> Result<RunRecord> {
         let seeds = SeedTree::new(self.plan.seed);
-        let model = match self.plan.model.operator.open(self.train.profile(), &seeds.child("model"))? {
+        let model = match self.plan.model.operator.open_at(&self.plan.data.base, self.train.profile(), &seeds.child("model"))? {
             Opened::Frozen(model) => model,
             Opened::Trainable(model) => model.freeze()?,
         };

@@ -39,7 +39,7 @@ fn unknown(input: &ReportInput, id: &SampleId) -> Error {
     let wanted = id.as_str();
     let known = input.scores.iter().map(|line| &line.id).chain(input.lineage.iter().map(|lineage| &lineage.child));
     let mut near: Vec<(bool, usize, &SampleId)> = known
-        .map(|known| (!(known.as_str().contains(wanted) && !wanted.is_empty()), known))
+        .map(|known| (wanted.is_empty() || !known.as_str().contains(wanted), known))
         // An edit distance is at least the difference in length: what cannot be near is not measured.
         .filter(|(apart, known)| !apart || known.as_str().len().abs_diff(wanted.len()) <= 3)
         .map(|(apart, known)| (apart, distance(wanted, known.as_str()), known))
