@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-const SAMPLES: usize = 12;
+const SAMPLES: usize = 18;
 
 struct World {
     models: ModelSet,
@@ -77,7 +77,7 @@ impl World {
         let inputs: Vec<Input> = samples.iter().map(Input::of).collect();
         let targets: Vec<_> = samples.iter().map(|sample| sample.label.clone().unwrap()).collect();
         let mut history = TrainingHistory::default();
-        for _ in 0..8 {
+        for _ in 0..4 {
             let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; SAMPLES], learning_rate: 0.01 };
             let seen = trainer.step(&batch).unwrap();
             for (i, sample) in samples.iter().enumerate() {
