@@ -1,4 +1,4 @@
-use super::{PlanStage, Split, Stages, Stop};
+use super::{OnError, PlanStage, Split, Stages, Stop};
 use crate::{
     codec,
     context::{EmbeddingIndex, Forwards, GenerateContext, Judged, KnownMedia, Parent, VerifyContext},
@@ -43,7 +43,7 @@ pub struct Harvest {
     pub rejected: Vec<RejectedLine>,
     /// One a generator stage.
     pub yields: Vec<Yield>,
-    /// Parents that could not be used by a stage: id, stage, message.
+    /// Parents that could not be used by a stage with `on_error: quarantine`: id, stage, error. (Those that are skipped are counted as refused alone.)
     pub errors: Vec<(SampleId, String, Error)>,
 }
 
@@ -193,8 +193,16 @@ impl Generation<'_> {
                             all.outcomes.extend(one.outcomes);
                         }
                         Err(error) if matches!(error.kind(), crate::error::ErrorKind::Data | crate::error::ErrorKind::Model) => {
-                            all.outcomes.push((parent.sample.id.clone(), Outcome::Refused("error".into())));
-                            harvest.errors.push((parent.sample.id.clone(), stage.info.id.clone(), error));
+                            let id = &parent.sample.id;
+                            match stage.on_error {
+                                OnError::Fail => {
+                                    let message = format!("{error} (policy on_error: fail; `skip` or `quarantine` would go on without it)");
+                                    return Err(Error::policy(message).at("sample", id).at("stage", &stage.info.id));
+                                }
+                                OnError::Skip => {}
+                                OnError::Quarantine => harvest.errors.push((id.clone(), stage.info.id.clone(), error)),
+                            }
+                            all.outcomes.push((id.clone(), Outcome::Refused("error".into())));
                         }
                         Err(error) => return Err(error.at("stage", &stage.info.id)),
                     }
