@@ -1,6 +1,7 @@
 //! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
 
 use super::{
+    evaluate::watch,
     folds::{decay, train_teachers},
     session::{Mix, Session, Spent},
 };
@@ -134,7 +135,7 @@ impl<'a> Experiment<'a> {
                 Some(&mut history),
                 step.as_ref(),
             )?;
-            epochs.push(EpochRecord { epoch: epoch + 1, round: 0, train_loss: loss, validation_loss: None, validation_accuracy: None });
+            epochs.push(self.epoch(epoch + 1, 0, loss, &session)?);
         }
         drop(step);
         let (teachers, fold_cost) = match folds {
@@ -264,13 +265,7 @@ impl<'a> Experiment<'a> {
                 let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
-                done.epochs.push(EpochRecord {
-                    epoch: train.warmup_epochs + epoch + 1,
-                    round,
-                    train_loss: loss,
-                    validation_loss: None,
-                    validation_accuracy: None,
-                });
+                done.epochs.push(self.epoch(train.warmup_epochs + epoch + 1, round, loss, &session)?);
                 if self.stop.out_of_time() {
                     done.stopped_by = Some("minutes");
                     break;
@@ -284,6 +279,17 @@ impl<'a> Experiment<'a> {
         }
         done.model = session.model.freeze()?;
         Ok(done)
+    }
+
+    /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
+    fn epoch(&self, epoch: usize, round: usize, train_loss: f64, session: &Session) -> Result<EpochRecord> {
+        let withhold = self.plan.evaluate.withhold.iter().copied().collect();
+        let seen = match self.splits.validation {
+            Some(split) => watch(&session.model.freeze()?, split, withhold)?.filter(|(loss, _)| loss.is_finite()),
+            None => None,
+        };
+        let (validation_loss, validation_accuracy) = seen.map(|(loss, accuracy)| (loss, accuracy.accuracy)).unzip();
+        Ok(EpochRecord { epoch, round, train_loss, validation_loss, validation_accuracy })
     }
 
     /// One round with a model that is only asked (`train: none`).
