@@ -19,7 +19,8 @@ const PARENTS_AT_ONCE: usize = 64;
 /// Which generators a parent is given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
-    /// Those whose reasons match the parent's; a parent without a reason counts as near the boundary.
+    /// Those whose reasons match the parent's; a parent without a reason counts as near the boundary. A parent that looks wrong only goes to a
+    /// stage that serves that very reason.
     ByReason,
     /// All that can serve its modalities (control arms).
     Everything,
@@ -137,11 +138,14 @@ impl Generation<'_> {
             if of_row.is_empty() { vec![ReasonCode::NearBoundary] } else { of_row.iter().map(|r| r.code).collect() };
         let by_table =
             |table: &BTreeMap<ReasonCode, Vec<String>>, code| table.get(&code).is_some_and(|stages| stages.contains(&stage.info.id));
-        codes.iter().any(|code| match (&stage.serves, self.cures) {
+        let served = |code: &ReasonCode| match (&stage.serves, self.cures) {
             (Some(codes), _) => codes.contains(code),
             (None, Some(table)) => by_table(table, *code),
             (None, None) => operator.cures().contains(code),
-        })
+        };
+        // What looks wrong is not multiplied for another reason that it has as well, also where no guard set it aside.
+        let wrong = [ReasonCode::LabelSuspect, ReasonCode::PairMismatch, ReasonCode::Outlier];
+        codes.iter().any(served) && codes.iter().filter(|code| wrong.contains(code)).all(served)
     }
 
     fn parents(&self, part: &[(usize, f32)]) -> Result<Vec<Parent>> {
