@@ -224,7 +224,9 @@ impl<'a> Experiment<'a> {
                     done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
                     done.chosen.push(mined.selection.samples.len());
-                    harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    if feed.replay_share > 0.0 {
+                        harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    }
                     let told = Round {
                         round,
                         table: &mined.table,
