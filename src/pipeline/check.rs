@@ -105,10 +105,11 @@ pub(super) fn stages(
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
         }
     }
-    let mut replayed = 0.0;
+    // Of several feeders that replay, training takes the largest share.
+    let mut replayed = 0.0f64;
     for stage in &stages.feed {
         let plan = stage.operator.plan();
-        replayed += plan.replay_share;
+        replayed = replayed.max(plan.replay_share);
         if train.is_none() && (plan.replay_share > 0.0 || plan.sampler_weights) {
             problems.push(Problem::new(
                 path(&stage.info.id),

@@ -227,7 +227,7 @@ pub struct PlanStage<F: ?Sized> {
     pub named: bool,
     /// Reasons the stage serves, where `for:` was written.
     pub serves: Option<Vec<ReasonCode>>,
-    /// What happens to a sample this stage cannot handle.
+    /// What happens to a sample this stage cannot handle (scorers and generators; the others see no single samples).
     pub on_error: OnError,
     /// The resolved config.
     pub config: Value,

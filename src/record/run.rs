@@ -103,7 +103,7 @@ pub struct BandRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
-    /// Made children: attacked, or decoded from.
+    /// Made children (attacked, or decoded from) or judged how hard they are.
     Subject,
     /// Judged labels; never trained on the group of the parent.
     Teacher,

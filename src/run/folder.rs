@@ -81,12 +81,12 @@ impl Folder {
                         name.to_string_lossy()
                     )));
                 }
-                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?).map_err(
-                    |error| match error.kind() {
-                        crate::error::ErrorKind::Io => error.at("folder", "the output folder cannot be written"),
-                        _ => error,
-                    },
-                )?;
+                // Whole, so that `regenerate` finds the data from any working folder.
+                let base = std::path::absolute(base).map_err(|error| Error::io(base, error))?;
+                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base })?).map_err(|error| match error.kind() {
+                    crate::error::ErrorKind::Io => error.at("folder", "the output folder cannot be written"),
+                    _ => error,
+                })?;
                 Found::Fresh
             }
         };

@@ -69,9 +69,9 @@ impl<'a> Keeper<'a> {
 
     /// Keeps the models that judged or made a child.
     fn keep_models(&mut self, models: &ModelSet, round: usize, accepted: &[Accepted]) -> Result<()> {
-        let made: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().model.as_ref()).collect();
         let judged: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().teacher.as_ref()).collect();
-        if made.contains(&models.subject.spec().digest) {
+        // Also where it made none of them: the verifiers asked it.
+        if !accepted.is_empty() {
             self.keep_model(models.subject.as_ref(), ModelRole::Subject, Some(round), None)?;
         }
         for (fold, teacher) in models.teachers.iter().flat_map(|teachers: &Teachers| teachers.models.iter().enumerate()) {

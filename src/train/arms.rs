@@ -1,13 +1,13 @@
 //! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
 
 use super::{
-    evaluate::accuracy,
+    evaluate::watch,
     folds::{decay, train_teachers},
     session::{Mix, Session, Spent},
 };
 use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     feed::{self, FeedPlan, ReplayBuffer},
     model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
@@ -135,10 +135,9 @@ impl<'a> Experiment<'a> {
                 Some(&mut history),
                 step.as_ref(),
             )?;
-            epochs.push(EpochRecord { epoch: epoch + 1, round: 0, train_loss: loss, validation_loss: None, validation_accuracy: None });
+            epochs.push(self.epoch(epoch + 1, 0, loss, &session)?);
         }
         drop(step);
-        self.validate(&session, epochs.last_mut())?;
         let (teachers, fold_cost) = match folds {
             None => (None, Spent::default()),
             Some(folds) => {
@@ -225,7 +224,9 @@ impl<'a> Experiment<'a> {
                     done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
                     done.chosen.push(mined.selection.samples.len());
-                    harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    if feed.replay_share > 0.0 {
+                        harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    }
                     let told = Round {
                         round,
                         table: &mined.table,
@@ -266,19 +267,12 @@ impl<'a> Experiment<'a> {
                 let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
-                done.epochs.push(EpochRecord {
-                    epoch: train.warmup_epochs + epoch + 1,
-                    round,
-                    train_loss: loss,
-                    validation_loss: None,
-                    validation_accuracy: None,
-                });
+                done.epochs.push(self.epoch(train.warmup_epochs + epoch + 1, round, loss, &session)?);
                 if self.stop.out_of_time() {
                     done.stopped_by = Some("minutes");
                     break;
                 }
             }
-            self.validate(&session, done.epochs.last_mut())?;
         }
         done.spent = session.spent;
         if needs_scores {
@@ -287,6 +281,17 @@ impl<'a> Experiment<'a> {
         }
         done.model = session.model.freeze()?;
         Ok(done)
+    }
+
+    /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
+    fn epoch(&self, epoch: usize, round: usize, train_loss: f64, session: &Session) -> Result<EpochRecord> {
+        let withhold = self.plan.evaluate.withhold.iter().copied().collect();
+        let seen = match self.splits.validation {
+            Some(split) => watch(&session.model.freeze()?, split, withhold)?.filter(|(loss, _)| loss.is_finite()),
+            None => None,
+        };
+        let (validation_loss, validation_accuracy) = seen.map(|(loss, accuracy)| (loss, accuracy.accuracy)).unzip();
+        Ok(EpochRecord { epoch, round, train_loss, validation_loss, validation_accuracy })
     }
 
     /// One round with a model that is only asked (`train: none`).
@@ -316,20 +321,6 @@ impl<'a> Experiment<'a> {
             epochs: Vec::new(),
             stopped_by: self.stop.reached(models.spent()),
         })
-    }
-
-    /// Accuracy on validation, where there is one; the modalities that the comparison withholds are withheld here too.
-    fn validate(&self, session: &Session, epoch: Option<&mut EpochRecord>) -> Result<()> {
-        if let (Some(validation), Some(epoch)) = (self.splits.validation, epoch) {
-            let withheld = self.plan.evaluate.withhold.iter().copied().collect();
-            epoch.validation_accuracy = match accuracy(&session.model.freeze()?, validation, withheld) {
-                Ok(of) => Some(of.accuracy),
-                // A validation split without labels is no accident.
-                Err(error) if error.kind() == ErrorKind::Policy => None,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(())
     }
 
     /// What the feeders ask of training, joined: the largest share, the least limits.
