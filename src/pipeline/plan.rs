@@ -205,15 +205,16 @@ pub struct EvaluatePlan {
     pub extra: BTreeMap<String, Value>,
 }
 
-/// The `budget:` section; a run that reaches one ends in good order.
+/// The `budget:` section; a run that reaches one ends in good order. Gradients and children end generation and not training, so
+/// that all arms take the same steps; each arm has them for itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
     /// Wall time of the run.
     pub minutes: Option<f64>,
-    /// Gradient evaluations of generators (one a sample and step).
+    /// Gradient evaluations of generators (one a sample and step), over all rounds; what is begun is finished.
     pub gradients: Option<u64>,
-    /// Children fed.
+    /// Children fed, over all rounds.
     pub children: Option<u64>,
 }
 

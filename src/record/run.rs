@@ -20,7 +20,7 @@ pub struct RunRecord {
     /// Digest of the output set (everything but wall times); absent while the run is not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Digest>,
-    /// The budget that ended the run early: `minutes`, `gradients` or `children`.
+    /// The budget that was used up: `minutes` ended the run early, `gradients` or `children` ended generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
     /// Names of the classes, by index.

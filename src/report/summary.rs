@@ -212,7 +212,8 @@ fn warnings(input: &ReportInput) -> Vec<String> {
         add(format!("{} {what} stand in both {a} and {b}", shared.count));
     }
     if let Some(budget) = &run.stopped_by {
-        add(format!("the run ended early: the budget of {budget} was spent"));
+        let what = if budget == "minutes" { "the run" } else { "generation" };
+        add(format!("{what} ended early: the budget of {budget} was spent"));
     }
     warnings
 }

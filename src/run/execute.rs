@@ -159,10 +159,18 @@ impl<'a> Run<'a> {
     fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
         let mut record = match main {
             Some(record) => record,
-            None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
+            None => {
+                let record: Option<RunRecord> = self.folder.read_optional(&Folder::work("main.json"))?;
+                let record = record.ok_or_else(|| Error::internal("the main arm left no record"))?;
+                // The warnings of the run that was resumed come first, and each once.
+                let mut warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                warnings.retain(|line| !record.warnings.contains(line));
+                warnings.splice(0..0, record.warnings.iter().cloned());
+                drop(warnings);
+                record
+            }
         };
         record.samples = self.balance();
-        record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         for barren in record.barren() {
             let line = format!("generator `{barren}` fed nothing in the whole run");
             self.progress.warn(&line);
@@ -215,7 +223,8 @@ impl<'a> Run<'a> {
             if arm != Arm::Hardmine && done.iter().any(|(own, _)| *own == arm) {
                 continue;
             }
-            let (finished, of_main) = self.arm(arm, ordinal, &seeds, &start, train, stop, hardmine.as_ref())?;
+            let (finished, of_main) =
+                self.arm(arm, ordinal, &seeds, &start, train, stop, hardmine.as_ref()).map_err(|error| error.at("arm", arm.name()))?;
             let result = self.evaluate(arm, seed, &seeds, &start, &finished)?;
             self.folder.write(&file(arm), &json(&result)?)?;
             done.retain(|(own, _)| *own != arm);
@@ -313,7 +322,7 @@ impl<'a> Run<'a> {
             bands: std::mem::take(&mut keeper.bands),
             models,
             shared: self.shared(),
-            warnings: Vec::new(),
+            warnings: self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone(),
             pipeline: self.plan.resolved.clone(),
             timing: None,
         };

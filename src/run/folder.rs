@@ -1,7 +1,8 @@
 //! The output folder: files are complete or absent, and a second run finds out what is there.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
+    feed::UNFINISHED,
     record::RunRecord,
     sample::Digest,
 };
@@ -13,6 +14,8 @@ use std::{
 
 /// Folder of what a resumed run needs; no part of the result.
 const WORK: &str = ".hardmine";
+/// End of the name of a file that is being written.
+const PARTIAL: &str = ".partial";
 
 /// What a run knows of the folder it writes to.
 #[derive(Debug)]
@@ -48,7 +51,10 @@ impl Folder {
     /// Opens or makes the folder for a plan. A folder with another plan, or with files that no run wrote, is refused.
     pub fn open(root: &Path, plan: Digest, base: &Path) -> Result<(Self, Found)> {
         let folder = Self { root: root.to_owned() };
-        let writable = |error| Error::io(root, error).at("folder", "the output folder cannot be written");
+        let writable = |error: std::io::Error| {
+            let told = format!("the output folder {} cannot be written: {error}", root.display());
+            Error::new(ErrorKind::Io, told).because(error)
+        };
         fs::create_dir_all(root).map_err(writable)?;
         let journal: Option<Journal> = folder.read_optional(&format!("{WORK}/journal.json"))?;
         let found = match journal {
@@ -62,11 +68,15 @@ impl Folder {
             }
             Some(_) => match folder.read_optional::<RunRecord>("run.json")? {
                 Some(record) if record.output.is_some() => Found::Done(Box::new(record)),
-                _ => Found::Begun,
+                _ => {
+                    clear(root)?;
+                    Found::Begun
+                }
             },
             None => {
                 let mut entries = fs::read_dir(root).map_err(writable)?;
-                if let Some(entry) = entries.find_map(|entry| entry.ok()) {
+                // A run that was killed at its very beginning leaves a work folder without a journal.
+                if let Some(entry) = entries.find_map(|entry| entry.ok().filter(|entry| entry.file_name() != WORK)) {
                     let name = entry.file_name();
                     return Err(Error::usage(format!(
                         "the folder {} is not empty (it holds `{}`) and no run wrote it; name another folder with --out",
@@ -74,12 +84,8 @@ impl Folder {
                         name.to_string_lossy()
                     )));
                 }
-                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?).map_err(
-                    |error| match error.kind() {
-                        crate::error::ErrorKind::Io => error.at("folder", "the output folder cannot be written"),
-                        _ => error,
-                    },
-                )?;
+                fs::create_dir_all(folder.path(WORK)).map_err(writable)?;
+                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?)?;
                 Found::Fresh
             }
         };
@@ -118,10 +124,19 @@ impl Folder {
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
         let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
+        partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
         write(&partial)?;
         fs::rename(&partial, &path).map_err(|error| Error::io(&path, error))
+    }
+
+    /// Removes a folder, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, error)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a JSON file, `None` where it is absent.
@@ -158,6 +173,26 @@ impl Folder {
         }
         Ok(Digest::finish(&hasher))
     }
+}
+
+/// Removes what a run that was killed was writing.
+fn clear(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
+        let entry = entry.map_err(|error| Error::io(folder, error))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let gone = match path.is_dir() {
+            true if name.starts_with(UNFINISHED) => fs::remove_dir_all(&path),
+            true => {
+                clear(&path)?;
+                Ok(())
+            }
+            false if name.ends_with(PARTIAL) => fs::remove_file(&path),
+            false => Ok(()),
+        };
+        gone.map_err(|error| Error::io(&path, error))?;
+    }
+    Ok(())
 }
 
 fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {

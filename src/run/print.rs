@@ -47,7 +47,8 @@ pub(super) fn summary(record: &RunRecord, results: Option<&Results>, folder: &Pa
         lines.push(verdict(results));
     }
     if let Some(by) = &record.stopped_by {
-        lines.push(format!("ended early by the budget of {by}"));
+        let what = if by == "minutes" { "the run" } else { "generation" };
+        lines.push(format!("the budget of {by} ended {what} early"));
     }
     lines.push(format!("output digest {}", record.output.map_or_else(|| "none".to_owned(), |digest| digest.to_string())));
     lines.push(format!("report: {}", folder.join("report.html").display()));
