@@ -6,15 +6,15 @@ use hardmine::record::Results;
 #[test]
 fn all_arms_are_compared_at_the_same_steps() {
     let arms = ["uniform", "uniform_guard", "uniform_augmentation", "mining_only", "random_parents", "uniform_equal_compute", "hardmine"];
-    let done = Done::of(plan(&[&format!("compare.arms=[{}]", arms.join(", ")), "compare.seeds=2", "data.limit=80"]));
+    let done = Done::of(plan(&[&format!("compare.arms=[{}]", arms.join(", ")), "compare.seeds=2", "data.limit=80", "train.rounds=2"]));
     let results: Results = serde_json::from_value(done.results().clone()).unwrap();
     assert_eq!(results.arm_names(), arms);
     for arm in arms {
         assert_eq!(results.of(arm).map(|one| one.seed).collect::<Vec<_>>(), [7, 8], "{arm}");
     }
-    // Two epochs of warm-up and two of rounds, with three batches each.
+    // Five epochs of warm-up and one of each round, with ten batches each.
     for one in results.arms.iter().filter(|one| one.arm != "uniform_equal_compute") {
-        assert_eq!((one.arm.as_str(), one.steps), (one.arm.as_str(), 12));
+        assert_eq!((one.arm.as_str(), one.steps), (one.arm.as_str(), 70));
     }
     for seed in [7, 8] {
         let of = |arm: &str| results.of(arm).find(|one| one.seed == seed).unwrap();
@@ -25,10 +25,6 @@ fn all_arms_are_compared_at_the_same_steps() {
         for arm in ["uniform", "uniform_guard", "mining_only", "uniform_equal_compute"] {
             assert_eq!(of(arm).children_fed, 0, "{arm}");
         }
-        assert_eq!(
-            of("uniform").gradient_evaluations,
-            of("uniform_equal_compute").gradient_evaluations.min(of("uniform").gradient_evaluations)
-        );
     }
     for arm in arms.iter().filter(|arm| **arm != "uniform") {
         for metric in results.metrics() {
@@ -43,7 +39,7 @@ fn all_arms_are_compared_at_the_same_steps() {
 
 #[test]
 fn one_seed_is_said_to_be_no_evidence() {
-    let done = Done::of(plan(&["compare.arms=[uniform, hardmine]", "train.rounds=1"]));
+    let done = Done::of(plan(&["compare.arms=[uniform, hardmine]"]));
     assert!(done.summary.lines.iter().any(|line| line.starts_with("hardmine: one seed: not evidence (")), "{:#?}", done.summary.lines);
     let comparisons = done.results()["comparisons"].as_array().unwrap();
     assert!(comparisons.iter().all(|one| one["interval95"].is_null()) && !comparisons.is_empty());

@@ -32,8 +32,8 @@ fn everything_is_there_and_accounted_for() {
         assert!(!name.contains(".partial") && !name.contains(".writing"), "{name} was left");
     }
     assert_eq!(record.problems(), Vec::<String>::new());
-    assert_eq!((record.samples.train.read, record.samples.train.used), (60, 60));
-    assert_eq!(record.samples.test.as_ref().map(|split| (split.read, split.used)), Some((60, 60)));
+    assert_eq!((record.samples.train.read, record.samples.train.used), (100, 100));
+    assert_eq!(record.samples.test.as_ref().map(|split| (split.read, split.used)), Some((100, 100)));
     assert_eq!(serde_json::to_value(&record.pipeline).unwrap()["seed"], 7);
     let page = fs::read_to_string(root.join("report.html")).unwrap();
     assert!(page.contains("<html") && !page.to_lowercase().contains("<script"), "report.html");
@@ -100,7 +100,7 @@ fn every_training_sample_has_its_line_and_every_rejection_its_verdict() {
 
 #[test]
 fn no_hard_sample_is_a_warning_and_no_failure() {
-    let done = Done::of(few(&["stages[1]={ mine: { threshold: { tau: 0 } } }"]));
+    let done = Done::of(few(&["stages[1]={ mine: { threshold: { tau: 1e-9 } } }"]));
     let record = done.record();
     assert_eq!((record.candidates.attempts, record.candidates.made, record.candidates.fed), (0, 0, 0));
     assert!(

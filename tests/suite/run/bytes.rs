@@ -22,12 +22,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads_and_the_folder() {
 
 #[test]
 fn every_generator_makes_children_that_can_be_made_again() {
-    // Fed whatever their difficulty and reason: what counts here is the way back.
-    let reasons = "for=[near_boundary, single_modality_reliance, audio_degraded, image_degraded, rare_class, modality_missing]";
-    let changes: Vec<String> =
-        ["pgd", "latent", "synchronized", "modality_dropout"].iter().map(|id| format!("stages.{id}.{reasons}")).collect();
-    let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
-    let done = Done::of(plan(&changes));
+    let done = Done::of(plan(&[]));
     let lineages: Vec<Lineage> = done.lines("generated/lineage.jsonl");
     for operator in ["pgd", "latent", "synchronized", "modality_dropout"] {
         assert!(lineages.iter().any(|one| one.operator == operator), "{operator} fed nothing: {:#?}", done.record().yields);
@@ -39,7 +34,7 @@ fn every_generator_makes_children_that_can_be_made_again() {
 #[test]
 fn the_fusion_model_gives_the_same_bytes_too() {
     let fusion = "model={ fusion: { embedding: 16, image: { channels: [8, 8] }, audio: { mels: 16 }, text: { hidden: 16 } } }";
-    let changes = [fusion, "data.limit=80", "train.rounds=1", "train.warmup_epochs=2"];
+    let changes = [fusion, "data.limit=80", "train.warmup_epochs=6"];
     let one = Done::with_threads(plan(&changes), 1);
     let two = Done::with_threads(plan(&changes), 2);
     assert!(one.record().candidates.fed > 0, "nothing was fed: {:#?}", one.record().yields);

@@ -52,7 +52,7 @@ fn a_missing_modality_goes_through_every_stage() {
 #[test]
 fn the_fusion_model_learns_from_what_is_there() {
     let fusion = "model={ fusion: { embedding: 16, image: { channels: [8, 8] }, audio: { mels: 16 }, text: { hidden: 16 } } }";
-    let done = mixed(&[fusion, "train.rounds=1", "train.warmup_epochs=1"]);
+    let done = mixed(&[fusion, "train.warmup_epochs=1"]);
     assert_eq!((done.record().samples.train.used, done.record().problems()), (70, Vec::new()));
     assert!(done.results()["arms"][0]["accuracy"]["n"] == 70);
 }

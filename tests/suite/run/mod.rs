@@ -38,9 +38,9 @@ seed: 7
 data:
   train: { manifest: { path: "builtin:digits/train.jsonl" } }
   test: { manifest: { path: "builtin:digits/test.jsonl" } }
-  limit: 60
+  limit: 100
 model: { linear: {} }
-train: { warmup_epochs: 2, rounds: 2, epochs_per_round: 1 }
+train: { warmup_epochs: 5, rounds: 1, epochs_per_round: 1, batch_size: 8, learning_rate: 0.01 }
 "#;
 
 /// Every family, with all four ways to make a neighbour.
@@ -52,7 +52,7 @@ stages:
   - score: { quality: {} }
   - score: { inconsistency: {} }
   - diagnose: { reasons: {} }
-  - mine: { band: { by: out_of_fold, low: 0.3, high: 0.95 } }
+  - mine: { band: { by: out_of_fold, low: 0.1, high: 0.9 } }
   - generate: { pgd: { modalities: [image, audio], epsilon: 8/255, audio_epsilon: 0.002, steps: 3 } }
   - generate: { latent: { kind: interpolate, radius: 0.5 } }
   - generate: { synchronized: {} }
@@ -85,7 +85,8 @@ fn plan(changes: &[&str]) -> Plan {
 }
 
 fn few(changes: &[&str]) -> Plan {
-    plan_in(Path::new("."), &[HEAD, FEW_STAGES].concat(), changes)
+    let fast = ["data.limit=60", "train.warmup_epochs=1", "train.rounds=2"];
+    plan_in(Path::new("."), &[HEAD, FEW_STAGES].concat(), &[&fast, changes].concat())
 }
 
 fn execute(plan: Plan, out: &Path, threads: usize) -> Result<Summary> {
@@ -163,7 +164,10 @@ impl File {
     }
     /// `hardmine run p.yaml --out out` with more arguments: exit code, what was printed, and the last line that was said.
     fn run(&self, more: &[&str]) -> Told {
-        self.call(&[["run", "p.yaml", "--out", "out", "--threads", "2"].as_slice(), more].concat())
+        self.run_to("out", more)
+    }
+    fn run_to(&self, out: &str, more: &[&str]) -> Told {
+        self.call(&[["run", "p.yaml", "--out", out, "--threads", "2"].as_slice(), more].concat())
     }
     fn call(&self, arguments: &[&str]) -> Told {
         Told::new(&self.command(arguments).output().unwrap(), self.folder.path())
