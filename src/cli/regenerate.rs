@@ -1,4 +1,4 @@
-use super::{Outcome, print, progress};
+use super::{Failure, Outcome, print, progress};
 use crate::{run, sample::SampleId};
 use clap::Args;
 use std::path::PathBuf;
@@ -24,6 +24,12 @@ impl Regenerate {
         let ids: Vec<SampleId> = self.ids.into_iter().map(SampleId::new).collect();
         let progress = progress::of_stderr();
         let summary = run::regenerate(&self.dir, &ids, self.to.as_deref(), progress.as_ref())?;
-        if self.json { print(&super::json(&summary.record)?) } else { print(&summary.lines.join("\n")) }
+        if self.json {
+            print(&super::json(&summary.record)?)?
+        } else {
+            print(&summary.lines.join("\n"))?
+        }
+        let all = summary.record["asked"] == summary.record["same"];
+        if all { Ok(()) } else { Err(Failure::Told(1)) }
     }
 }

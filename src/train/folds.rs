@@ -31,17 +31,20 @@ pub fn train_teachers(
         let mut session = Session::new(start.fresh(&own.child("init"))?);
         let step = progress.begin(&format!("fold {} of {}", fold + 1, folds.folds), (others.len() * epochs) as u64);
         for epoch in 0..epochs {
+            let told = |error: crate::error::Error| error.at("fold", fold + 1);
             let rate = plan.learning_rate * decay(epoch as f64 / epochs as f64);
-            session.uniform_epoch(
-                split,
-                &others,
-                plan.batch_size,
-                plan.modality_dropout.get(),
-                rate,
-                &own.child(format!("epoch {epoch}")),
-                None,
-                step.as_ref(),
-            )?;
+            session
+                .uniform_epoch(
+                    split,
+                    &others,
+                    plan.batch_size,
+                    plan.modality_dropout.get(),
+                    rate,
+                    &own.child(format!("epoch {epoch}")),
+                    None,
+                    step.as_ref(),
+                )
+                .map_err(told)?;
         }
         spent.add(session.spent);
         // What they are asked later is counted too: it is a cost of the arm that asks.

@@ -198,7 +198,9 @@ impl Session {
         }
         self.spent.steps += 1;
         self.spent.presentations += inputs.len() as u64;
-        self.model.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate })
+        let number = self.spent.steps;
+        let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate };
+        self.model.step(&batch).map_err(|error| error.at("training step", number))
     }
 }
 

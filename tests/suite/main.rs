@@ -11,5 +11,6 @@ mod docs;
 mod examples;
 mod golden;
 mod pipelines;
+mod run;
 mod scenes;
 mod spec;
