@@ -6,7 +6,7 @@ mod replay_buffer;
 pub mod sampler_weights;
 mod write;
 
-pub use manifest::{Manifest, UNFINISHED};
+pub use manifest::Manifest;
 pub use replay::Replay;
 pub use replay_buffer::ReplayBuffer;
 pub use sampler_weights::SamplerWeights;

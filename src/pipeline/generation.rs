@@ -33,8 +33,6 @@ pub struct Quota {
     pub per_stage: Option<BTreeMap<String, Vec<usize>>>,
     /// In all; `None` for any number.
     pub total: Option<u64>,
-    /// Gradient evaluations after which no further part is begun; `None` for any number.
-    pub gradients: Option<u64>,
 }
 
 /// What pass 2 of a round made.
@@ -88,8 +86,6 @@ impl Generation<'_> {
         progress: &dyn Progress,
     ) -> Result<Harvest> {
         let mut harvest = Harvest::default();
-        let began = self.models.spent().gradient;
-        let spent_all = || quota.gradients.is_some_and(|limit| self.models.spent().gradient - began >= limit);
         let mut taken = Taken { per_class: vec![0; self.table.classes()], total: 0 };
         for stage in &self.stages.generate {
             taken.per_class.fill(0);
@@ -107,7 +103,7 @@ impl Generation<'_> {
             };
             let step = progress.begin(&format!("generate {}", stage.info.id), served.len() as u64);
             for part in served.chunks(PARENTS_AT_ONCE) {
-                if limits.is_full(&taken) || spent_all() || self.stop.out_of_time() {
+                if limits.is_full(&taken) || self.stop.reached(self.models.spent()).is_some() {
                     break;
                 }
                 self.run_part(stage, part, &limits, &mut taken, known, &mut of_stage, &mut harvest)?;

@@ -206,8 +206,7 @@ pub struct EvaluatePlan {
     pub extra: BTreeMap<String, Value>,
 }
 
-/// The `budget:` section; a run that reaches one ends in good order. Gradients and children end generation and not training, so
-/// that all arms take the same steps; each arm has them for itself.
+/// The `budget:` section; a run that reaches one ends in good order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {

@@ -168,16 +168,7 @@ impl<'a> Run<'a> {
     fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
         let mut record = match main {
             Some(record) => record,
-            None => {
-                let record: Option<RunRecord> = self.folder.read_optional(&Folder::work("main.json"))?;
-                let record = record.ok_or_else(|| Error::internal("the main arm left no record"))?;
-                // The warnings of the run that was resumed come first, and each once.
-                let mut warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                warnings.retain(|line| !record.warnings.contains(line));
-                warnings.splice(0..0, record.warnings.iter().cloned());
-                drop(warnings);
-                record
-            }
+            None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
         };
         for barren in record.barren() {
             self.warn(&format!("generator `{barren}` fed nothing in the whole run"));

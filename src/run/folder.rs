@@ -1,8 +1,7 @@
 //! The output folder: files are complete or absent, and a second run finds out what is there.
 
 use crate::{
-    error::{Error, ErrorKind, Result},
-    feed::UNFINISHED,
+    error::{Error, Result},
     record::RunRecord,
     sample::Digest,
 };
@@ -14,8 +13,6 @@ use std::{
 
 /// Folder of what a resumed run needs; no part of the result.
 const WORK: &str = ".hardmine";
-/// End of the name of a file that is being written.
-const PARTIAL: &str = ".partial";
 
 /// How the name of a file begins or ends that was being written when a run was ended from outside.
 const UNFINISHED: (&str, &str) = (".writing-", ".partial");
@@ -54,10 +51,7 @@ impl Folder {
     /// Opens or makes the folder for a plan. A folder with another plan, or with files that no run wrote, is refused.
     pub fn open(root: &Path, plan: Digest, base: &Path) -> Result<(Self, Found)> {
         let folder = Self { root: root.to_owned() };
-        let writable = |error: std::io::Error| {
-            let told = format!("the output folder {} cannot be written: {error}", root.display());
-            Error::new(ErrorKind::Io, told).because(error)
-        };
+        let writable = |error| Error::io(root, error).at("folder", "the output folder cannot be written");
         fs::create_dir_all(root).map_err(writable)?;
         let journal: Option<Journal> = folder.read_optional(&format!("{WORK}/journal.json"))?;
         let found = match journal {
@@ -131,19 +125,10 @@ impl Folder {
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
         let mut partial = path.as_os_str().to_owned();
-        partial.push(PARTIAL);
+        partial.push(".partial");
         let partial = PathBuf::from(partial);
         write(&partial)?;
         fs::rename(&partial, &path).map_err(|error| Error::io(&path, error))
-    }
-
-    /// Removes a folder, if it is there.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, error)),
-            _ => Ok(()),
-        }
     }
 
     /// Reads a JSON file, `None` where it is absent.

@@ -3,13 +3,13 @@
 use super::folder::Folder;
 use crate::{
     context::FeedContext,
-    error::Result,
+    error::{Error, Result},
     feed::{Feeder, Sink},
     mine::band_column,
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
     record::{BandRecord, CandidateBalance, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
-    sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable, TableRow},
+    sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable},
     train::{Observer, Round},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,8 +36,6 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Opens the feeders of the plan, and the one that always writes `generated/`.
     pub fn new(folder: &'a Folder, plan: &'a Plan, train: &'a Split, generated: Box<dyn Feeder>) -> Result<Self> {
-        // What an earlier run that was killed kept is kept again where it is needed.
-        folder.remove("models")?;
         let context = FeedContext { folder: folder.root(), classes: train.classes() };
         let mut sinks = vec![(GENERATED.to_owned(), generated.open(&context)?)];
         for stage in &plan.stages.feed {
@@ -92,29 +90,11 @@ impl<'a> Keeper<'a> {
             sink.finish().map_err(|error| error.at("stage", name))?;
         }
         self.folder.write("rejected.jsonl", crate::record::write_lines(&self.rejected)?.as_bytes())?;
-        let (table, diagnoses) = match self.last.take() {
-            Some(last) => last,
-            None => self.unscored()?,
+        let Some((table, diagnoses)) = self.last.take() else {
+            return Err(Error::internal("the main arm ended without a round"));
         };
         let lines: Vec<ScoreLine> = (0..table.len()).map(|row| self.line(&table, &diagnoses[row], row, fold_of)).collect();
         self.folder.write("scores.jsonl", crate::record::write_lines(&lines)?.as_bytes())
-    }
-
-    /// A table without a column, for a run that ended before its first round.
-    fn unscored(&self) -> Result<(ScoreTable, Vec<Diagnosis>)> {
-        let row = |i: usize| {
-            let entry = self.train.entry(i);
-            TableRow {
-                id: entry.id.clone(),
-                class: self.train.label(i).map(Label::class),
-                present: entry.present,
-                group: self.train.group_of(i),
-                fields: entry.fields.clone(),
-            }
-        };
-        let table = ScoreTable::new((0..self.train.len()).map(row).collect(), self.train.classes().len())?;
-        let diagnoses = vec![Diagnosis::clear(); table.len()];
-        Ok((table, diagnoses))
     }
 
     fn line(&self, table: &ScoreTable, diagnosis: &Diagnosis, row: usize, fold_of: &HashMap<SampleId, usize>) -> ScoreLine {

@@ -11,7 +11,7 @@ use crate::{
     feed::{self, FeedPlan, ReplayBuffer},
     model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
-    pipeline::{self, Arm, Budget, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
+    pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
     random::SeedTree,
     record::EpochRecord,
@@ -172,7 +172,6 @@ impl<'a> Experiment<'a> {
             stopped_by: None,
         };
         let mut known = self.known();
-        let mut used = Used::default();
         let mut replay = ReplayBuffer::new(feed.cap_per_parent, feed.capacity);
         let mut skip: HashSet<SampleId> = HashSet::new();
         let steps = self.steps(arm, train, start, hardmine)?;
@@ -302,7 +301,7 @@ impl<'a> Experiment<'a> {
         let seeds = self.seeds.child("arm").round(1);
         let mined = self.mine(&models, None, &seeds, &mut HashSet::new())?;
         let mut known = self.known();
-        let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, Used::default(), &seeds)?;
+        let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
             round: 1,
             table: &mined.table,
@@ -312,17 +311,15 @@ impl<'a> Experiment<'a> {
             models: &models,
         };
         observer.round(&told)?;
-        let mut used = Used::default();
-        used.add(&harvest);
         let Evaluations { forward, gradient } = models.spent();
         Ok(Finished {
             model,
             spent: Spent { forward, gradient, ..Spent::default() },
-            children: used.children,
+            children: harvest.accepted.len() as u64,
             accepted: vec![self.by_stage_and_class(&harvest.accepted)],
             chosen: vec![mined.selection.samples.len()],
             epochs: Vec::new(),
-            stopped_by: if self.stop.out_of_time() { Some("minutes") } else { used.reached(&self.plan.budget) },
+            stopped_by: self.stop.reached(models.spent()),
         })
     }
 
@@ -399,15 +396,14 @@ impl<'a> Experiment<'a> {
         mined: &Mined,
         hardmine: Option<&Finished>,
         known: &mut KnownMedia,
-        used: Used,
+        children: u64,
         seeds: &SeedTree,
     ) -> Result<Harvest> {
-        let total = self.plan.budget.children.map(|limit| limit.saturating_sub(used.children));
-        let gradients = self.plan.budget.gradients.map(|limit| limit.saturating_sub(used.gradients));
+        let budget = self.plan.budget.children.map(|limit| limit.saturating_sub(children));
         let (chosen, routing, quota) = match arm {
             Arm::Hardmine => {
                 let chosen = mined.selection.samples.iter().map(|s: &Selected| (s.row, s.weight)).collect();
-                (chosen, Routing::ByReason, Quota { per_stage: None, total, gradients })
+                (chosen, Routing::ByReason, Quota { per_stage: None, total: budget })
             }
             _ => {
                 let guarded = arm == Arm::RandomParents;
@@ -420,7 +416,7 @@ impl<'a> Experiment<'a> {
                 // As many parents as the main arm had, several times over where its children a class ask for more.
                 let wanted = hardmine.and_then(|finished| finished.chosen.get(round - 1)).copied().unwrap_or(rows.len());
                 rows.truncate(wanted.saturating_mul(3));
-                (rows, Routing::Everything, Quota { per_stage: held, total, gradients })
+                (rows, Routing::Everything, Quota { per_stage: held, total: budget })
             }
         };
         let generation = Generation {
@@ -475,25 +471,6 @@ impl<'a> Experiment<'a> {
             }
         }
         counts
-    }
-}
-
-/// What an arm has used of the budgets that end generation.
-#[derive(Clone, Copy, Default)]
-struct Used {
-    children: u64,
-    gradients: u64,
-}
-
-impl Used {
-    fn add(&mut self, harvest: &Harvest) {
-        self.children += harvest.accepted.len() as u64;
-        self.gradients += harvest.yields.iter().map(|one| one.gradient_evaluations).sum::<u64>();
-    }
-    /// The budget that is used up, by its name in the pipeline file.
-    fn reached(self, budget: &Budget) -> Option<&'static str> {
-        let of = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
-        if of(budget.gradients, self.gradients) { Some("gradients") } else { of(budget.children, self.children).then_some("children") }
     }
 }
 
