@@ -90,7 +90,7 @@ impl DataSet {
         }
         let parent = target.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-        let partial = tempfile::Builder::new().prefix(".writing-").tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
+        let partial = tempfile::Builder::new().prefix(super::UNFINISHED).tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
         // A temporary folder is closed to others; the one inside is like any other, and is what remains.
         let root = partial.path().join("data");
         fs::create_dir(&root).map_err(|error| Error::io(&root, error))?;

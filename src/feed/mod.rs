@@ -19,6 +19,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+/// How the folder of a data set that is not whole yet begins: what a killed run leaves behind.
+pub const UNFINISHED: &str = ".writing-";
+
 /// What training has to do with what is fed; feeders that only write leave it empty.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct FeedPlan {
