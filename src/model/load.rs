@@ -24,7 +24,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
-    /// The safetensors file, relative to the working folder.
+    /// The safetensors file, relative to the pipeline file.
     pub path: PathBuf,
 }
 

@@ -52,12 +52,16 @@ impl Split {
     pub fn survey(source: Box<dyn Source>, opening: &Opening<'_>, progress: &dyn Progress) -> Result<Self> {
         let plan = opening.plan;
         let mut ledger = Ledger::new(opening.name, plan.on_error, plan.ceiling.get());
-        ledger.count(source.problems().len());
-        for problem in source.problems() {
+        let wanted = plan.limit.unwrap_or(usize::MAX).min(source.entries().len());
+        // A line behind the last one in use is not read, and does not count.
+        let last = if wanted < source.entries().len() { source.entries()[wanted.saturating_sub(1)].line } else { usize::MAX };
+        let line = |problem: &Error| problem.place("line").and_then(|line| line.parse::<usize>().ok());
+        let problems: Vec<&Error> = source.problems().iter().filter(|problem| line(problem).is_none_or(|line| line <= last)).collect();
+        ledger.count(problems.len());
+        for problem in problems {
             let name = problem.place("sample").map_or_else(|| format!("line {}", problem.place("line").unwrap_or("?")), str::to_owned);
             ledger.leave_out(None, &name, "read", problem)?;
         }
-        let wanted = plan.limit.unwrap_or(usize::MAX).min(source.entries().len());
         ledger.count(wanted);
         let labels = match opening.classes {
             Some(classes) => LabelIndex::with(classes.clone()),
@@ -190,7 +194,9 @@ impl Split {
         let mut seen: HashMap<(Option<Modality>, String), usize> = HashMap::new();
         for i in 0..self.len() {
             let media = [Modality::Image, Modality::Audio].map(|m| self.digests[i][m].map(|digest| (Some(m), digest.to_string())));
-            let value = field.and_then(|field| self.entry(i).fields.get(field)).map(|value| (None, value.to_string()));
+            // Samples that do not say have nothing in common.
+            let value = field.and_then(|field| self.entry(i).fields.get(field)).filter(|value| !value.is_null());
+            let value = value.map(|value| (None, value.to_string()));
             for key in media.into_iter().flatten().chain(value) {
                 match seen.get(&key) {
                     Some(&other) => union.join(i, other),

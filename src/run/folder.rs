@@ -66,7 +66,9 @@ impl Folder {
             sweep(root)?;
             return Ok((folder, Found::Begun));
         }
-        folder.write(&name, &json(&Journal { plan, base: base.to_owned() })?)?;
+        // Whole, so that `regenerate` finds the data from any working folder.
+        let base = std::path::absolute(base).map_err(|error| Error::io(base, error))?;
+        folder.write(&name, &json(&Journal { plan, base })?)?;
         Ok((folder, Found::Fresh))
     }
 

@@ -5,6 +5,7 @@ use crate::{
     context::FeedContext,
     error::{Error, Result},
     feed::{Feeder, Sink},
+    mine::band_column,
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
     record::{BandRecord, CandidateBalance, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
@@ -68,9 +69,9 @@ impl<'a> Keeper<'a> {
 
     /// Keeps the models that judged or made a child.
     fn keep_models(&mut self, models: &ModelSet, round: usize, accepted: &[Accepted]) -> Result<()> {
-        let made: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().model.as_ref()).collect();
         let judged: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().teacher.as_ref()).collect();
-        if made.contains(&models.subject.spec().digest) {
+        // Also where it made none of them: the verifiers asked it.
+        if !accepted.is_empty() {
             self.keep_model(models.subject.as_ref(), ModelRole::Subject, Some(round), None)?;
         }
         for (fold, teacher) in models.teachers.iter().flat_map(|teachers: &Teachers| teachers.models.iter().enumerate()) {
@@ -154,8 +155,11 @@ impl Observer for Keeper<'_> {
         }
         self.rejected.extend(round.harvest.rejected.iter().cloned());
         self.yields.extend(round.harvest.yields.iter().cloned());
-        let by = self.plan.stages.mine.first().and_then(|stage| stage.config.get("by")).and_then(|by| by.as_str()).unwrap_or("loss");
-        self.bands.push(BandRecord { round: round.round, column: by.to_owned(), band: round.selection.band });
+        let column = |columns: Vec<String>| columns.first().and_then(|by| band_column(round.table, by)).map(str::to_owned);
+        let column = self.plan.stages.mine.iter().find_map(|stage| column(stage.operator.requirements().columns));
+        if let Some(column) = column {
+            self.bands.push(BandRecord { round: round.round, column, band: round.selection.band });
+        }
         self.columns = round.table.columns().map(|(column, _)| column.clone()).collect();
         self.keep_models(round.models, round.round, &round.harvest.accepted)?;
         self.last = Some((round.table.clone(), round.diagnoses.to_vec()));

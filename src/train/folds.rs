@@ -3,12 +3,13 @@
 use super::session::{Session, Spent};
 use crate::{
     error::Result,
-    model::{Teachers, Trainable},
+    model::{Counted, Teachers, Trainable},
     operator::FoldPlan,
     pipeline::{Split, TrainPlan},
     progress::Progress,
     random::SeedTree,
 };
+use std::sync::Arc;
 
 /// Trains one fresh model a fold on the samples of the other folds, as the warm-up trains, and returns them with the fold of
 /// each sample. Folds are by group and balanced by class.
@@ -30,20 +31,24 @@ pub fn train_teachers(
         let mut session = Session::new(start.fresh(&own.child("init"))?);
         let step = progress.begin(&format!("fold {} of {}", fold + 1, folds.folds), (others.len() * epochs) as u64);
         for epoch in 0..epochs {
+            let told = |error: crate::error::Error| error.at("fold", fold + 1);
             let rate = plan.learning_rate * decay(epoch as f64 / epochs as f64);
-            session.uniform_epoch(
-                split,
-                &others,
-                plan.batch_size,
-                plan.modality_dropout.get(),
-                rate,
-                &own.child(format!("epoch {epoch}")),
-                None,
-                step.as_ref(),
-            )?;
+            session
+                .uniform_epoch(
+                    split,
+                    &others,
+                    plan.batch_size,
+                    plan.modality_dropout.get(),
+                    rate,
+                    &own.child(format!("epoch {epoch}")),
+                    None,
+                    step.as_ref(),
+                )
+                .map_err(told)?;
         }
         spent.add(session.spent);
-        teachers.models.push(session.model.freeze()?);
+        // What they are asked later is counted too: it is a cost of the arm that asks.
+        teachers.models.push(Arc::new(Counted::new(session.model.freeze()?)));
     }
     teachers.fold_of = (0..split.len()).map(|i| (split.entry(i).id.clone(), fold_of[i])).collect();
     Ok((teachers, spent))

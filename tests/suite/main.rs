@@ -12,5 +12,6 @@ mod examples;
 mod golden;
 mod misuse;
 mod pipelines;
+mod run;
 mod scenes;
 mod spec;
