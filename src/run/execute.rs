@@ -292,11 +292,12 @@ impl<'a> Run<'a> {
         Ok((order(done, self.plan), main))
     }
 
-    /// What the file promises of a model, held against the model that this data makes: one without audio gives no gradient of it.
+    /// What a generator asks of a model, held against the model that this data makes: image without audio gives no gradient of audio.
+    /// Data with nothing that the generator changes is no error; it makes nothing of them, and that is told.
     fn check_gradients(&self, spec: &ModelSpec) -> Result<()> {
         for stage in &self.plan.stages.generate {
             let wanted = stage.operator.requirements().gradients;
-            if !spec.gradients.contains(wanted) {
+            if !wanted.and(spec.gradients).is_empty() && !spec.gradients.contains(wanted) {
                 let told =
                     format!("needs the input gradient of {wanted}; on this data the model `{}` has that of {}", spec.name, spec.gradients);
                 return Err(Error::usage(told).at("stage", &stage.info.id));
