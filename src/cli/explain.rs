@@ -18,6 +18,6 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn execute(self) -> Outcome {
         let summary = run::explain(&self.dir, &SampleId::new(self.id))?;
-        if self.json { print(&super::json(&summary.record)?) } else { print(&summary.lines.join("\n")) }
+        if self.json { print(&super::json(&summary.record)?) } else { print(&super::visible(&summary.lines.join("\n"))) }
     }
 }

@@ -9,6 +9,9 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 use serde_json::{Value, json};
 use std::{fmt, io::IsTerminal};
 
+/// Most bytes of a line that is quoted.
+const WIDEST: usize = 2000;
+
 /// Whether and how to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Paint {
@@ -92,6 +95,11 @@ fn told(name: &str, text: &str, finding: &Finding) -> Told {
             let rest = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
             let bytes = |characters: usize| rest.chars().take(characters).map(char::len_utf8).sum::<usize>();
             let (from, to) = (bytes(column - 1), bytes(column - 1 + length));
+            if rest.len() > WIDEST {
+                // A line that no screen holds is not shown.
+                let message = format!("{message} (line {line}, column {column})");
+                return Told { message, help: hint, label: None, source: None };
+            }
             let label = LabeledSpan::new((!path.is_empty()).then_some(path), start + from, (to - from).max(1));
             Told { message, help: hint, label: Some(label), source: Some(NamedSource::new(name, text.to_owned())) }
         }

@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Error(error)) => {
-            say(&format!("{} {error}", Paint::of_stderr().bad("error:")));
+            say(&format!("{} {}", Paint::of_stderr().bad("error:"), visible(&error.to_string())));
             ExitCode::from(code(error.kind()))
         }
     }
@@ -110,6 +110,11 @@ fn print(text: &str) -> Outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", error).into()),
         _ => Ok(()),
     }
+}
+
+/// Text with what the data brought in and a terminal would obey made harmless.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 /// Words: to stderr, where a failure cannot be told any more.

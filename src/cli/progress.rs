@@ -1,6 +1,6 @@
 //! Bars with rate and time left on a terminal; plain lines, a few a minute, otherwise.
 
-use super::{findings::Paint, say};
+use super::{findings::Paint, say, visible};
 use crate::progress::{Progress, Step};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -40,10 +40,10 @@ impl Progress for Bars {
     }
     fn note(&self, line: &str) {
         // The bars step aside for the line.
-        self.bars.suspend(|| say(line));
+        self.bars.suspend(|| say(&visible(line)));
     }
     fn warn(&self, line: &str) {
-        self.bars.suspend(|| say(&format!("{} {line}", self.paint.odd("warning:"))));
+        self.bars.suspend(|| say(&format!("{} {}", self.paint.odd("warning:"), visible(line))));
     }
 }
 
@@ -83,10 +83,10 @@ impl Progress for Lines {
         Box::new(Line { what: what.to_owned(), total, done: AtomicU64::new(0), begun: now, told: Mutex::new(now) })
     }
     fn note(&self, line: &str) {
-        say(line);
+        say(&visible(line));
     }
     fn warn(&self, line: &str) {
-        say(&format!("warning: {line}"));
+        say(&format!("warning: {}", visible(line)));
     }
 }
 

@@ -29,7 +29,7 @@ impl Regenerate {
         } else {
             print(&summary.lines.join("\n"))?
         }
-        let all = summary.record["asked"] == summary.record["same"];
-        if all { Ok(()) } else { Err(Failure::Told(1)) }
+        // What differs is told above; a script sees it by the exit code.
+        if summary.record["same"] == summary.record["asked"] { Ok(()) } else { Err(Failure::Told(1)) }
     }
 }

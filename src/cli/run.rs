@@ -41,7 +41,7 @@ impl Run {
             summary.lines.iter().for_each(|line| say(line));
             print(&super::json(&summary.record)?)
         } else {
-            print(&summary.lines.join("\n"))
+            print(&super::visible(&summary.lines.join("\n")))
         }
     }
 }

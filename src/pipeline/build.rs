@@ -191,6 +191,18 @@ fn at_least(path: &str, found: u64, least: u64, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Greatest number of epochs, rounds, attack steps, restarts and seeds: more is a slip of the pen.
+const MOST_REPEATS: usize = 100_000;
+/// A batch is held in memory.
+const MOST_IN_BATCH: usize = 65_536;
+
+fn from_one(path: &str, found: usize, most: usize, problems: &mut Vec<Problem>) {
+    at_least(path, found as u64, 1, problems);
+    if found > most {
+        problems.push(Problem::new(path, format!("expected at most {most}, found {found}")));
+    }
+}
+
 fn data(value: Option<&Value>, base: &Path, registry: &Registry, problems: &mut Vec<Problem>) -> Option<DataPlan> {
     let Some(map) = value.and_then(Value::as_object) else {
         let found = value.map(kind).unwrap_or_else(|| "nothing".into());
@@ -233,13 +245,13 @@ fn train(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<TrainPlan
         return None;
     }
     let plan: TrainPlan = fields(value, "train", problems);
-    for (field, found) in [
-        ("warmup_epochs", plan.warmup_epochs),
-        ("rounds", plan.rounds),
-        ("epochs_per_round", plan.epochs_per_round),
-        ("batch_size", plan.batch_size),
+    for (field, found, most) in [
+        ("warmup_epochs", plan.warmup_epochs, MOST_REPEATS),
+        ("rounds", plan.rounds, MOST_REPEATS),
+        ("epochs_per_round", plan.epochs_per_round, MOST_REPEATS),
+        ("batch_size", plan.batch_size, MOST_IN_BATCH),
     ] {
-        at_least(&format!("train.{field}"), found as u64, 1, problems);
+        from_one(&format!("train.{field}"), found, most, problems);
     }
     if !(plan.learning_rate.is_finite() && plan.learning_rate > 0.0) {
         problems.push(Problem::new("train.learning_rate", format!("expected a step size above 0, found {}", plan.learning_rate)));
@@ -438,8 +450,8 @@ fn evaluate(
     let mut plan: EvaluatePlan = fields(value.as_ref(), "evaluate", problems);
     if let Some(written) = &robust {
         let attack: super::RobustPlan = fields(Some(written), "evaluate.robust", problems);
-        at_least("evaluate.robust.steps", attack.steps as u64, 1, problems);
-        at_least("evaluate.robust.restarts", attack.restarts as u64, 1, problems);
+        from_one("evaluate.robust.steps", attack.steps, MOST_REPEATS, problems);
+        from_one("evaluate.robust.restarts", attack.restarts, MOST_REPEATS, problems);
         if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
             problems.push(Problem::new("evaluate.robust", "expected a radius above 0 for the image or the audio, found 0 for both"));
         }
@@ -456,7 +468,7 @@ fn evaluate(
 
 fn compare(value: Option<&Value>, trains: bool, problems: &mut Vec<Problem>) -> ComparePlan {
     let mut plan: ComparePlan = fields(value, "compare", problems);
-    at_least("compare.seeds", plan.seeds as u64, 1, problems);
+    from_one("compare.seeds", plan.seeds, MOST_REPEATS, problems);
     for (i, arm) in plan.arms.iter().enumerate() {
         if plan.arms[..i].contains(arm) {
             problems.push(Problem::new(format!("compare.arms[{i}]"), format!("the arm `{}` is listed twice", arm.name())));

@@ -68,13 +68,13 @@ impl Default for TrainingObjective {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainPlan {
-    /// Epochs of uniform training before the first round; training dynamics come from these alone. At least 1.
+    /// Epochs of uniform training before the first round; training dynamics come from these alone. 1 to 100000.
     pub warmup_epochs: usize,
-    /// Rounds of score, diagnose, mine, generate, verify, feed and train. At least 1.
+    /// Rounds of score, diagnose, mine, generate, verify, feed and train. 1 to 100000.
     pub rounds: usize,
-    /// Epochs of training in each round. At least 1.
+    /// Epochs of training in each round. 1 to 100000.
     pub epochs_per_round: usize,
-    /// Samples a step. At least 1.
+    /// Samples a step. 1 to 65536.
     pub batch_size: usize,
     /// Step size of Adam at the start of training.
     pub learning_rate: f64,
@@ -144,7 +144,7 @@ impl Arm {
 pub struct ComparePlan {
     /// Which arms to run; `hardmine` is always among them.
     pub arms: Vec<Arm>,
-    /// Paired seeds; 5 or more give intervals, 1 is not evidence. At least 1.
+    /// Paired seeds; 5 or more give intervals, 1 is not evidence. 1 to 100000.
     pub seeds: usize,
 }
 
@@ -174,9 +174,9 @@ pub struct RobustPlan {
     pub audio_epsilon: Epsilon,
     /// Norm of both.
     pub norm: Norm,
-    /// Steps, at least 1; evidence asks for 40 or more.
+    /// Steps, 1 to 100000; evidence asks for 40 or more.
     pub steps: usize,
-    /// Random restarts, at least 1; evidence asks for 3 or more.
+    /// Random restarts, 1 to 100000; evidence asks for 3 or more.
     pub restarts: usize,
     /// Attack only so many test samples, evenly spaced in the split; 0 for all.
     pub samples: usize,

@@ -200,7 +200,7 @@ fn read_text(value: Value) -> Result<Option<String>> {
 
 fn read_label(value: Value) -> Result<(LabelKind, WrittenLabel)> {
     match value {
-        Value::String(name) if !name.is_empty() => {
+        Value::String(name) if !name.is_empty() && !name.chars().any(char::is_control) => {
             let digits = name.parse::<i64>().is_ok_and(|number| number.to_string() == name);
             Ok((if digits { LabelKind::Digits } else { LabelKind::Name }, WrittenLabel::Name(name)))
         }
@@ -225,9 +225,16 @@ fn read_shares(written: Vec<(String, Value)>) -> Result<WrittenLabel> {
     let mut shares = Vec::with_capacity(written.len());
     for (name, value) in written {
         match value.as_f64() {
+            _ if name.is_empty() || name.chars().any(char::is_control) => {
+                let found = shown(&Value::String(name));
+                return Err(Error::data(format!("expected class names without control characters, found {found}")));
+            }
             Some(share) if (0.0..=1.001).contains(&share) => shares.push((name, share as f32)),
             _ => return Err(Error::data(format!("the share of `{name}` is {}; expected a number in 0..=1", shown(&value)))),
         }
+    }
+    if shares.is_empty() {
+        return Err(Error::data("no share is given; expected shares that sum to 1"));
     }
     let total: f64 = shares.iter().map(|(_, share)| f64::from(*share)).sum();
     if (total - 1.0).abs() > 1e-3 {

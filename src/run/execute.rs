@@ -9,8 +9,8 @@ use super::{
 use crate::{
     context::Fetch,
     error::{Error, Result},
-    model::{Opened, Trainable},
-    operator::FoldPlan,
+    model::{ModelSpec, Opened, Trainable},
+    operator::{FoldPlan, unknown},
     pipeline::{Arm, Plan, Split, Stop, TrainPlan, open_extra, open_splits},
     progress::Progress,
     random::SeedTree,
@@ -24,7 +24,7 @@ use crate::{
     train::{self, Deaf, Experiment, Finished, Splits, Start},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Mutex,
     time::Instant,
 };
@@ -32,17 +32,13 @@ use std::{
 /// Resamples of a bootstrap interval.
 const RESAMPLES: usize = 10_000;
 
-/// An error before any data is read where training would end with nothing to be judged on.
-fn judgeable(plan: &Plan) -> Result<()> {
-    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
-        return Err(Error::usage("nothing to evaluate on: name a `test` or a `validation` split under `data`"));
-    }
-    Ok(())
-}
+const NOTHING_TO_EVALUATE_ON: &str = "nothing to evaluate on: name a `test` or a `validation` split under `data`";
 
 /// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
 pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
-    judgeable(plan)?;
+    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
+        return Err(Error::usage(NOTHING_TO_EVALUATE_ON));
+    }
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = options.threads {
         pool = pool.num_threads(threads);
@@ -51,6 +47,9 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
     let (folder, found) = Folder::open(&options.out, plan.digest, &plan.data.base)?;
     if let Found::Done(record) = &found {
         progress.note(&format!("all is done: {} holds this run", folder.root().display()));
+        if record.output != Some(folder.digest()?) {
+            progress.warn("files of the folder were changed, added or removed since; name another folder with --out to run again");
+        }
         let results = ReportInput::read(folder.root())?.results;
         return print::summary(record, results.as_ref(), folder.root());
     }
@@ -105,6 +104,8 @@ impl<'a> Run<'a> {
             clock: Clock { began, last: began, steps: Vec::new() },
         };
         run.clock.lap("read".into());
+        run.tell_left_out();
+        run.check_fields()?;
         for shared in run.shared() {
             run.warn(&format!(
                 "{} {} stand in both {} and {}",
@@ -115,6 +116,47 @@ impl<'a> Run<'a> {
             ));
         }
         Ok(run)
+    }
+
+    /// Says of each split what was left out, by its first sample.
+    fn tell_left_out(&self) {
+        let named = [("train", Some(&self.train)), ("validation", self.validation.as_ref()), ("test", self.test.as_ref())];
+        let extra = self.extra.iter().map(|(name, split)| (name.as_str(), Some(split)));
+        for (name, split) in named.into_iter().chain(extra) {
+            let Some(ledger) = split.map(Split::ledger) else { continue };
+            if let Some(first) = ledger.quarantined().first() {
+                let count = ledger.quarantined().len();
+                self.warn(&format!("{count} of {} samples of {name} are set aside; the first: {}", ledger.read(), first.reason));
+            }
+        }
+    }
+
+    /// What the plan says of fields and labels, held against the data before anything is trained.
+    fn check_fields(&self) -> Result<()> {
+        let has = |split: &Split, field: &str| (0..split.len()).any(|i| split.entry(i).fields.contains_key(field));
+        if let Some(field) = self.plan.data.group_by.as_deref().filter(|field| !has(&self.train, field)) {
+            let known: BTreeSet<&String> = (0..self.train.len()).flat_map(|i| self.train.entry(i).fields.keys()).collect();
+            let told = unknown("field", field, known.into_iter().map(String::as_str));
+            return Err(Error::usage(format!("no training sample has it: {told}")).at("field", "data.group_by"));
+        }
+        let (Some(_), Some((name, split))) = (&self.plan.train, self.judged_on()) else { return Ok(()) };
+        let extra = self.extra.iter().map(|(name, split)| (name.as_str(), split));
+        for (name, split) in std::iter::once((name, split)).chain(extra) {
+            if (0..split.len()).all(|i| split.label(i).is_none()) {
+                return Err(Error::policy("no labelled sample to evaluate on").at("split", name));
+            }
+        }
+        let evaluate = &self.plan.evaluate;
+        for field in evaluate.slice_by.iter().filter(|field| !has(split, field)) {
+            self.warn(&format!("evaluate.slice_by: no sample of {name} has the field `{field}`"));
+        }
+        if let Some(file) = &evaluate.slices {
+            let slices = train::read_slices(file, &self.plan.data.base)?;
+            if !(0..split.len()).any(|i| slices.contains_key(&split.entry(i).id)) {
+                self.warn(&format!("evaluate.slices: {} gives no sample of {name} a `{}`", file.file, file.key));
+            }
+        }
+        Ok(())
     }
 
     fn warn(&self, line: &str) {
@@ -213,6 +255,7 @@ impl<'a> Run<'a> {
             self.progress.note(&format!("seed {seed} ({} of {})", ordinal + 1, self.plan.compare.seeds));
         }
         let model = self.open_model(&seeds)?;
+        self.check_gradients(&model.spec())?;
         let start = {
             let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds: seeds.clone(), stop, progress: self.progress };
             experiment.start(model, train, self.folds())?
@@ -243,6 +286,19 @@ impl<'a> Run<'a> {
             }
         }
         Ok((order(done, self.plan), main))
+    }
+
+    /// What the file promises of a model, held against the model that this data makes: one without audio gives no gradient of it.
+    fn check_gradients(&self, spec: &ModelSpec) -> Result<()> {
+        for stage in &self.plan.stages.generate {
+            let wanted = stage.operator.requirements().gradients;
+            if !spec.gradients.contains(wanted) {
+                let told =
+                    format!("needs the input gradient of {wanted}; on this data the model `{}` has that of {}", spec.name, spec.gradients);
+                return Err(Error::usage(told).at("stage", &stage.info.id));
+            }
+        }
+        Ok(())
     }
 
     fn open_model(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
@@ -339,7 +395,7 @@ impl<'a> Run<'a> {
 
     fn evaluate(&self, arm: Arm, seed: u64, seeds: &SeedTree, start: &Start, finished: &Finished) -> Result<ArmResult> {
         let Some((_, split)) = self.judged_on() else {
-            return Err(Error::policy("nothing to evaluate on: name a `test` or a `validation` split under `data`"));
+            return Err(Error::usage(NOTHING_TO_EVALUATE_ON));
         };
         let plan = &self.plan.evaluate;
         let withheld: ModalitySet = plan.withhold.iter().copied().collect();

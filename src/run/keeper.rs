@@ -91,7 +91,9 @@ impl<'a> Keeper<'a> {
         }
         self.folder.write("rejected.jsonl", crate::record::write_lines(&self.rejected)?.as_bytes())?;
         let Some((table, diagnoses)) = self.last.take() else {
-            return Err(Error::internal("the main arm ended without a round"));
+            return Err(Error::usage(
+                "the budget of minutes ended the run before its first round: nothing was mined; raise `budget.minutes`",
+            ));
         };
         let lines: Vec<ScoreLine> = (0..table.len()).map(|row| self.line(&table, &diagnoses[row], row, fold_of)).collect();
         self.folder.write("scores.jsonl", crate::record::write_lines(&lines)?.as_bytes())

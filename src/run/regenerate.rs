@@ -5,12 +5,13 @@ use crate::{
     codec,
     context::{FeedContext, ReplayContext},
     error::{Error, Result},
+    feed::{self, Feeder},
     model::{Model, ModelSet, load},
     operator::unknown,
     pipeline::{Plan, PlanStage},
     progress::Progress,
     random::SeedTree,
-    read::{LabelIndex, Source},
+    read::{LabelIndex, Manifest, Reader, Source},
     record::{RunRecord, read_lines},
     registry::Registry,
     sample::{Candidate, Classes, Digest, Lineage, Modality, Sample, SampleId},
@@ -22,7 +23,8 @@ use std::{
     sync::Arc,
 };
 
-/// Rebuilds the children `ids` of a run, all where it is empty; compares them with what the lineage says, and writes them to `to`.
+/// Rebuilds the children `ids` of a run, all where it is empty; compares them with what the lineage says and with the files that
+/// the run left, or writes them to `to`.
 pub(super) fn regenerate(root: &Path, ids: &[SampleId], to: Option<&Path>, progress: &dyn Progress) -> Result<Summary> {
     let folder = Folder::existing(root);
     let record: RunRecord =
@@ -31,24 +33,36 @@ pub(super) fn regenerate(root: &Path, ids: &[SampleId], to: Option<&Path>, progr
         .map_err(|problems| Error::pipeline("the pipeline in run.json cannot be built by this version", problems))?;
     let lineages: Vec<Lineage> =
         read_lines(&folder.text(&format!("{GENERATED}/lineage.jsonl"))?).map_err(|error| error.at("file", "generated/lineage.jsonl"))?;
+    if lineages.len() as u64 != record.candidates.fed {
+        let told = format!("generated/lineage.jsonl holds {} lines, the run fed {} samples", lineages.len(), record.candidates.fed);
+        return Err(Error::data(told).at("folder", root.display()));
+    }
+    if let Some(to) = to {
+        check_target(root, to)?;
+    }
     let wanted: Vec<&Lineage> = if ids.is_empty() {
         lineages.iter().collect()
     } else {
         let find = |id: &SampleId| {
-            let missing =
-                || Error::usage(unknown("generated sample", id.as_str(), lineages.iter().map(|lineage| lineage.child.as_str()).take(1000)));
+            let missing = || {
+                let told = unknown("generated sample", id.as_str(), lineages.iter().map(|lineage| lineage.child.as_str()));
+                let told = told.split_once("; known: ").map_or(told.as_str(), |(told, _)| told);
+                Error::usage(format!("{told}; generated/lineage.jsonl lists all {}", lineages.len()))
+            };
             lineages.iter().find(|lineage| lineage.child == *id).ok_or_else(missing)
         };
         ids.iter().map(find).collect::<Result<_>>()?
     };
     let source = plan.data.train.operator.open(&plan.data.base)?;
     let mut workshop = Workshop::new(&folder, &plan, source.as_ref(), Classes::from_names(record.classes.iter().cloned()));
+    let kept = if to.is_none() && !wanted.is_empty() { Some(Kept::open(&folder)?) } else { None };
     let mut differences: Vec<(SampleId, String)> = Vec::new();
     let mut rebuilt: Vec<(Lineage, Sample)> = Vec::new();
     let step = progress.begin("regenerate", wanted.len() as u64);
     for lineage in &wanted {
         match workshop.rebuild(lineage) {
             Ok((sample, found)) => {
+                let found = found.or_else(|| kept.as_ref().and_then(|kept| kept.difference(&sample)));
                 differences.extend(found.map(|difference| (lineage.child.clone(), difference)));
                 if to.is_some() {
                     rebuilt.push(((*lineage).clone(), sample));
@@ -72,12 +86,50 @@ pub(super) fn regenerate(root: &Path, ids: &[SampleId], to: Option<&Path>, progr
     Ok(Summary { lines, record: json!({ "asked": wanted.len(), "same": same, "different": differ }) })
 }
 
+/// The rebuilt samples get a folder of their own: inside the run's they would replace what they are compared with.
+fn check_target(root: &Path, to: &Path) -> Result<()> {
+    let inside = |path: &Path| path.canonicalize().ok().zip(root.canonicalize().ok()).is_some_and(|(path, root)| path.starts_with(root));
+    if to.ancestors().find(|path| path.exists()).is_some_and(inside) {
+        return Err(Error::usage(format!("--to {} lies in the folder of the run; name another one", to.display())));
+    }
+    Ok(())
+}
+
+/// The files that the run left, as its manifest names them.
+struct Kept {
+    source: Box<dyn Source>,
+    index: HashMap<SampleId, usize>,
+}
+
+impl Kept {
+    fn open(folder: &Folder) -> Result<Self> {
+        let source = Manifest::new(format!("{GENERATED}/manifest.jsonl")).open(folder.root())?;
+        let index = source.entries().iter().enumerate().map(|(i, entry)| (entry.id.clone(), i)).collect();
+        Ok(Self { source, index })
+    }
+
+    fn difference(&self, sample: &Sample) -> Option<String> {
+        let Some(&i) = self.index.get(&sample.id) else {
+            return Some(format!("{GENERATED}/manifest.jsonl has no line of it whose files are there"));
+        };
+        match self.source.fetch(i) {
+            Err(error) => Some(error.to_string()),
+            Ok(found) => Modality::ALL
+                .into_iter()
+                .find(|m| found.digest(*m) != sample.digest(*m))
+                .map(|m| format!("the {m} in {GENERATED}/ is not the one that was made")),
+        }
+    }
+}
+
 /// Writes the rebuilt samples as an ordinary manifest data set.
 fn write(to: &Path, rebuilt: Vec<(Lineage, Sample)>, classes: &Classes) -> Result<()> {
-    let feeder = Registry::default().feeders.build(&json!({ "manifest": { "path": "." } }));
-    let feeder = feeder.map_err(|problems| Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-    std::fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
-    let mut sink = feeder.operator.open(&FeedContext { folder: to, classes })?;
+    let name = to.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Error::usage(format!("--to {} does not end in the name of a folder", to.display())))?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+    let feeder = feed::Manifest { path: name.to_owned() };
+    let mut sink = feeder.open(&FeedContext { folder: parent, classes })?;
     for (lineage, sample) in rebuilt {
         let verdicts = lineage.verdicts.clone();
         // The verdicts of the run stand: a difference in the bytes is told, not hidden behind a new judgement.

@@ -94,7 +94,7 @@ impl Spec {
             .ok_or_else(|| Error::usage(format!("expected `--set dotted.path=value`, found `--set {written}`")))?;
         let value = value(text).map_err(|finding| {
             Error::usage(format!(
-                "`--set {written}`: the value is not YAML: {}",
+                "`--set {written}`: the value cannot be read: {}",
                 finding.problem.message.lines().next().unwrap_or_default()
             ))
         })?;
@@ -246,6 +246,13 @@ fn broken(text: &str, error: &serde_yaml::Error) -> Finding {
         message = "expected one YAML document, found another".into();
     } else if message.starts_with("budget breached") {
         message = "expected at most 20000 values, 32 levels and 1000 aliases, found more".into();
+    } else if message.starts_with("non-finite float") {
+        message = message.replace(" rejected by the configured policy", "; expected a finite number");
+        return Finding { problem: Problem::new("", message), place };
+    } else if message.starts_with("recursive references") {
+        return Finding { problem: Problem::new("", "an alias stands inside its own anchor"), place };
+    } else if let Some((told, _)) = message.split_once(", set DuplicateKeyPolicy") {
+        message = told.to_owned();
     }
     let hint = hint(text, line(&place).unwrap_or(1), &message).map(|hint| format!("\n{hint}")).unwrap_or_default();
     Finding { problem: Problem::new("", format!("{message}{hint}")), place }

@@ -10,6 +10,7 @@ mod data;
 mod docs;
 mod examples;
 mod golden;
+mod misuse;
 mod pipelines;
 mod run;
 mod scenes;

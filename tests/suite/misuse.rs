@@ -1,0 +1,89 @@
+//! What goes wrong with a run and its folder is told in words and by the exit code, before time is spent where that can be.
+
+use crate::cli::{hardmine, text};
+use std::{fs, path::Path};
+
+const PIPELINE: &str = r#"
+version: 1
+seed: 7
+data:
+  train: { manifest: { path: "builtin:digits/train.jsonl" } }
+  test: { manifest: { path: "builtin:digits/test.jsonl" } }
+  limit: 40
+model: { linear: {} }
+train: { warmup_epochs: 1, rounds: 1, epochs_per_round: 1 }
+stages:
+  - score: { loss: {} }
+  - mine: { top_fraction: { by: loss, fraction: 0.5 } }
+  - generate: { pgd: { modalities: [image], steps: 3 } }
+  - verify: { within_ball: {} }
+  - feed: { replay: { share: 0.3 } }
+"#;
+
+fn told(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = hardmine(folder, arguments);
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), PIPELINE).unwrap();
+    folder
+}
+
+#[test]
+fn what_the_data_cannot_answer_ends_the_run_before_training() {
+    let folder = workplace();
+    for (set, code, message) in [
+        ("data.test=null", 2, "error: nothing to evaluate on: name a `test` or a `validation` split under `data`"),
+        (
+            "data.group_by=speakr",
+            2,
+            "error: field data.group_by: no training sample has it: unknown field `speakr` (did you mean `speaker`?)",
+        ),
+        ("train.batch_size=18446744073709551615", 2, "train.batch_size: expected at most 65536, found 18446744073709551615"),
+        ("evaluate.slices={ file: nowhere.jsonl, key: x }", 1, "nowhere.jsonl: No such file or directory"),
+    ] {
+        let (found, out, err) = told(folder.path(), &["run", "p.yaml", "--out", set, "--set", set]);
+        assert_eq!((found, out.as_str()), (Some(code), ""), "{set}: {err}");
+        assert!(err.contains(message), "{set}: {err}");
+        assert!(!folder.path().join(set).join("model.safetensors").exists());
+    }
+    let (code, _, err) = told(folder.path(), &["run", "p.yaml", "--out", "s", "--set", "evaluate.slice_by=[speakr]"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("warning: evaluate.slice_by: no sample of test has the field `speakr`"), "{err}");
+}
+
+#[test]
+fn regenerating_tells_what_is_not_the_same() {
+    let folder = workplace();
+    assert_eq!(told(folder.path(), &["run", "p.yaml", "--out", "run"]).0, Some(0));
+    let (code, out, err) = told(folder.path(), &["regenerate", "run"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let (code, out, err) = told(folder.path(), &["regenerate", "run", "--to", "again"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    for name in ["manifest.jsonl", "lineage.jsonl"] {
+        let read = |of: &str| fs::read_to_string(folder.path().join(of).join(name)).unwrap();
+        assert_eq!(read("again"), read("run/generated"));
+    }
+    let (code, _, err) = told(folder.path(), &["regenerate", "run", "--to", "run/generated"]);
+    assert_eq!((code, err.as_str()), (Some(2), "error: --to run/generated lies in the folder of the run; name another one\n"));
+    let (code, _, err) = told(folder.path(), &["regenerate", "run", "nobody"]);
+    assert_eq!(code, Some(2));
+    assert!(err.starts_with("error: unknown generated sample `nobody`; generated/lineage.jsonl lists all "), "{err}");
+
+    let images = folder.path().join("run/generated/images");
+    let image = fs::read_dir(&images).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(image).unwrap();
+    let (code, out, _) = told(folder.path(), &["regenerate", "run"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("generated/manifest.jsonl has no line of it whose files are there"), "{out}");
+    let (code, _, err) = told(folder.path(), &["run", "p.yaml", "--out", "run"]);
+    assert_eq!(code, Some(0));
+    assert!(err.contains("warning: files of the folder were changed, added or removed since"), "{err}");
+
+    fs::write(folder.path().join("run/generated/lineage.jsonl"), "").unwrap();
+    let (code, _, err) = told(folder.path(), &["regenerate", "run"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("generated/lineage.jsonl holds 0 lines, the run fed "), "{err}");
+}
