@@ -74,10 +74,14 @@ pub(super) fn regenerate(root: &Path, ids: &[SampleId], to: Option<&Path>, progr
 
 /// Writes the rebuilt samples as an ordinary manifest data set.
 fn write(to: &Path, rebuilt: Vec<(Lineage, Sample)>, classes: &Classes) -> Result<()> {
-    let feeder = Registry::default().feeders.build(&json!({ "manifest": { "path": "." } }));
-    let feeder = feeder.map_err(|problems| Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     std::fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
-    let mut sink = feeder.operator.open(&FeedContext { folder: to, classes })?;
+    let full = to.canonicalize().map_err(|error| Error::io(to, error))?;
+    let (Some(parent), Some(name)) = (full.parent(), full.file_name()) else {
+        return Err(Error::usage(format!("a data set cannot be written to {}; name a folder", to.display())));
+    };
+    let feeder = Registry::default().feeders.build(&json!({ "manifest": { "path": name.to_string_lossy() } }));
+    let feeder = feeder.map_err(|problems| Error::internal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    let mut sink = feeder.operator.open(&FeedContext { folder: parent, classes })?;
     for (lineage, sample) in rebuilt {
         let verdicts = lineage.verdicts.clone();
         // The verdicts of the run stand: a difference in the bytes is told, not hidden behind a new judgement.
