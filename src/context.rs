@@ -203,6 +203,14 @@ pub struct Parent {
     pub scores: BTreeMap<String, f32>,
 }
 
+impl Parent {
+    /// The score called `name`, or else that of the first stage with an id (`stage.name`).
+    pub fn score(&self, name: &str) -> Option<f32> {
+        let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
+        self.scores.get(name).or_else(|| self.scores.iter().find(|(own, _)| of_stage(own)).map(|(_, score)| score)).copied()
+    }
+}
+
 /// Embeddings of the subject model: of each modality of train and of validation samples.
 #[derive(Debug, Clone, Default)]
 pub struct EmbeddingIndex {

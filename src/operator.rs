@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(problem(json!({ "say": [1] })).message, "expected a map of fields, found a list");
         assert_eq!(problem(json!({ "say": {} })).message, "missing field `word`");
         let all = |value| table.build(&value).err().unwrap().into_iter().map(|p| p.path).collect::<Vec<_>>();
-        assert_eq!(all(json!({ "say": { "wrod": 1, "word": 2, "times": -1 } })), ["say.wrod", "say.word"]);
+        assert_eq!(all(json!({ "say": { "wrod": 1, "word": 2, "times": -1 } })), ["say.wrod", "say.word", "say.times"]);
         assert_eq!(all(json!({ "say": { "word": "a", "tiems": 1, "times": -1 } })), ["say.tiems", "say.times"]);
     }
 }

@@ -34,11 +34,5 @@ pub fn table() -> Table<dyn Diagnoser> {
     Table::default().with::<NoiseGuard>().with::<Reasons>()
 }
 
-/// The column called `name`, or else the first of a stage with an id (`stage.name`).
-fn column<'a>(table: &'a ScoreTable, name: &str) -> Option<&'a [Score]> {
-    let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
-    table.column(name).or_else(|| table.columns().find(|(own, _)| of_stage(&own.name)).map(|(_, scores)| scores))
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-use super::{Diagnoser, Suspicion, column, suspicions};
+use super::{Diagnoser, Suspicion, suspicions};
 use crate::{
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
@@ -148,7 +148,7 @@ pub(super) fn evidence(table: &ScoreTable, stage: &str, row: usize, suspicion: &
             evidence.insert(name, value);
         }
     }
-    if let Some(value) = column(table, "low_aum").and_then(|scores| scores[row].get()) {
+    if let Some(value) = table.column_of_any("low_aum").and_then(|scores| scores[row].get()) {
         evidence.insert("low_aum".into(), value);
     }
     evidence

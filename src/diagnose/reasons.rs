@@ -1,4 +1,4 @@
-use super::{Diagnoser, NoiseGuard, column, noise_guard::evidence, suspicions};
+use super::{Diagnoser, NoiseGuard, noise_guard::evidence, suspicions};
 use crate::{
     error::{Problem, Result},
     operator::{Configure, Table},
@@ -106,7 +106,7 @@ struct Limit<'a> {
 impl<'a> Limit<'a> {
     /// The stated limit; past the median by three robust deviations where the median is itself a fault.
     fn new(table: &'a ScoreTable, name: &'static str, stated: f64, sign: f64) -> Option<Self> {
-        let scores = column(table, name)?;
+        let scores = table.column_of_any(name)?;
         let (median, spread) = median_and_mad(&known(scores))?;
         let limit = if sign * (median - stated) < 0.0 { stated } else { median + sign * (3.0 * spread).max(0.25 * median.abs()) };
         Some(Self { name, scores, sign, limit })
@@ -153,15 +153,16 @@ impl Diagnoser for Reasons {
             (limit("image_contrast", self.contrast.get(), -1.0), 0.1),
         ];
         let expected = self.expected(table);
-        let alone =
-            PerModality::from_fn(|m| column(table, &format!("alone_{m}")).or_else(|| column(table, &format!("oof_{m}_confidence"))));
-        let reliance = column(table, "over_reliance").zip(column(table, "over_relied"));
-        let margin = column(table, "oof_margin");
-        let small_margin = column(table, "small_margin");
+        let alone = PerModality::from_fn(|m| {
+            table.column_of_any(&format!("alone_{m}")).or_else(|| table.column_of_any(&format!("oof_{m}_confidence")))
+        });
+        let reliance = table.column_of_any("over_reliance").zip(table.column_of_any("over_relied"));
+        let margin = table.column_of_any("oof_margin");
+        let small_margin = table.column_of_any("small_margin");
         let rarity = self.rarity(table);
         let guard = NoiseGuard::default();
-        let guarded = column(table, "label_suspicion").is_some();
-        let suspicion = if guarded || column(table, "out_of_fold").is_none() {
+        let guarded = table.column_of_any("label_suspicion").is_some();
+        let suspicion = if guarded || table.column_of_any("out_of_fold").is_none() {
             Vec::new()
         } else {
             let stage = table.columns().find_map(|(c, _)| c.name.strip_suffix("out_of_fold").map(str::to_owned)).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! How probable it is that a label, or a pair, is wrong: out-of-fold predictions of the single modalities weighed against each other.
 
-use super::column;
 use crate::sample::{Modality, Score, ScoreTable, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
@@ -186,7 +185,7 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
     let media = Source::of(table, stage, "media");
     let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
     let prior = Prior { label: 0.45 * wrong, pair: 0.45 * wrong, outlier: 0.1 * wrong };
-    let aum = column(table, "low_aum");
+    let aum = table.column_of_any("low_aum");
     let spread = aum.and_then(|scores| median_and_mad(&scores.iter().filter_map(Score::get).collect::<Vec<_>>()));
 
     table

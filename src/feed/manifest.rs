@@ -57,8 +57,6 @@ impl Feeder for Manifest {
 }
 
 const LINES: &str = "manifest.jsonl";
-/// Begin of the name of the folder that a data set is written in.
-pub const UNFINISHED: &str = ".writing-";
 const LINEAGE: &str = "lineage.jsonl";
 
 /// A data set that is being written beside its place.
@@ -92,7 +90,7 @@ impl DataSet {
         }
         let parent = target.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-        let partial = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
+        let partial = tempfile::Builder::new().prefix(super::UNFINISHED).tempdir_in(parent).map_err(|error| Error::io(parent, error))?;
         // A temporary folder is closed to others; the one inside is like any other, and is what remains.
         let root = partial.path().join("data");
         fs::create_dir(&root).map_err(|error| Error::io(&root, error))?;
@@ -165,14 +163,16 @@ impl Sink for DataSet {
         for (writer, name) in [(lines, LINES), (lineage, LINEAGE)] {
             writer.into_inner().map_err(|error| Error::io(root.join(name), error.into_error()))?;
         }
-        // The earlier one goes away with the temporary folder: a run that is killed here leaves no half of it.
-        let earlier = _partial.path().join("earlier");
-        match fs::rename(&target, &earlier) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&target, error)),
-            _ => {}
-        }
+        remove(&target)?;
         fs::rename(&root, &target).map_err(|error| Error::io(&target, error))?;
         Ok(Receipt { taken: ids.len(), files: files.into_iter().map(|file| format!("{path}/{file}")).collect() })
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder, error)),
+        _ => Ok(()),
     }
 }
 

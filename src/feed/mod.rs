@@ -6,7 +6,7 @@ mod replay_buffer;
 pub mod sampler_weights;
 mod write;
 
-pub use manifest::{Manifest, UNFINISHED};
+pub use manifest::Manifest;
 pub use replay::Replay;
 pub use replay_buffer::ReplayBuffer;
 pub use sampler_weights::SamplerWeights;
@@ -18,6 +18,9 @@ use crate::{
     sample::{Accepted, Diagnosis, ScoreTable, Selection},
 };
 use serde::{Deserialize, Serialize};
+
+/// How the folder of a data set that is not whole yet begins: what a killed run leaves behind.
+pub const UNFINISHED: &str = ".writing-";
 
 /// What training has to do with what is fed; feeders that only write leave it empty.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

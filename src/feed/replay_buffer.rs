@@ -64,6 +64,12 @@ impl ReplayBuffer {
         let Some(age) = self.max_age_rounds else { return 0 };
         self.retain(|_, made| made.saturating_add(age) >= round)
     }
+    /// Lets the children of those parents go that `gone` names (a parent that was found to be wrong, say). Gives the number that went.
+    pub fn forget_parents(&mut self, gone: impl Fn(&SampleId) -> bool) -> usize {
+        let ended: Vec<u64> = self.kept.iter().filter(|(_, one)| gone(&one.parent)).map(|(at, _)| *at).collect();
+        ended.iter().for_each(|at| self.remove(*at));
+        ended.len()
+    }
     /// Keeps what `keep` says of a sample and the round it was made in. Gives the number that went.
     pub fn retain(&mut self, mut keep: impl FnMut(&Sample, usize) -> bool) -> usize {
         let gone: Vec<u64> = self.kept.iter().filter(|(_, one)| !keep(&one.sample, one.round)).map(|(at, _)| *at).collect();
@@ -134,6 +140,7 @@ mod tests {
         assert_eq!(ids(&buffer), ["b1", "b2", "a3"]);
         assert_eq!((buffer.advance(3), buffer.advance(4)), (0, 1));
         assert_eq!((ids(&buffer), buffer.count_of(&"b".into())), (vec!["b2".into(), "a3".into()], 1));
+        assert_eq!((buffer.forget_parents(|parent| parent.as_str() == "b"), ids(&buffer)), (1, vec!["a3".into()]));
     }
 
     #[test]

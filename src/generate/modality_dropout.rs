@@ -181,7 +181,7 @@ impl ModalityDropout {
     /// Whether the out-of-fold teacher is known to misjudge the one modality of `keep`.
     fn misjudged_alone(&self, keep: ModalitySet, parent: &Parent, context: &GenerateContext<'_>) -> bool {
         let (1, Some(modality), Some(label)) = (keep.len(), keep.iter().next(), &parent.sample.label) else { return false };
-        let value = |what: &str| context.table.value(&format!("oof_{modality}_{what}"), parent.row);
+        let value = |what: &str| context.table.column_of_any(&format!("oof_{modality}_{what}"))?.get(parent.row)?.get();
         let unsure = value("confidence").is_some_and(|p| f64::from(p) < self.confidence.get());
         unsure || value("prediction").is_some_and(|class| class as usize != label.class())
     }
@@ -202,9 +202,9 @@ impl ModalitySets {
 /// The modality a prediction hangs on: that of the reason, of the column `over_relied`, or of the largest absolute Shapley share.
 fn over_relied(parent: &Parent) -> Option<Modality> {
     let reason = parent.diagnosis.reasons.iter().find(|r| r.code == ReasonCode::SingleModalityReliance).and_then(|r| r.modality);
-    let column = || Modality::ALL.get(*parent.scores.get("over_relied")? as usize).copied();
+    let column = || Modality::ALL.get(parent.score("over_relied")? as usize).copied();
     let shapley = || {
-        let shares = Modality::ALL.into_iter().filter_map(|m| Some((m, parent.scores.get(&format!("shapley_{m}"))?.abs())));
+        let shares = Modality::ALL.into_iter().filter_map(|m| Some((m, parent.score(&format!("shapley_{m}"))?.abs())));
         shares
             .fold(None, |best: Option<(Modality, f32)>, own| if best.is_some_and(|b| b.1 >= own.1) { best } else { Some(own) })
             .map(|b| b.0)

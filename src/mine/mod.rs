@@ -6,7 +6,7 @@ mod threshold;
 mod top_fraction;
 
 pub use band::Band;
-pub use rank::{Weighting, between_ranks, frozen_band, rank_weights, top_k, uncertain};
+pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, top_k, uncertain};
 pub use threshold::{Certainty, Threshold};
 pub use top_fraction::TopFraction;
 

@@ -108,13 +108,19 @@ pub(super) fn by_class(table: &ScoreTable, rows: Vec<Eligible>, per_class: bool)
     groups.into_values().collect()
 }
 
-/// The losses between the quantiles `low` and `high` (`0..=1`) of the valuable rows' out-of-fold losses (`out_of_fold`, else `loss`),
-/// clamped by [`DifficultyBand::clamped`]. `prefer` names the column to take if it is one of these. `None` where no loss is known.
-pub fn frozen_band(table: &ScoreTable, diagnoses: &[Diagnosis], prefer: &str, low: f64, high: f64) -> Option<DifficultyBand> {
+/// The column whose quantiles freeze the band: `prefer` if it holds out-of-fold losses, else the first that does, else the first of the
+/// subject's own losses (a fitted model's are all near zero). `None` where there is neither.
+pub fn band_column<'a>(table: &'a ScoreTable, prefer: &str) -> Option<&'a str> {
     let is = |name: &str, what: &str| name == what || name.strip_suffix(what).is_some_and(|stage| stage.ends_with('.'));
-    let find = |what: &str| table.columns().find(|(column, _)| is(&column.name, what)).map(|(_, scores)| scores);
-    let preferred = if is(prefer, "out_of_fold") || is(prefer, "loss") { table.column(prefer) } else { None };
-    let scores = preferred.or_else(|| find("out_of_fold")).or_else(|| find("loss"))?;
+    let find = |wanted: &dyn Fn(&str) -> bool| table.columns().map(|(column, _)| column.name.as_str()).find(|name| wanted(name));
+    let preferred = || find(&|name| name == prefer && is(name, "out_of_fold"));
+    preferred().or_else(|| find(&|name| is(name, "out_of_fold"))).or_else(|| find(&|name| is(name, "loss")))
+}
+
+/// The losses between the quantiles `low` and `high` (`0..=1`) of the valuable rows in [`band_column`], clamped by
+/// [`DifficultyBand::clamped`]. `None` where no loss is known.
+pub fn frozen_band(table: &ScoreTable, diagnoses: &[Diagnosis], prefer: &str, low: f64, high: f64) -> Option<DifficultyBand> {
+    let scores = table.column(band_column(table, prefer)?)?;
     let mut losses: Vec<f64> =
         scores.iter().enumerate().filter(|(row, _)| valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
     losses.sort_by(f64::total_cmp);

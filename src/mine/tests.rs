@@ -105,6 +105,10 @@ fn out_of_fold_losses_freeze_the_band_before_the_losses() {
     table.add(Column::hardness("second.out_of_fold", ""), (0..10).map(|i| Score::Known(0.2 * i as f32)).collect()).unwrap();
     let band = mine(json!({ "top_fraction": { "by": "second.out_of_fold" } }), &table, &[]).band.unwrap();
     assert!((band.low - 1.08).abs() < 1e-6 && (band.high - 1.71).abs() < 1e-6, "{band:?}");
+    // Ranked by the subject's own losses, the band still is that of the out-of-fold ones.
+    assert_eq!(mine(json!({ "top_fraction": { "by": "loss" } }), &table, &[]).band, Some(band));
+    assert_eq!(super::band_column(&table, "loss"), Some("second.out_of_fold"));
+    assert_eq!(super::band_column(&ten(), "entropy"), Some("loss"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub mod measure;
 pub mod parameters;
 pub mod preprocess;
 
-pub use counted::Counted;
+pub use counted::{Counted, Counts};
 
 use crate::{
     error::{Error, Result},

@@ -28,6 +28,8 @@ pub const FAMILIES: [&str; 6] = ["score", "diagnose", "mine", "generate", "verif
 pub(super) const SECTIONS: [&str; 11] =
     ["version", "name", "seed", "data", "model", "train", "stages", "cures", "evaluate", "compare", "budget"];
 const DATA_KEYS: [&str; 7] = ["train", "validation", "test", "limit", "group_by", "on_error", "ceiling"];
+/// Families whose stages can fail at one sample and go on with the others.
+pub(super) const MEETS_SAMPLES: [&str; 2] = ["score", "generate"];
 const STAGE_KEYS: [&str; 3] = ["id", "for", "on_error"];
 /// Share of unusable samples above which a run fails, where the file says nothing.
 pub(super) const CEILING: f64 = 0.1;
@@ -99,7 +101,7 @@ fn build(
     let budget = budget(root.get("budget"), problems);
     check::stages(&stages, &sites, model.as_ref(), train.as_ref(), registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
-        check::evaluation(&evaluate, data, model, root.contains_key("evaluate"), problems);
+        check::evaluation(&evaluate, data, model, problems);
     }
     let (data, model) = (data?, model?);
     let mut plan = Plan {
@@ -371,10 +373,14 @@ fn frame(written: &Value, id: Option<&str>, path: &str, on_error: OnError, probl
     if serves.as_ref().is_some_and(Vec::is_empty) {
         own.push(Problem::new("for", "expected at least one reason; leave `for` out for the operator's own reasons"));
     }
-    let on_error = section(map, "on_error", on_error, &mut own);
+    let policy = section(map, "on_error", on_error, &mut own);
+    if map.get("on_error").is_some_and(|written| !written.is_null()) && !MEETS_SAMPLES.contains(&family) && own.is_empty() {
+        let message = format!("only {} stages meet single samples, this is a `{family}` stage", MEETS_SAMPLES.join(" and "));
+        own.push(Problem::key("on_error", message));
+    }
     problems.extend(own.into_iter().map(|problem| problem.under(path)));
     // A stage whose operator cannot be named has no id; its table tells the problem.
-    Some((family, Frame { id: id.unwrap_or_default().to_owned(), named: written_id.is_some(), serves, on_error }))
+    Some((family, Frame { id: id.unwrap_or_default().to_owned(), named: written_id.is_some(), serves, on_error: policy }))
 }
 
 fn stage<F: ?Sized>(table: &Table<F>, config: &Value, frame: Frame, path: &str, problems: &mut Vec<Problem>) -> Option<PlanStage<F>> {
@@ -522,6 +528,8 @@ fn resolved_stage<F: ?Sized>(family: &str, stage: &PlanStage<F>) -> Value {
     if let Some(serves) = &stage.serves {
         written.insert("for".into(), json!(serves));
     }
-    written.insert("on_error".into(), json!(stage.on_error));
+    if MEETS_SAMPLES.contains(&family) {
+        written.insert("on_error".into(), json!(stage.on_error));
+    }
     written.into()
 }

@@ -148,7 +148,7 @@ impl PlanBuilder {
     pub fn serves(self, reasons: &[ReasonCode]) -> Self {
         self.of_stage("for", json!(reasons))
     }
-    /// What happens to a sample that the stage added last cannot handle.
+    /// What happens to a sample that the scorer or generator added last cannot handle.
     #[must_use]
     pub fn stage_on_error(self, policy: OnError) -> Self {
         self.of_stage("on_error", json!(policy))

@@ -105,10 +105,11 @@ pub(super) fn stages(
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
         }
     }
-    let mut replayed = 0.0;
+    // Of several feeders that replay, training takes the largest share.
+    let mut replayed = 0.0f64;
     for stage in &stages.feed {
         let plan = stage.operator.plan();
-        replayed += plan.replay_share;
+        replayed = replayed.max(plan.replay_share);
         if train.is_none() && (plan.replay_share > 0.0 || plan.sampler_weights) {
             problems.push(Problem::new(
                 path(&stage.info.id),
@@ -190,14 +191,8 @@ fn abilities(path: &str, requirements: &Requirements, model: &str, capabilities:
 }
 
 /// The evaluation against the data and the model.
-pub(super) fn evaluation(
-    evaluate: &EvaluatePlan,
-    data: &DataPlan,
-    model: &Built<dyn ModelSource>,
-    written: bool,
-    problems: &mut Vec<Problem>,
-) {
-    if written && data.test.is_none() {
+pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built<dyn ModelSource>, problems: &mut Vec<Problem>) {
+    if data.test.is_none() && *evaluate != EvaluatePlan::default() {
         problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test`"));
     }
     let capabilities = model.operator.capabilities();

@@ -194,7 +194,9 @@ impl Split {
         let mut seen: HashMap<(Option<Modality>, String), usize> = HashMap::new();
         for i in 0..self.len() {
             let media = [Modality::Image, Modality::Audio].map(|m| self.digests[i][m].map(|digest| (Some(m), digest.to_string())));
-            let value = field.and_then(|field| self.entry(i).fields.get(field)).map(|value| (None, value.to_string()));
+            // Samples that do not say have nothing in common.
+            let value = field.and_then(|field| self.entry(i).fields.get(field)).filter(|value| !value.is_null());
+            let value = value.map(|value| (None, value.to_string()));
             for key in media.into_iter().flatten().chain(value) {
                 match seen.get(&key) {
                     Some(&other) => union.join(i, other),

@@ -1,4 +1,4 @@
-use super::{PlanStage, Split, Stages, Stop};
+use super::{OnError, PlanStage, Split, Stages, Stop};
 use crate::{
     codec,
     context::{EmbeddingIndex, Forwards, GenerateContext, Judged, KnownMedia, Parent, VerifyContext},
@@ -19,7 +19,8 @@ const PARENTS_AT_ONCE: usize = 64;
 /// Which generators a parent is given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
-    /// Those whose reasons match the parent's; a parent without a reason counts as near the boundary.
+    /// Those whose reasons match the parent's; a parent without a reason counts as near the boundary. A parent that looks wrong only goes to a
+    /// stage that serves that very reason.
     ByReason,
     /// All that can serve its modalities (control arms).
     Everything,
@@ -32,8 +33,6 @@ pub struct Quota {
     pub per_stage: Option<BTreeMap<String, Vec<usize>>>,
     /// In all; `None` for any number.
     pub total: Option<u64>,
-    /// Gradient evaluations after which no further part is begun; `None` for any number.
-    pub gradients: Option<u64>,
 }
 
 /// What pass 2 of a round made.
@@ -45,7 +44,7 @@ pub struct Harvest {
     pub rejected: Vec<RejectedLine>,
     /// One a generator stage.
     pub yields: Vec<Yield>,
-    /// Parents that could not be used by a stage: id, stage, message.
+    /// Parents that could not be used by a stage with `on_error: quarantine`: id, stage, error. (Those that are skipped are counted as refused alone.)
     pub errors: Vec<(SampleId, String, Error)>,
 }
 
@@ -87,8 +86,6 @@ impl Generation<'_> {
         progress: &dyn Progress,
     ) -> Result<Harvest> {
         let mut harvest = Harvest::default();
-        let began = self.models.spent().gradient;
-        let spent_all = || quota.gradients.is_some_and(|limit| self.models.spent().gradient - began >= limit);
         let mut taken = Taken { per_class: vec![0; self.table.classes()], total: 0 };
         for stage in &self.stages.generate {
             taken.per_class.fill(0);
@@ -106,7 +103,7 @@ impl Generation<'_> {
             };
             let step = progress.begin(&format!("generate {}", stage.info.id), served.len() as u64);
             for part in served.chunks(PARENTS_AT_ONCE) {
-                if limits.is_full(&taken) || spent_all() || self.stop.out_of_time() {
+                if limits.is_full(&taken) || self.stop.reached(self.models.spent()).is_some() {
                     break;
                 }
                 self.run_part(stage, part, &limits, &mut taken, known, &mut of_stage, &mut harvest)?;
@@ -141,11 +138,14 @@ impl Generation<'_> {
             if of_row.is_empty() { vec![ReasonCode::NearBoundary] } else { of_row.iter().map(|r| r.code).collect() };
         let by_table =
             |table: &BTreeMap<ReasonCode, Vec<String>>, code| table.get(&code).is_some_and(|stages| stages.contains(&stage.info.id));
-        codes.iter().any(|code| match (&stage.serves, self.cures) {
+        let served = |code: &ReasonCode| match (&stage.serves, self.cures) {
             (Some(codes), _) => codes.contains(code),
             (None, Some(table)) => by_table(table, *code),
             (None, None) => operator.cures().contains(code),
-        })
+        };
+        // What looks wrong is not multiplied for another reason that it has as well, also where no guard set it aside.
+        let wrong = [ReasonCode::LabelSuspect, ReasonCode::PairMismatch, ReasonCode::Outlier];
+        codes.iter().any(served) && codes.iter().filter(|code| wrong.contains(code)).all(served)
     }
 
     fn parents(&self, part: &[(usize, f32)]) -> Result<Vec<Parent>> {
@@ -197,8 +197,16 @@ impl Generation<'_> {
                             all.outcomes.extend(one.outcomes);
                         }
                         Err(error) if matches!(error.kind(), crate::error::ErrorKind::Data | crate::error::ErrorKind::Model) => {
-                            all.outcomes.push((parent.sample.id.clone(), Outcome::Refused("error".into())));
-                            harvest.errors.push((parent.sample.id.clone(), stage.info.id.clone(), error));
+                            let id = &parent.sample.id;
+                            match stage.on_error {
+                                OnError::Fail => {
+                                    let message = format!("{error} (policy on_error: fail; `skip` or `quarantine` would go on without it)");
+                                    return Err(Error::policy(message).at("sample", id).at("stage", &stage.info.id));
+                                }
+                                OnError::Skip => {}
+                                OnError::Quarantine => harvest.errors.push((id.clone(), stage.info.id.clone(), error)),
+                            }
+                            all.outcomes.push((id.clone(), Outcome::Refused("error".into())));
                         }
                         Err(error) => return Err(error.at("stage", &stage.info.id)),
                     }

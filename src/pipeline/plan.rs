@@ -78,7 +78,8 @@ pub struct TrainPlan {
     pub batch_size: usize,
     /// Step size of Adam at the start of training.
     pub learning_rate: f64,
-    /// Probability that a modality of a training sample is dropped after the warm-up (at least one stays).
+    /// Probability that a training sample is presented with a random proper subset of its modalities: as a further copy in the warm-up (which
+    /// shows each sample whole as well) and in the folds, in its place after that.
     pub modality_dropout: Fraction,
     /// Least share of each batch that is drawn uniformly from the whole training set.
     pub uniform_floor: Fraction,
@@ -167,9 +168,9 @@ pub struct SliceFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RobustPlan {
-    /// Radius for pixels, L_inf.
+    /// Radius for pixels in `norm`, on values in 0..=1.
     pub image_epsilon: Epsilon,
-    /// Radius for the waveform, L_inf.
+    /// Radius for the waveform in `norm`, on values in -1..=1.
     pub audio_epsilon: Epsilon,
     /// Norm of both.
     pub norm: Norm,
@@ -177,7 +178,7 @@ pub struct RobustPlan {
     pub steps: usize,
     /// Random restarts, at least 1; evidence asks for 3 or more.
     pub restarts: usize,
-    /// Attack only the first so many test samples; 0 for all.
+    /// Attack only so many test samples, evenly spaced in the split; 0 for all.
     pub samples: usize,
 }
 
@@ -205,16 +206,16 @@ pub struct EvaluatePlan {
     pub extra: BTreeMap<String, Value>,
 }
 
-/// The `budget:` section; a run that reaches one ends in good order. Gradients and children end generation and not training, so
-/// that all arms take the same steps; each arm has them for itself.
+/// The `budget:` section; a run that reaches one ends in good order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Wall time of the run.
+    /// Wall time of the run; training ends with the epoch that reaches it.
     pub minutes: Option<f64>,
-    /// Gradient evaluations of generators (one a sample and step), over all rounds; what is begun is finished.
+    /// Gradient evaluations of generators (one a sample and step) in an arm; the part of a stage that reaches it is finished, nothing more is
+    /// generated, and training goes on, so that the arms stay comparable.
     pub gradients: Option<u64>,
-    /// Children fed, over all rounds.
+    /// Children fed in an arm; training goes on with them.
     pub children: Option<u64>,
 }
 
@@ -226,7 +227,7 @@ pub struct PlanStage<F: ?Sized> {
     pub named: bool,
     /// Reasons the stage serves, where `for:` was written.
     pub serves: Option<Vec<ReasonCode>>,
-    /// What happens to a sample this stage cannot handle.
+    /// What happens to a sample this stage cannot handle (scorers and generators; the others see no single samples).
     pub on_error: OnError,
     /// The resolved config.
     pub config: Value,

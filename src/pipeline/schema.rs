@@ -26,8 +26,10 @@ pub fn schema(registry: &Registry) -> Value {
             let mut properties = json!({
                 family: with_description(operators, about),
                 "id": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "Id of the stage; default: the operator's name with an ordinal. Seeds hang on it, and it prefixes score columns." },
-                "on_error": with_description(on_error.clone(), "What happens to a sample this stage cannot handle; default: that of `data`."),
             });
+            if super::build::MEETS_SAMPLES.contains(&family) {
+                properties["on_error"] = with_description(on_error.clone(), "What happens to a sample this stage cannot handle; default: that of `data`.");
+            }
             if family == "generate" {
                 properties["for"] = json!({ "type": "array", "minItems": 1, "items": reason, "description": "Reasons this stage serves; default: the operator's own." });
             }

@@ -119,12 +119,12 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Round, from 1; 0 is the warm-up.
     pub round: usize,
-    /// Mean training loss, weights applied.
+    /// Mean fused loss of what was presented, in nats and unweighted; of the whole samples alone in the warm-up.
     pub train_loss: f64,
-    /// Mean loss on validation.
+    /// Mean loss on validation after the epoch; absent without labelled validation samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
-    /// Accuracy on validation.
+    /// Accuracy on validation, without the modalities that the comparison withholds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_accuracy: Option<f64>,
 }

@@ -20,7 +20,7 @@ pub struct RunRecord {
     /// Digest of the output set (everything but wall times); absent while the run is not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Digest>,
-    /// The budget that was used up: `minutes` ended the run early, `gradients` or `children` ended generation.
+    /// The budget that was used up: `minutes` ended the training early, `gradients` and `children` the making of neighbours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
     /// Names of the classes, by index.
@@ -49,6 +49,12 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// What a used-up budget ended, in words.
+    pub fn ended(&self) -> Option<String> {
+        let budget = self.stopped_by.as_deref()?;
+        let what = if budget == "minutes" { "the training" } else { "the making of neighbours" };
+        Some(format!("the budget of {budget} ended {what} early"))
+    }
     /// Everything that does not add up, in words.
     pub fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> =
@@ -97,7 +103,7 @@ pub struct BandRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
-    /// Made children: attacked, or decoded from.
+    /// Made children (attacked, or decoded from) or judged how hard they are.
     Subject,
     /// Judged labels; never trained on the group of the parent.
     Teacher,

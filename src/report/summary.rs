@@ -88,7 +88,7 @@ fn verdict(results: Option<&Results>) -> VerdictWords {
     words(Some(found.helped), found.helped.words(), sentence)
 }
 
-/// The score that samples are chosen by: the band's column, else the first of the usual ones that is there.
+/// The score of the histogram: the one that the band is made of, else the first of the usual ones that is there.
 pub(super) fn mined_column(input: &ReportInput) -> Option<String> {
     let there = |name: &str| input.scores.iter().any(|line| line.score(name).is_some());
     let band = input.run.bands.last().map(|band| band.column.as_str());
@@ -211,9 +211,6 @@ fn warnings(input: &ReportInput) -> Vec<String> {
         };
         add(format!("{} {what} stand in both {a} and {b}", shared.count));
     }
-    if let Some(budget) = &run.stopped_by {
-        let what = if budget == "minutes" { "the run" } else { "generation" };
-        add(format!("{what} ended early: the budget of {budget} was spent"));
-    }
+    run.ended().into_iter().for_each(add);
     warnings
 }

@@ -32,8 +32,17 @@ use std::{
 /// Resamples of a bootstrap interval.
 const RESAMPLES: usize = 10_000;
 
+/// An error before any data is read where training would end with nothing to be judged on.
+fn judgeable(plan: &Plan) -> Result<()> {
+    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
+        return Err(Error::usage("nothing to evaluate on: name a `test` or a `validation` split under `data`"));
+    }
+    Ok(())
+}
+
 /// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
 pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    judgeable(plan)?;
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = options.threads {
         pool = pool.num_threads(threads);
@@ -159,24 +168,17 @@ impl<'a> Run<'a> {
     fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
         let mut record = match main {
             Some(record) => record,
-            None => {
-                let record: Option<RunRecord> = self.folder.read_optional(&Folder::work("main.json"))?;
-                let record = record.ok_or_else(|| Error::internal("the main arm left no record"))?;
-                // The warnings of the run that was resumed come first, and each once.
-                let mut warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                warnings.retain(|line| !record.warnings.contains(line));
-                warnings.splice(0..0, record.warnings.iter().cloned());
-                drop(warnings);
-                record
-            }
+            None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
         };
-        record.samples = self.balance();
         for barren in record.barren() {
-            let line = format!("generator `{barren}` fed nothing in the whole run");
-            self.progress.warn(&line);
-            self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(line);
+            self.warn(&format!("generator `{barren}` fed nothing in the whole run"));
         }
-        record.warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        // A main arm that an earlier run finished brings its own; reading warned again.
+        for line in self.warnings.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
+            if !record.warnings.contains(&line) {
+                record.warnings.push(line);
+            }
+        }
         record.output = Some(self.folder.digest()?);
         let total_s = self.clock.began.elapsed().as_secs_f64();
         record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
@@ -223,8 +225,13 @@ impl<'a> Run<'a> {
             if arm != Arm::Hardmine && done.iter().any(|(own, _)| *own == arm) {
                 continue;
             }
-            let (finished, of_main) =
-                self.arm(arm, ordinal, &seeds, &start, train, stop, hardmine.as_ref()).map_err(|error| error.at("arm", arm.name()))?;
+            let (finished, of_main) = self.arm(arm, ordinal, &seeds, &start, train, stop, hardmine.as_ref())?;
+            if finished.stopped_by == Some("minutes") {
+                self.warn(&format!(
+                    "seed {seed}: the budget of minutes cut the arm `{}` short; it is compared with arms as short alone",
+                    arm.name()
+                ));
+            }
             let result = self.evaluate(arm, seed, &seeds, &start, &finished)?;
             self.folder.write(&file(arm), &json(&result)?)?;
             done.retain(|(own, _)| *own != arm);
@@ -387,6 +394,10 @@ impl<'a> Run<'a> {
                 .of(arm)
                 .filter_map(|own| {
                     let other = results.of(against).find(|other| other.seed == own.seed)?;
+                    // An arm that a budget of time cut short was not trained as the other was.
+                    if own.epochs.len() != other.epochs.len() {
+                        return None;
+                    }
                     Some((own.metric(metric)?.accuracy, other.metric(metric)?.accuracy))
                 })
                 .collect()

@@ -14,13 +14,13 @@ use std::{
 
 /// Folder of what a resumed run needs; no part of the result.
 const WORK: &str = ".hardmine";
-/// End of the name of a file that is being written.
-const PARTIAL: &str = ".partial";
 
 /// What a run knows of the folder it writes to.
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// Held by the one process that writes here.
+    lock: Option<fs::File>,
 }
 
 /// What stands in a folder when a run begins.
@@ -45,51 +45,76 @@ struct Journal {
 impl Folder {
     /// The folder of a run that is there already.
     pub fn existing(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), lock: None }
     }
 
-    /// Opens or makes the folder for a plan. A folder with another plan, or with files that no run wrote, is refused.
+    /// Opens or makes the folder for a plan, for this process alone. A folder with another plan, with files that no run wrote, or
+    /// one that another process writes to is refused.
     pub fn open(root: &Path, plan: Digest, base: &Path) -> Result<(Self, Found)> {
-        let folder = Self { root: root.to_owned() };
-        let writable = |error: std::io::Error| {
-            let told = format!("the output folder {} cannot be written: {error}", root.display());
-            Error::new(ErrorKind::Io, told).because(error)
+        let mut folder = Self { root: root.to_owned(), lock: None };
+        fs::create_dir_all(root).map_err(|error| folder.unwritable(error))?;
+        if let Some(record) = folder.done(plan)? {
+            return Ok((folder, Found::Done(record)));
+        }
+        folder.lock()?;
+        // Another process may have ended between the first look and the lock.
+        if let Some(record) = folder.done(plan)? {
+            return Ok((folder, Found::Done(record)));
+        }
+        let name = Self::work("journal.json");
+        if folder.path(&name).exists() {
+            sweep(root)?;
+            return Ok((folder, Found::Begun));
+        }
+        // Whole, so that `regenerate` finds the data from any working folder.
+        let base = std::path::absolute(base).map_err(|error| Error::io(base, error))?;
+        folder.write(&name, &json(&Journal { plan, base })?)?;
+        Ok((folder, Found::Fresh))
+    }
+
+    /// The record of a finished run of this plan, `None` where there is none yet.
+    fn done(&self, plan: Digest) -> Result<Option<Box<RunRecord>>> {
+        let journal: Option<Journal> = self.read_optional(&Self::work("journal.json"))?;
+        let Some(journal) = journal else {
+            let entries = fs::read_dir(&self.root).map_err(|error| self.unwritable(error))?;
+            // A run that was killed before its first file leaves an empty work folder.
+            let foreign = entries.filter_map(|entry| Some(entry.ok()?.file_name())).find(|name| name != WORK);
+            return foreign.map_or(Ok(None), |name| {
+                Err(Error::usage(format!(
+                    "the folder {} is not empty (it holds `{}`) and no run wrote it; name another folder with --out",
+                    self.root.display(),
+                    name.to_string_lossy()
+                )))
+            });
         };
-        fs::create_dir_all(root).map_err(writable)?;
-        let journal: Option<Journal> = folder.read_optional(&format!("{WORK}/journal.json"))?;
-        let found = match journal {
-            Some(journal) if journal.plan != plan => {
-                return Err(Error::usage(format!(
-                    "the folder {} holds a run of another plan ({}, this one is {}); name another folder with --out, or remove it",
-                    root.display(),
-                    journal.plan.short(),
-                    plan.short()
-                )));
-            }
-            Some(_) => match folder.read_optional::<RunRecord>("run.json")? {
-                Some(record) if record.output.is_some() => Found::Done(Box::new(record)),
-                _ => {
-                    clear(root)?;
-                    Found::Begun
-                }
-            },
-            None => {
-                let mut entries = fs::read_dir(root).map_err(writable)?;
-                // A run that was killed at its very beginning leaves a work folder without a journal.
-                if let Some(entry) = entries.find_map(|entry| entry.ok().filter(|entry| entry.file_name() != WORK)) {
-                    let name = entry.file_name();
-                    return Err(Error::usage(format!(
-                        "the folder {} is not empty (it holds `{}`) and no run wrote it; name another folder with --out",
-                        root.display(),
-                        name.to_string_lossy()
-                    )));
-                }
-                fs::create_dir_all(folder.path(WORK)).map_err(writable)?;
-                folder.write(&format!("{WORK}/journal.json"), &json(&Journal { plan, base: base.to_owned() })?)?;
-                Found::Fresh
-            }
-        };
-        Ok((folder, found))
+        if journal.plan != plan {
+            return Err(Error::usage(format!(
+                "the folder {} holds a run of another plan ({}, this one is {}); name another folder with --out, or remove it",
+                self.root.display(),
+                journal.plan.short(),
+                plan.short()
+            )));
+        }
+        let record = self.read_optional::<RunRecord>("run.json")?;
+        Ok(record.filter(|record| record.output.is_some()).map(Box::new))
+    }
+
+    /// Keeps other processes out until this value, or the process, ends.
+    fn lock(&mut self) -> Result<()> {
+        let path = self.path(&Self::work("lock"));
+        fs::create_dir_all(self.path(WORK)).map_err(|error| self.unwritable(error))?;
+        let file = fs::File::create(path).map_err(|error| self.unwritable(error))?;
+        if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
+            let message = "another run writes to it at this moment; wait for its end, or name another folder with --out";
+            return Err(Error::usage(message).at("folder", self.root.display()));
+        }
+        // A file system without locks refuses in another way; the run goes on as it would alone.
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    fn unwritable(&self, error: std::io::Error) -> Error {
+        Error::new(ErrorKind::Io, format!("the output folder cannot be written: {error}")).at("folder", self.root.display()).because(error)
     }
 
     /// The folder.
@@ -124,19 +149,10 @@ impl Folder {
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
         let mut partial = path.as_os_str().to_owned();
-        partial.push(PARTIAL);
+        partial.push(".partial");
         let partial = PathBuf::from(partial);
         write(&partial)?;
         fs::rename(&partial, &path).map_err(|error| Error::io(&path, error))
-    }
-
-    /// Removes a folder, if it is there.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, error)),
-            _ => Ok(()),
-        }
     }
 
     /// Reads a JSON file, `None` where it is absent.
@@ -175,31 +191,32 @@ impl Folder {
     }
 }
 
-/// Removes what a run that was killed was writing.
-fn clear(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
-        let entry = entry.map_err(|error| Error::io(folder, error))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        let gone = match path.is_dir() {
-            true if name.starts_with(UNFINISHED) => fs::remove_dir_all(&path),
-            true => {
-                clear(&path)?;
-                Ok(())
-            }
-            false if name.ends_with(PARTIAL) => fs::remove_file(&path),
-            false => Ok(()),
-        };
-        gone.map_err(|error| Error::io(&path, error))?;
-    }
-    Ok(())
-}
-
 fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
         let entry = entry.map_err(|error| Error::io(folder, error))?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() { list(&entry.path(), &format!("{name}/"), names)? } else { names.push(name) }
+    }
+    Ok(())
+}
+
+/// Removes what a killed run was writing; links are not followed.
+fn sweep(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
+        let entry = entry.map_err(|error| Error::io(folder, error))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let kind = entry.file_type().map_err(|error| Error::io(&path, error))?;
+        let removed = match kind.is_dir() {
+            true if name.starts_with(UNFINISHED) => fs::remove_dir_all(&path),
+            true => {
+                sweep(&path)?;
+                continue;
+            }
+            false if name.ends_with(".partial") => fs::remove_file(&path),
+            false => continue,
+        };
+        removed.map_err(|error| Error::io(&path, error))?;
     }
     Ok(())
 }
@@ -220,13 +237,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
         let root = dir.path().join("out");
-        assert!(matches!(Folder::open(&root, one, Path::new(".")).unwrap().1, Found::Fresh));
+        fs::create_dir_all(root.join(WORK)).unwrap();
+        let (held, found) = Folder::open(&root, one, Path::new(".")).unwrap();
+        assert!(matches!(found, Found::Fresh));
+        let refused = Folder::open(&root, one, Path::new(".")).unwrap_err();
+        assert!(refused.to_string().contains("another run writes to it at this moment"), "{refused}");
+        drop(held);
         assert!(matches!(Folder::open(&root, one, Path::new(".")).unwrap().1, Found::Begun));
         let refused = Folder::open(&root, two, Path::new(".")).unwrap_err();
         assert!(refused.to_string().contains("another plan"), "{refused}");
         fs::write(dir.path().join("mine.txt"), "x").unwrap();
         let refused = Folder::open(dir.path(), one, Path::new(".")).unwrap_err();
         assert!(refused.to_string().contains("is not empty"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_killed_run_was_writing_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Digest::of(b"one");
+        let (folder, _) = Folder::open(dir.path(), one, Path::new(".")).unwrap();
+        folder.write("a/b.txt", b"x").unwrap();
+        let whole = folder.digest().unwrap();
+        folder.write(&format!("a/{UNFINISHED}Xy/data/images/1.png"), b"x").unwrap();
+        fs::write(folder.path("model.safetensors.partial"), "x").unwrap();
+        assert_ne!(folder.digest().unwrap(), whole);
+        drop(folder);
+        let (folder, _) = Folder::open(dir.path(), one, Path::new(".")).unwrap();
+        assert_eq!(folder.digest().unwrap(), whole);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use super::folder::Folder;
 use crate::{
     context::FeedContext,
-    error::Result,
+    error::{Error, Result},
     feed::{Feeder, Sink},
+    mine::band_column,
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
     record::{BandRecord, CandidateBalance, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
-    sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable, TableRow},
+    sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable},
     train::{Observer, Round},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,8 +36,6 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Opens the feeders of the plan, and the one that always writes `generated/`.
     pub fn new(folder: &'a Folder, plan: &'a Plan, train: &'a Split, generated: Box<dyn Feeder>) -> Result<Self> {
-        // What an earlier run that was killed kept is kept again where it is needed.
-        folder.remove("models")?;
         let context = FeedContext { folder: folder.root(), classes: train.classes() };
         let mut sinks = vec![(GENERATED.to_owned(), generated.open(&context)?)];
         for stage in &plan.stages.feed {
@@ -70,9 +69,9 @@ impl<'a> Keeper<'a> {
 
     /// Keeps the models that judged or made a child.
     fn keep_models(&mut self, models: &ModelSet, round: usize, accepted: &[Accepted]) -> Result<()> {
-        let made: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().model.as_ref()).collect();
         let judged: BTreeSet<&String> = accepted.iter().filter_map(|one| one.lineage().teacher.as_ref()).collect();
-        if made.contains(&models.subject.spec().digest) {
+        // Also where it made none of them: the verifiers asked it.
+        if !accepted.is_empty() {
             self.keep_model(models.subject.as_ref(), ModelRole::Subject, Some(round), None)?;
         }
         for (fold, teacher) in models.teachers.iter().flat_map(|teachers: &Teachers| teachers.models.iter().enumerate()) {
@@ -91,29 +90,11 @@ impl<'a> Keeper<'a> {
             sink.finish().map_err(|error| error.at("stage", name))?;
         }
         self.folder.write("rejected.jsonl", crate::record::write_lines(&self.rejected)?.as_bytes())?;
-        let (table, diagnoses) = match self.last.take() {
-            Some(last) => last,
-            None => self.unscored()?,
+        let Some((table, diagnoses)) = self.last.take() else {
+            return Err(Error::internal("the main arm ended without a round"));
         };
         let lines: Vec<ScoreLine> = (0..table.len()).map(|row| self.line(&table, &diagnoses[row], row, fold_of)).collect();
         self.folder.write("scores.jsonl", crate::record::write_lines(&lines)?.as_bytes())
-    }
-
-    /// A table without a column, for a run that ended before its first round.
-    fn unscored(&self) -> Result<(ScoreTable, Vec<Diagnosis>)> {
-        let row = |i: usize| {
-            let entry = self.train.entry(i);
-            TableRow {
-                id: entry.id.clone(),
-                class: self.train.label(i).map(Label::class),
-                present: entry.present,
-                group: self.train.group_of(i),
-                fields: entry.fields.clone(),
-            }
-        };
-        let table = ScoreTable::new((0..self.train.len()).map(row).collect(), self.train.classes().len())?;
-        let diagnoses = vec![Diagnosis::clear(); table.len()];
-        Ok((table, diagnoses))
     }
 
     fn line(&self, table: &ScoreTable, diagnosis: &Diagnosis, row: usize, fold_of: &HashMap<SampleId, usize>) -> ScoreLine {
@@ -172,8 +153,11 @@ impl Observer for Keeper<'_> {
         }
         self.rejected.extend(round.harvest.rejected.iter().cloned());
         self.yields.extend(round.harvest.yields.iter().cloned());
-        let by = self.plan.stages.mine.first().and_then(|stage| stage.config.get("by")).and_then(|by| by.as_str()).unwrap_or("loss");
-        self.bands.push(BandRecord { round: round.round, column: by.to_owned(), band: round.selection.band });
+        let column = |columns: Vec<String>| columns.first().and_then(|by| band_column(round.table, by)).map(str::to_owned);
+        let column = self.plan.stages.mine.iter().find_map(|stage| column(stage.operator.requirements().columns));
+        if let Some(column) = column {
+            self.bands.push(BandRecord { round: round.round, column, band: round.selection.band });
+        }
         self.columns = round.table.columns().map(|(column, _)| column.clone()).collect();
         self.keep_models(round.models, round.round, &round.harvest.accepted)?;
         self.last = Some((round.table.clone(), round.diagnoses.to_vec()));

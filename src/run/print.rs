@@ -46,10 +46,7 @@ pub(super) fn summary(record: &RunRecord, results: Option<&Results>, folder: &Pa
         lines.push(String::new());
         lines.push(verdict(results));
     }
-    if let Some(by) = &record.stopped_by {
-        let what = if by == "minutes" { "the run" } else { "generation" };
-        lines.push(format!("the budget of {by} ended {what} early"));
-    }
+    lines.extend(record.ended());
     lines.push(format!("output digest {}", record.output.map_or_else(|| "none".to_owned(), |digest| digest.to_string())));
     lines.push(format!("report: {}", folder.join("report.html").display()));
     let record = serde_json::json!({ "run": record, "results": results });

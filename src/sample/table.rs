@@ -134,6 +134,11 @@ impl ScoreTable {
     pub fn columns(&self) -> impl Iterator<Item = (&Column, &[Score])> {
         self.columns.iter().map(|(column, scores)| (column, scores.as_slice()))
     }
+    /// The column called `name`, or else the first of a stage with an id (`stage.name`).
+    pub fn column_of_any(&self, name: &str) -> Option<&[Score]> {
+        let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
+        self.column(name).or_else(|| self.columns().find(|(own, _)| of_stage(&own.name)).map(|(_, scores)| scores))
+    }
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Option<&[Score]> {
         self.columns.iter().find(|(column, _)| column.name == name).map(|(_, scores)| scores.as_slice())

@@ -1,6 +1,7 @@
 //! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
 
 use super::{
+    evaluate::watch,
     folds::{decay, train_teachers},
     session::{Mix, Session, Spent},
 };
@@ -8,9 +9,9 @@ use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, Result},
     feed::{self, FeedPlan, ReplayBuffer},
-    model::{Counted, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
+    model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
     operator::FoldPlan,
-    pipeline::{self, Arm, Budget, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
+    pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
     random::SeedTree,
     record::EpochRecord,
@@ -107,7 +108,7 @@ pub struct Finished {
     pub chosen: Vec<usize>,
     /// Epochs after the warm-up.
     pub epochs: Vec<EpochRecord>,
-    /// The budget that ended it early.
+    /// The budget that was used up: `minutes` ended the arm early, `gradients` or `children` the making of neighbours.
     pub stopped_by: Option<&'static str>,
 }
 
@@ -124,10 +125,17 @@ impl<'a> Experiment<'a> {
         for epoch in 0..train.warmup_epochs {
             let of_epoch = seeds.child(format!("epoch {epoch}"));
             let dropout = train.modality_dropout.get();
-            let loss = session
-                .uniform_epoch(split, &all, train.batch_size, dropout, train.learning_rate, &of_epoch, Some(&mut history), step.as_ref())
-                .map_err(|error| error.at("phase", "warm-up"))?;
-            epochs.push(EpochRecord { epoch: epoch + 1, round: 0, train_loss: loss, validation_loss: None, validation_accuracy: None });
+            let loss = session.uniform_epoch(
+                split,
+                &all,
+                train.batch_size,
+                dropout,
+                train.learning_rate,
+                &of_epoch,
+                Some(&mut history),
+                step.as_ref(),
+            )?;
+            epochs.push(self.epoch(epoch + 1, 0, loss, &session)?);
         }
         drop(step);
         let (teachers, fold_cost) = match folds {
@@ -164,13 +172,15 @@ impl<'a> Experiment<'a> {
             stopped_by: None,
         };
         let mut known = self.known();
-        let mut used = Used::default();
         let mut replay = ReplayBuffer::new(feed.cap_per_parent, feed.capacity);
         let mut skip: HashSet<SampleId> = HashSet::new();
         let steps = self.steps(arm, train, start, hardmine)?;
+        // One count for all rounds: the budget of gradients is that of the arm.
+        let counts = Counts::default();
         let total_epochs = train.rounds * train.epochs_per_round;
         for round in 1..=train.rounds {
-            if self.stop.out_of_time() {
+            // The first round of the main arm is scored in any case, so that its samples are accounted for.
+            if self.stop.out_of_time() && (round > 1 || arm != Arm::Hardmine) {
                 done.stopped_by = Some("minutes");
                 break;
             }
@@ -179,7 +189,7 @@ impl<'a> Experiment<'a> {
             let mut sampler: Option<Vec<f32>> = None;
             let mut uniform_floor = train.uniform_floor.get();
             if needs_scores {
-                let subject: Arc<dyn Model> = Arc::new(Counted::new(session.model.freeze()?));
+                let subject: Arc<dyn Model> = Arc::new(Counted::with(session.model.freeze()?, counts.clone()));
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
@@ -206,14 +216,17 @@ impl<'a> Experiment<'a> {
                     if let Some(band) = mined.selection.band {
                         retire(&mut replay, &models, band)?;
                     }
-                    let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, used, &seeds)?;
-                    used.add(&harvest);
-                    // Only generation ends here: the arm takes as many steps as any other.
-                    done.stopped_by = used.reached(&self.plan.budget);
-                    done.children = used.children;
+                    if arm != Arm::UniformAugmentation {
+                        let set_aside = |id: &SampleId| skip.contains(id) || mined.is_suspect(id);
+                        replay.forget_parents(set_aside);
+                    }
+                    let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, done.children, &seeds)?;
+                    done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
                     done.chosen.push(mined.selection.samples.len());
-                    harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    if feed.replay_share > 0.0 {
+                        harvest.accepted.iter().for_each(|accepted| replay.insert(accepted, round));
+                    }
                     let told = Round {
                         round,
                         table: &mined.table,
@@ -227,6 +240,12 @@ impl<'a> Experiment<'a> {
                 let after = models.spent();
                 session.spent.forward += after.forward - before.forward;
                 session.spent.gradient += after.gradient - before.gradient;
+                let children_spent = self.plan.budget.children.is_some_and(|limit| done.children >= limit);
+                done.stopped_by = done.stopped_by.or(self.stop.reached(after)).or(children_spent.then_some("children"));
+            }
+            if self.stop.out_of_time() {
+                done.stopped_by = Some("minutes");
+                break;
             }
             let originals: Vec<(usize, f32)> = weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, w)| (i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
@@ -248,20 +267,11 @@ impl<'a> Experiment<'a> {
                 let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
-                done.epochs.push(EpochRecord {
-                    epoch: train.warmup_epochs + epoch + 1,
-                    round,
-                    train_loss: loss,
-                    validation_loss: None,
-                    validation_accuracy: None,
-                });
+                done.epochs.push(self.epoch(train.warmup_epochs + epoch + 1, round, loss, &session)?);
                 if self.stop.out_of_time() {
                     done.stopped_by = Some("minutes");
                     break;
                 }
-            }
-            if done.stopped_by == Some("minutes") {
-                break;
             }
         }
         done.spent = session.spent;
@@ -273,6 +283,17 @@ impl<'a> Experiment<'a> {
         Ok(done)
     }
 
+    /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
+    fn epoch(&self, epoch: usize, round: usize, train_loss: f64, session: &Session) -> Result<EpochRecord> {
+        let withhold = self.plan.evaluate.withhold.iter().copied().collect();
+        let seen = match self.splits.validation {
+            Some(split) => watch(&session.model.freeze()?, split, withhold)?.filter(|(loss, _)| loss.is_finite()),
+            None => None,
+        };
+        let (validation_loss, validation_accuracy) = seen.map(|(loss, accuracy)| (loss, accuracy.accuracy)).unzip();
+        Ok(EpochRecord { epoch, round, train_loss, validation_loss, validation_accuracy })
+    }
+
     /// One round with a model that is only asked (`train: none`).
     pub fn generate_only(&self, model: Arc<dyn Model>, observer: &mut dyn Observer) -> Result<Finished> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
@@ -280,7 +301,7 @@ impl<'a> Experiment<'a> {
         let seeds = self.seeds.child("arm").round(1);
         let mined = self.mine(&models, None, &seeds, &mut HashSet::new())?;
         let mut known = self.known();
-        let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, Used::default(), &seeds)?;
+        let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
             round: 1,
             table: &mined.table,
@@ -290,17 +311,15 @@ impl<'a> Experiment<'a> {
             models: &models,
         };
         observer.round(&told)?;
-        let mut used = Used::default();
-        used.add(&harvest);
         let Evaluations { forward, gradient } = models.spent();
         Ok(Finished {
             model,
             spent: Spent { forward, gradient, ..Spent::default() },
-            children: used.children,
+            children: harvest.accepted.len() as u64,
             accepted: vec![self.by_stage_and_class(&harvest.accepted)],
             chosen: vec![mined.selection.samples.len()],
             epochs: Vec::new(),
-            stopped_by: if self.stop.out_of_time() { Some("minutes") } else { used.reached(&self.plan.budget) },
+            stopped_by: self.stop.reached(models.spent()),
         })
     }
 
@@ -377,19 +396,18 @@ impl<'a> Experiment<'a> {
         mined: &Mined,
         hardmine: Option<&Finished>,
         known: &mut KnownMedia,
-        used: Used,
+        children: u64,
         seeds: &SeedTree,
     ) -> Result<Harvest> {
-        let total = self.plan.budget.children.map(|limit| limit.saturating_sub(used.children));
-        let gradients = self.plan.budget.gradients.map(|limit| limit.saturating_sub(used.gradients));
+        let budget = self.plan.budget.children.map(|limit| limit.saturating_sub(children));
         let (chosen, routing, quota) = match arm {
             Arm::Hardmine => {
                 let chosen = mined.selection.samples.iter().map(|s: &Selected| (s.row, s.weight)).collect();
-                (chosen, Routing::ByReason, Quota { per_stage: None, total, gradients })
+                (chosen, Routing::ByReason, Quota { per_stage: None, total: budget })
             }
             _ => {
                 let guarded = arm == Arm::RandomParents;
-                let held = hardmine.and_then(|finished| finished.accepted.get(round - 1)).cloned();
+                let held = hardmine.map(|finished| finished.accepted.get(round - 1).cloned().unwrap_or_default());
                 let mut rows: Vec<(usize, f32)> = (0..mined.table.len())
                     .filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable)
                     .map(|row| (row, 1.0))
@@ -398,7 +416,7 @@ impl<'a> Experiment<'a> {
                 // As many parents as the main arm had, several times over where its children a class ask for more.
                 let wanted = hardmine.and_then(|finished| finished.chosen.get(round - 1)).copied().unwrap_or(rows.len());
                 rows.truncate(wanted.saturating_mul(3));
-                (rows, Routing::Everything, Quota { per_stage: held, total, gradients })
+                (rows, Routing::Everything, Quota { per_stage: held, total: budget })
             }
         };
         let generation = Generation {
@@ -456,30 +474,18 @@ impl<'a> Experiment<'a> {
     }
 }
 
-/// What an arm has used of the budgets that end generation.
-#[derive(Clone, Copy, Default)]
-struct Used {
-    children: u64,
-    gradients: u64,
-}
-
-impl Used {
-    fn add(&mut self, harvest: &Harvest) {
-        self.children += harvest.accepted.len() as u64;
-        self.gradients += harvest.yields.iter().map(|one| one.gradient_evaluations).sum::<u64>();
-    }
-    /// The budget that is used up, by its name in the pipeline file.
-    fn reached(self, budget: &Budget) -> Option<&'static str> {
-        let of = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
-        if of(budget.gradients, self.gradients) { Some("gradients") } else { of(budget.children, self.children).then_some("children") }
-    }
-}
-
 struct Mined {
     table: ScoreTable,
     index: Option<EmbeddingIndex>,
     diagnoses: Vec<Diagnosis>,
     selection: Selection,
+}
+
+impl Mined {
+    /// Whether a sample of the table was found to be wrong.
+    fn is_suspect(&self, id: &SampleId) -> bool {
+        self.table.index(id).is_some_and(|row| self.diagnoses[row].judgement != Judgement::Valuable)
+    }
 }
 
 /// Scores what is replayed by the subject of now; what left the band retires.

@@ -119,21 +119,28 @@ pub fn evaluate(
 
 /// Accuracy alone, on a further test set.
 pub fn accuracy(model: &Arc<dyn Model>, split: &Split, withhold: ModalitySet) -> Result<Accuracy> {
+    let seen = watch(model, split, withhold)?;
+    seen.map(|(_, accuracy)| accuracy).ok_or_else(|| Error::policy("no labelled sample to evaluate on"))
+}
+
+/// Mean cross entropy and accuracy on a split; `None` where nothing is labelled.
+pub(super) fn watch(model: &Arc<dyn Model>, split: &Split, withhold: ModalitySet) -> Result<Option<(f64, Accuracy)>> {
     let models = ModelSet { subject: model.clone(), teachers: None };
     let readable = model.spec().modalities;
     let order: Vec<usize> = (0..split.len()).filter(|&i| split.label(i).is_some()).collect();
-    let mut whole = Tally::default();
+    let (mut whole, mut loss) = (Tally::default(), 0.0);
     split.stream(&order, BATCH, |batch| {
         let given: Vec<Sample> = batch.iter().map(|(_, sample)| sample.only(sample.present().and(readable).and(keep(withhold)))).collect();
         let rows = Forwards::new(&models, &given).subject()?;
         for (i, sample) in given.iter().enumerate() {
             if let (Some(label), Some(logits)) = (&sample.label, rows.logits(i)) {
                 whole.add(measure::argmax(logits) == label.class());
+                loss += f64::from(measure::cross_entropy(logits, label));
             }
         }
         Ok(())
     })?;
-    whole.get().ok_or_else(|| Error::policy("no labelled sample to evaluate on"))
+    Ok(whole.get().map(|accuracy| (loss / accuracy.n as f64, accuracy)))
 }
 
 fn keep(withheld: ModalitySet) -> ModalitySet {

@@ -47,6 +47,7 @@ pub fn train_teachers(
                 .map_err(told)?;
         }
         spent.add(session.spent);
+        // What they are asked later is counted too: it is a cost of the arm that asks.
         teachers.models.push(Arc::new(Counted::new(session.model.freeze()?)));
     }
     teachers.fold_of = (0..split.len()).map(|i| (split.entry(i).id.clone(), fold_of[i])).collect();

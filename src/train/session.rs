@@ -46,7 +46,7 @@ pub struct Mix<'a> {
     pub originals: &'a [(usize, f32)],
     /// Weights of the sampler beside each original, for the share that is not drawn uniformly; `None` draws all uniformly.
     pub sampler: Option<&'a [f32]>,
-    /// Least share of uniform draws among the originals, `0..=1`.
+    /// Least share of each batch that is drawn uniformly from the originals, `0..=1`; at most what replay leaves.
     pub uniform_floor: f64,
     /// Samples to replay.
     pub replay: &'a [Sample],
@@ -233,7 +233,7 @@ fn draw(mix: &Mix<'_>, fresh: usize, seeds: &SeedTree) -> Vec<usize> {
             .collect()
     });
     let total = cumulative.as_ref().and_then(|c| c.last().copied()).unwrap_or(0.0);
-    let floor = if total > 0.0 { ((mix.uniform_floor * fresh as f64).ceil() as usize).min(fresh) } else { fresh };
+    let floor = if total > 0.0 { ((mix.uniform_floor * mix.batch_size as f64).ceil() as usize).min(fresh) } else { fresh };
     let mut rng = seeds.child("weighted").rng();
     let mut picks = Vec::with_capacity(mix.steps * fresh);
     for _ in 0..mix.steps {
@@ -314,6 +314,9 @@ mod tests {
         let picks = draw(&mix(&originals, Some(&weights)), 4, &SeedTree::new(1));
         // Two of four are uniform: in five steps each of the ten exactly once; the other ten are all of index 9.
         assert_eq!(picks.iter().filter(|&&p| p == 9).count(), 11);
+        // The floor is a share of the batch: with one of four replayed, two of the other three are uniform.
+        let beside_replay = draw(&mix(&originals, Some(&weights)), 3, &SeedTree::new(1));
+        assert_eq!(beside_replay.iter().filter(|&&p| p == 9).count(), 6);
         let flat = draw(&mix(&originals, Some(&[0.0; 10])), 4, &SeedTree::new(1));
         assert_eq!(flat.len(), 20);
     }

@@ -110,8 +110,8 @@ stages:
   - generate: { pgd: { steps: 3 } }
     id: attack
     for: [rare_class]
-  - verify: { within_ball: {} }
     on_error: fail
+  - verify: { within_ball: {} }
 budget: { children: 9 }
 ";
     let written = Spec::parse("twice.yaml", ".", text).unwrap().plan(&Registry::default()).unwrap();
@@ -131,8 +131,8 @@ budget: { children: 9 }
         .generate(Pgd { steps: 3, ..Pgd::default() })
         .id("attack")
         .serves(&[ReasonCode::RareClass])
-        .verify(WithinBall::default())
         .stage_on_error(OnError::Fail)
+        .verify(WithinBall::default())
         .budget(Budget { children: Some(9), ..Budget::default() })
         .build()
         .unwrap();

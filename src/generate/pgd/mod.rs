@@ -237,7 +237,7 @@ fn names(modalities: &[Modality]) -> String {
 /// Where the search begins: at the whole perturbation, or, where that went past the band, where a straight line would cross its middle.
 fn first_magnitude(parent: &Parent, ascent: &Ascent, band: Option<DifficultyBand>) -> f64 {
     let Some(band) = band.filter(|band| ascent.cross_entropy > band.high) else { return 1.0 };
-    let before = parent.scores.get("loss").copied().unwrap_or(0.0);
+    let before = parent.score("loss").unwrap_or(0.0);
     let (middle, reached) = (0.5 * (band.low + band.high), ascent.cross_entropy);
     if before < middle { f64::from((middle - before) / (reached - before)).clamp(0.05, 1.0) } else { 0.5 }
 }
