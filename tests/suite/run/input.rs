@@ -186,8 +186,9 @@ fn folds_need_groups() {
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
     let file = with_train(&jsonl(&words()));
-    file.run_to("train.jsonl/out", &[]).failed(1, "the output folder train.jsonl/out cannot be written: Not a directory (os error 20)");
-    file.run_to("train.jsonl", &[]).failed(1, "the output folder train.jsonl cannot be written: File exists (os error 17)");
+    file.run_to("train.jsonl/out", &[])
+        .failed(1, "folder train.jsonl/out: the output folder cannot be written: Not a directory (os error 20)");
+    file.run_to("train.jsonl", &[]).failed(1, "folder train.jsonl: the output folder cannot be written: File exists (os error 17)");
     assert_eq!(fs::read_to_string(file.path("train.jsonl")).unwrap(), jsonl(&words()));
 }
 
@@ -195,7 +196,7 @@ fn a_folder_that_cannot_be_written_is_told() {
 fn training_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
     file.run(&["--set", "train.learning_rate=1e30"])
-        .failed(1, "phase warm-up: training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
+        .failed(1, "training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
     assert!(!file.path("out/run.json").exists());
 }
 
@@ -204,5 +205,5 @@ fn training_that_runs_away_ends_with_its_place() {
 fn fusion_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
     file.run(&["--set", "model={ fusion: { embedding: 16 } }", "--set", "train.learning_rate=1e30"])
-        .failed(1, "phase warm-up: training step 2: the loss of the batch is NaN; nothing was learnt");
+        .failed(1, "training step 2: the loss of the batch is NaN; nothing was learnt");
 }
