@@ -8,7 +8,7 @@ use crate::{
     sample::{Modality, ModalitySet},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -21,11 +21,35 @@ use std::{
 /// read as they stand. The classes of the data must be those of the model, in the same order.
 ///
 /// Reference: the safetensors format, <https://github.com/huggingface/safetensors>.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Load {
     /// The safetensors file, relative to the pipeline file.
     pub path: PathBuf,
+}
+
+/// Written as `{ path: file }`, or as the file alone.
+impl<'de> Deserialize<'de> for Load {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            path: PathBuf,
+        }
+        struct Visit;
+        impl<'de> de::Visitor<'de> for Visit {
+            type Value = Load;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a file, or { path: file }")
+            }
+            fn visit_str<E: de::Error>(self, path: &str) -> std::result::Result<Load, E> {
+                Ok(Load { path: path.into() })
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> std::result::Result<Load, A::Error> {
+                Written::deserialize(de::value::MapAccessDeserializer::new(map)).map(|Written { path }| Load { path })
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
 }
 
 impl Configure<dyn ModelSource> for Load {
@@ -80,6 +104,16 @@ pub fn open(path: &Path) -> Result<Arc<dyn Model>> {
 mod tests {
     use super::*;
     use crate::{model::linear::RawImage, sample::Classes};
+
+    #[test]
+    fn it_is_written_as_a_map_or_as_the_file_alone() {
+        let read = |written| crate::operator::Table::<dyn ModelSource>::default().with::<Load>().build(&written);
+        let resolved = serde_json::json!({ "path": "m.safetensors" });
+        assert_eq!(read(serde_json::json!({ "load": "m.safetensors" })).unwrap().config, resolved);
+        assert_eq!(read(serde_json::json!({ "load": { "path": "m.safetensors" } })).unwrap().config, resolved);
+        let problem = read(serde_json::json!({ "load": { "pth": "m" } })).err().unwrap().remove(0);
+        assert_eq!(problem.path, "load.pth");
+    }
 
     #[test]
     fn a_saved_model_is_opened_for_its_classes_only() {

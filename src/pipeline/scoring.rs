@@ -1,7 +1,7 @@
 use super::{PlanStage, Split, Stages};
 use crate::{
     context::{EmbeddingIndex, Forwards, ScoreContext},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     model::ModelSet,
     progress::Progress,
     random::SeedTree,
@@ -52,17 +52,15 @@ pub fn score(
         let samples: Vec<Sample> = batch.iter().map(|(_, sample)| sample.clone()).collect();
         let scored = match score_batch(stages, &samples, models, history, seeds, wants_index) {
             Ok(scored) => scored,
-            // One sample spoils the batch: find it, and keep the others.
+            // A sample or a model's answer spoils the batch: find it, and keep the others. Anything else is no fault of a sample.
+            Err((stage, error)) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Model) => return Err(error.at("stage", stage)),
             Err(_) => samples
                 .iter()
-                .map(|sample| score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants_index))
-                .fold(Vec::new(), |mut all, one| {
-                    all.extend(match one {
-                        Ok(rows) => rows,
-                        Err((stage, error)) => vec![Err((stage, error))],
-                    });
-                    all
-                }),
+                .flat_map(|sample| {
+                    let one = score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants_index);
+                    one.unwrap_or_else(|failed| vec![Err(failed)])
+                })
+                .collect(),
         };
         for ((i, sample), scored) in batch.iter().zip(scored) {
             match scored {

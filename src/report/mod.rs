@@ -114,7 +114,7 @@ pub fn write(dir: &Path, input: &ReportInput, source: Source<'_>, limits: &Limit
     Ok(report)
 }
 
-/// What [`write`] writes: the report and the page.
+/// What [`write()`] writes: the report and the page.
 pub fn render(dir: &Path, input: &ReportInput, source: Source<'_>, limits: &Limits) -> Result<(Report, String)> {
     let generated = media::Generated::open(dir);
     let gallery = gallery::gallery(input, &generated, source, limits);

@@ -32,17 +32,13 @@ use std::{
 /// Resamples of a bootstrap interval.
 const RESAMPLES: usize = 10_000;
 
-/// An error before any data is read where training would end with nothing to be judged on.
-fn judgeable(plan: &Plan) -> Result<()> {
-    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
-        return Err(Error::usage("nothing to evaluate on: name a `test` or a `validation` split under `data`"));
-    }
-    Ok(())
-}
+const NOTHING_TO_EVALUATE_ON: &str = "nothing to evaluate on: name a `test` or a `validation` split under `data`";
 
 /// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
 pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
-    judgeable(plan)?;
+    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
+        return Err(Error::usage(NOTHING_TO_EVALUATE_ON));
+    }
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = options.threads {
         pool = pool.num_threads(threads);
@@ -400,7 +396,7 @@ impl<'a> Run<'a> {
 
     fn evaluate(&self, arm: Arm, seed: u64, seeds: &SeedTree, start: &Start, finished: &Finished) -> Result<ArmResult> {
         let Some((_, split)) = self.judged_on() else {
-            return Err(Error::internal("nothing to evaluate on"));
+            return Err(Error::usage(NOTHING_TO_EVALUATE_ON));
         };
         let plan = &self.plan.evaluate;
         let withheld: ModalitySet = plan.withhold.iter().copied().collect();

@@ -83,7 +83,8 @@ pub fn robust(
                 let their: Vec<Target> = left.iter().map(|&i| targets[i].clone()).collect();
                 let nodes: Vec<SeedTree> = left.iter().map(|&i| seeds.child(format!("{set} {at}")).sample(&batch[i].1.id)).collect();
                 let ascents = ascend(model.as_ref(), &own, &their, &config, &nodes)?;
-                left = left.into_iter().zip(ascents).filter(|(_, ascent)| !ascent.solved).map(|(i, _)| i).collect();
+                // A sample whose gradient is not a number was not attacked: it does not count as one that withstood.
+                left = left.into_iter().zip(ascents).filter(|(_, ascent)| !ascent.solved && ascent.finite).map(|(i, _)| i).collect();
                 right[at] += left.len() as u64;
             }
             step.advance(batch.len() as u64);

@@ -6,15 +6,15 @@ use hardmine::record::Results;
 #[test]
 fn all_arms_are_compared_at_the_same_steps() {
     let arms = ["uniform", "uniform_guard", "uniform_augmentation", "mining_only", "random_parents", "uniform_equal_compute", "hardmine"];
-    let done = Done::of(plan(&[&format!("compare.arms=[{}]", arms.join(", ")), "compare.seeds=2", "data.limit=80", "train.rounds=2"]));
+    let done = Done::of(plan(&[&format!("compare.arms=[{}]", arms.join(", ")), "compare.seeds=2", "train.rounds=2"]));
     let results: Results = serde_json::from_value(done.results().clone()).unwrap();
     assert_eq!(results.arm_names(), arms);
     for arm in arms {
         assert_eq!(results.of(arm).map(|one| one.seed).collect::<Vec<_>>(), [7, 8], "{arm}");
     }
-    // Five epochs of warm-up and one of each round, with ten batches each.
+    // Five epochs of warm-up and one of each round, with thirteen batches each.
     for one in results.arms.iter().filter(|one| one.arm != "uniform_equal_compute") {
-        assert_eq!((one.arm.as_str(), one.steps), (one.arm.as_str(), 70));
+        assert_eq!((one.arm.as_str(), one.steps), (one.arm.as_str(), 91));
     }
     for seed in [7, 8] {
         let of = |arm: &str| results.of(arm).find(|one| one.seed == seed).unwrap();

@@ -10,7 +10,11 @@ fn children_are_limited() {
     assert_eq!((record.candidates.fed, record.stopped_by.as_deref()), (3, Some("children")));
     assert_eq!(record.problems(), Vec::<String>::new());
     assert_eq!(done.results()["arms"][0]["children_fed"], 3);
-    assert!(done.summary.lines.iter().any(|line| line == "the budget of children ended generation early"), "{:#?}", done.summary.lines);
+    assert!(
+        done.summary.lines.iter().any(|line| line == "the budget of children ended the making of neighbours early"),
+        "{:#?}",
+        done.summary.lines
+    );
 }
 
 #[test]
@@ -47,5 +51,5 @@ fn without_time_a_run_ends_in_good_order() {
     for name in ["generated/manifest.jsonl", "rejected.jsonl", "model.safetensors", "report.html", "report.json"] {
         assert!(done.root().join(name).is_file(), "{name}");
     }
-    assert!(done.summary.lines.iter().any(|line| line == "the budget of minutes ended the run early"), "{:#?}", done.summary.lines);
+    assert!(done.summary.lines.iter().any(|line| line == "the budget of minutes ended the training early"), "{:#?}", done.summary.lines);
 }

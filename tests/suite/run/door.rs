@@ -76,7 +76,7 @@ stages:
     assert!(told.error().ends_with("the model knows the classes [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"], the data has [\"2\", \"3\", \"6\"]"), "{told:#?}");
     // No such model.
     let none = File::new(text).run(&[]);
-    none.failed(1, "file DIR/out/model.safetensors: No such file or directory (os error 2)");
+    none.failed(1, "file ./out/model.safetensors: No such file or directory (os error 2)");
 }
 
 #[test]

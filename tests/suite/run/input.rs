@@ -44,7 +44,7 @@ fn what_is_no_data_set_is_told() {
     let folder = with_train("");
     folder
         .run(&["--set", "data.train.manifest.path=."])
-        .failed(1, "split train: file .: a folder; expected a manifest of JSON lines (a folder of classes is read by `folder`)");
+        .failed(1, "split train: file ./.: a folder; expected a manifest of JSON lines (a folder of classes is read by `folder`)");
 }
 
 #[test]
@@ -103,21 +103,21 @@ fn one_bad_sample_is_told_with_its_place() {
             vec![],
             "file ./train.jsonl: line 41: field id: the id `w3` stands in lines 4 and 41; ids are unique".into(),
         ),
-        (picture("none.png"), "other.png", vec![], "file ./train.jsonl: line 41: field image: there is no file none.png".into()),
-        (picture("cut.png"), "cut.png", png[..png.len() / 2].to_vec(), "".into()),
-        (picture("zero.png"), "zero.png", header(0, 0), "".into()),
-        (picture("huge.png"), "huge.png", header(2_000_000, 2_000_000), "".into()),
-        (picture("empty.png"), "empty.png", vec![], "".into()),
+        (picture("none.png"), "other.png", vec![], "file ./train.jsonl: line 41: field image: file ./none.png: the file does not exist".into()),
+        (picture("cut.png"), "cut.png", png[..png.len() / 2].to_vec(), "line 41: sample bad: modality image: file cut.png: the PNG image cannot be decoded: it is truncated: the data end before the picture does".into()),
+        (picture("zero.png"), "zero.png", header(0, 0), "line 41: sample bad: modality image: file zero.png: the image is 0x0 pixels; it needs at least 1x1".into()),
+        (picture("huge.png"), "huge.png", header(2_000_000, 2_000_000), "line 41: sample bad: modality image: file huge.png: the image is 2000000x2000000 pixels; at most 16384x16384 are read".into()),
+        (picture("empty.png"), "empty.png", vec![], "line 41: sample bad: modality image: file empty.png: the image file is empty (0 bytes); expected PNG, JPEG, GIF, WebP, BMP, TIFF or PNM".into()),
         (
             sound("lying.wav"),
             "lying.wav",
             lying,
-            format!("the WAV header lies: its `data` chunk promises 4000000000 bytes, the file holds {held}"),
+            format!("line 41: sample bad: modality audio: file lying.wav: the WAV header lies: its `data` chunk promises 4000000000 bytes, the file holds {held}"),
         ),
-        (sound("silent.wav"), "silent.wav", silent, "the audio is empty: it holds no sample; expected at least one".into()),
-        (sound("empty.wav"), "empty.wav", vec![], "the audio file is empty (0 bytes); expected WAV, FLAC, Ogg Vorbis or MP3".into()),
-        (r#"{"id":"bad","label":"cat"}"#.into(), "none", vec![], "".into()),
-        (r#"{"id":"bad","text":"a cat","label":["cat"]}"#.into(), "none", vec![], "".into()),
+        (sound("silent.wav"), "silent.wav", silent, "line 41: sample bad: modality audio: file silent.wav: the audio is empty: it holds no sample; expected at least one".into()),
+        (sound("empty.wav"), "empty.wav", vec![], "line 41: sample bad: modality audio: file empty.wav: the audio file is empty (0 bytes); expected WAV, FLAC, Ogg Vorbis or MP3".into()),
+        (r#"{"id":"bad","label":"cat"}"#.into(), "none", vec![], "file ./train.jsonl: line 41: no modality: expected at least one of `image`, `audio`, `text`".into()),
+        (r#"{"id":"bad","text":"a cat","label":["cat"]}"#.into(), "none", vec![], "file ./train.jsonl: line 41: field label: the share of `0` is \"cat\"; expected a number in 0..=1".into()),
     ];
     for (line, name, bytes, reason) in cases {
         let file = with_train(&and(&line));
@@ -186,8 +186,9 @@ fn folds_need_groups() {
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
     let file = with_train(&jsonl(&words()));
-    file.run_to("train.jsonl/out", &[]).failed(1, "the output folder train.jsonl/out cannot be written: Not a directory (os error 20)");
-    file.run_to("train.jsonl", &[]).failed(1, "the output folder train.jsonl cannot be written: File exists (os error 17)");
+    file.run_to("train.jsonl/out", &[])
+        .failed(1, "folder train.jsonl/out: the output folder cannot be written: Not a directory (os error 20)");
+    file.run_to("train.jsonl", &[]).failed(1, "folder train.jsonl: the output folder cannot be written: File exists (os error 17)");
     assert_eq!(fs::read_to_string(file.path("train.jsonl")).unwrap(), jsonl(&words()));
 }
 
@@ -195,7 +196,7 @@ fn a_folder_that_cannot_be_written_is_told() {
 fn training_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
     file.run(&["--set", "train.learning_rate=1e30"])
-        .failed(1, "phase warm-up: training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
+        .failed(1, "training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
     assert!(!file.path("out/run.json").exists());
 }
 
@@ -204,5 +205,5 @@ fn training_that_runs_away_ends_with_its_place() {
 fn fusion_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
     file.run(&["--set", "model={ fusion: { embedding: 16 } }", "--set", "train.learning_rate=1e30"])
-        .failed(1, "phase warm-up: training step 2: the loss of the batch is NaN; nothing was learnt");
+        .failed(1, "training step 2: the loss of the batch is NaN; nothing was learnt");
 }
