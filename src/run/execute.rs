@@ -9,7 +9,7 @@ use super::{
 use crate::{
     context::Fetch,
     error::{Error, Result},
-    model::{ModelSpec, Opened, Trainable},
+    model::{Opened, Trainable},
     operator::{FoldPlan, unknown},
     pipeline::{Arm, Plan, Split, Stop, TrainPlan, open_extra, open_splits},
     progress::Progress,
@@ -255,7 +255,6 @@ impl<'a> Run<'a> {
             self.progress.note(&format!("seed {seed} ({} of {})", ordinal + 1, self.plan.compare.seeds));
         }
         let model = self.open_model(&seeds)?;
-        self.check_gradients(&model.spec())?;
         let start = {
             let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds: seeds.clone(), stop, progress: self.progress };
             experiment.start(model, train, self.folds())?
@@ -286,20 +285,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok((order(done, self.plan), main))
-    }
-
-    /// What a generator asks of a model, held against the model that this data makes: image without audio gives no gradient of audio.
-    /// Data with nothing that the generator changes is no error; it makes nothing of them, and that is told.
-    fn check_gradients(&self, spec: &ModelSpec) -> Result<()> {
-        for stage in &self.plan.stages.generate {
-            let wanted = stage.operator.requirements().gradients;
-            if !wanted.and(spec.gradients).is_empty() && !spec.gradients.contains(wanted) {
-                let told =
-                    format!("needs the input gradient of {wanted}; on this data the model `{}` has that of {}", spec.name, spec.gradients);
-                return Err(Error::usage(told).at("stage", &stage.info.id));
-            }
-        }
-        Ok(())
     }
 
     fn open_model(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {

@@ -186,6 +186,8 @@ impl Pgd {
 
     /// Attacks `modalities` of those parents that have one of them and a label; what was found, by parent.
     fn attempt(&self, parents: &[Parent], modalities: ModalitySet, context: &GenerateContext<'_>) -> Result<Vec<Option<(Ascent, Found)>>> {
+        // A modality that the data lacks has no gradient either: missing is data, not an error.
+        let modalities = modalities.and(context.models.subject.spec().gradients);
         let able: Vec<(usize, Target)> = parents
             .iter()
             .enumerate()
