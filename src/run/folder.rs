@@ -114,7 +114,7 @@ impl Folder {
     }
 
     fn unwritable(&self, error: std::io::Error) -> Error {
-        Error::new(ErrorKind::Io, format!("the output folder {} cannot be written: {error}", self.root.display())).because(error)
+        Error::new(ErrorKind::Io, format!("the output folder cannot be written: {error}")).at("folder", self.root.display()).because(error)
     }
 
     /// The folder.
