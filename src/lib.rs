@@ -16,6 +16,7 @@ pub mod feed;
 pub mod generate;
 pub mod mine;
 pub mod model;
+pub mod nearest;
 pub mod operator;
 pub mod pipeline;
 pub mod progress;

@@ -7,7 +7,7 @@ use std::path::Path;
 fn tier(module: &str) -> Option<u32> {
     Some(match module {
         "error" => 0,
-        "random" | "units" | "progress" => 1,
+        "random" | "units" | "progress" | "nearest" => 1,
         "sample" => 10,
         "operator" => 11,
         "record" => 12,
