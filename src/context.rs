@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::{Input, Matrix, ModelSet, Outputs},
+    model::{Input, Matrix, Model, ModelSet, Outputs},
     random::SeedTree,
     sample::{
         Candidate, Claim, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample,
@@ -44,6 +44,7 @@ impl Rows {
 enum Who {
     Subject,
     Teacher,
+    Member(usize),
 }
 
 /// Forward passes over one batch of samples, each run once however many stages ask for it.
@@ -90,6 +91,14 @@ impl<'a> Forwards<'a> {
     pub fn teacher(&self) -> Result<Arc<Rows>> {
         self.run(Who::Teacher, None)
     }
+    /// Every sample by the teacher of one fold, also those it was trained on, on all present modalities: a member of the ensemble.
+    pub fn member(&self, fold: usize) -> Result<Arc<Rows>> {
+        self.run(Who::Member(fold), None)
+    }
+    /// How many teachers there are; 0 where none were trained.
+    pub fn members(&self) -> usize {
+        self.models.teachers.as_ref().map_or(0, |teachers| teachers.models.len())
+    }
     /// The teacher on exactly the modalities of `keep`.
     pub fn teacher_on(&self, keep: ModalitySet) -> Result<Arc<Rows>> {
         self.run(Who::Teacher, Some(keep))
@@ -103,20 +112,22 @@ impl<'a> Forwards<'a> {
         let wanted: Vec<usize> =
             (0..self.samples.len()).filter(|&i| keep.is_none_or(|keep| self.samples[i].present().contains(keep))).collect();
         let input = |i: usize| keep.map_or_else(|| self.inputs()[i].clone(), |keep| self.inputs()[i].only(keep));
+        let all = |model: &dyn Model| -> Result<Rows> {
+            let inputs: Vec<Input> = wanted.iter().map(|&i| input(i)).collect();
+            let mut of = vec![None; self.samples.len()];
+            wanted.iter().enumerate().for_each(|(row, &i)| of[i] = Some(row));
+            Ok(Rows { of, outputs: model.forward(&inputs)? })
+        };
+        let untrained = || Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`");
         let rows = match who {
-            Who::Subject => {
-                let inputs: Vec<Input> = wanted.iter().map(|&i| input(i)).collect();
-                let outputs = self.models.subject.forward(&inputs)?;
-                let mut of = vec![None; self.samples.len()];
-                wanted.iter().enumerate().for_each(|(row, &i)| of[i] = Some(row));
-                Rows { of, outputs }
+            Who::Subject => all(self.models.subject.as_ref())?,
+            Who::Member(fold) => {
+                let teachers = self.models.teachers.as_ref().ok_or_else(untrained)?;
+                let unknown = || Error::usage(format!("there are {} teachers, and none is number {fold}", teachers.models.len()));
+                all(teachers.models.get(fold).ok_or_else(unknown)?.as_ref())?
             }
             Who::Teacher => {
-                let teachers = self
-                    .models
-                    .teachers
-                    .as_ref()
-                    .ok_or_else(|| Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`"))?;
+                let teachers = self.models.teachers.as_ref().ok_or_else(untrained)?;
                 let mut joined = Rows { of: vec![None; self.samples.len()], outputs: Outputs::default() };
                 let mut next = 0;
                 for (fold, model) in teachers.models.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
 mod dynamics;
+mod el2n;
 mod inconsistency;
 mod loss;
 mod out_of_fold;
@@ -8,6 +9,7 @@ mod quality;
 mod uncertainty;
 
 pub use dynamics::Dynamics;
+pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
 pub use out_of_fold::OutOfFold;
@@ -36,7 +38,7 @@ pub trait Scorer: Send + Sync {
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
+    Table::default().with::<Dynamics>().with::<El2n>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
 }
 
 /// Rows of scores (one list a sample) as columns.

@@ -101,6 +101,27 @@ fn inconsistency_reads_every_subset_of_the_subject() {
 }
 
 #[test]
+fn el2n_of_subject_teacher_and_ensemble() {
+    let folds = [("a", 0), ("b", 1)].map(|(id, fold)| (SampleId::new(id), fold)).into();
+    let teachers = Teachers { models: vec![model(1.0, 0.0), model(-1.0, 0.0)], fold_of: folds };
+    let models = ModelSet { subject: model(2.0, 1.0), teachers: Some(teachers) };
+    let samples = [sample("a", Some(0), Some(255), None), sample("b", Some(1), Some(255), None), sample("c", None, Some(0), None)];
+    let subject = run(json!({ "el2n": {} }), &models, &samples, None);
+    // Two classes: p - e_y is (-(1 - p_y), 1 - p_y).
+    let length = |wrong: f32| std::f32::consts::SQRT_2 * wrong;
+    assert!(close(&subject["el2n"][0], length(sigmoid(-2.0))) && close(&subject["el2n"][1], length(sigmoid(2.0))));
+    assert_eq!(subject["el2n"][2], Score::absent("no label"));
+    // The fused embedding of the linear model is its pixel and its frame: (1, 0).
+    assert!(close(&subject["grand"][0], 2.0 * sigmoid(-2.0)));
+    let teacher = run(json!({ "el2n": { "by": "teacher", "norm": "l1" } }), &models, &samples, None);
+    assert!(close(&teacher["el2n"][0], 2.0 * sigmoid(-1.0)) && close(&teacher["el2n"][1], 2.0 * sigmoid(-1.0)));
+    let ensemble = run(json!({ "el2n": { "by": "ensemble" } }), &models, &samples, None);
+    assert!(close(&ensemble["el2n"][0], length(sigmoid(-2.0) + sigmoid(-1.0) + sigmoid(1.0)) / 3.0));
+    let outside = run(json!({ "el2n": { "by": "teacher" } }), &models, &[sample("d", Some(0), Some(1), None)], None);
+    assert_eq!(outside["grand"][0], Score::absent("not in any fold"));
+}
+
+#[test]
 fn dynamics_come_from_the_history() {
     let mut row = HistoryRow::default();
     row.observe(&[2.0, 0.0], 0);
