@@ -99,7 +99,7 @@ fn build(
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);
     let budget = budget(root.get("budget"), problems);
-    check::stages(&stages, &sites, model.as_ref(), train.as_ref(), registry, problems);
+    check::stages(&stages, &sites, model.as_ref(), train.as_ref(), data.as_ref(), registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
         check::evaluation(&evaluate, data, model, problems);
     }

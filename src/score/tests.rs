@@ -153,7 +153,7 @@ fn an_empty_batch_and_a_whole_one_or_one_by_one() {
     let models = ModelSet { subject: model(1.5, -0.5), teachers: Some(Teachers { models: vec![model(0.5, 2.0)], fold_of: folds }) };
     let samples =
         [sample("a", Some(0), Some(200), Some(0.3)), sample("b", Some(1), Some(20), None), sample("c", Some(1), None, Some(-0.7))];
-    for (name, _) in super::table().entries() {
+    for (name, _) in super::table().entries().filter(|(name, _)| *name != "composite") {
         let written = json!({ name: {} });
         assert!(run(written.clone(), &models, &[], None).values().all(Vec::is_empty));
         let whole = run(written.clone(), &models, &samples, None);
