@@ -5,6 +5,7 @@ mod dynamics;
 mod el2n;
 mod inconsistency;
 mod loss;
+mod neighbours;
 mod out_of_fold;
 mod quality;
 mod uncertainty;
@@ -14,6 +15,7 @@ pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
+pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
 pub use out_of_fold::OutOfFold;
 pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
 pub use uncertainty::Uncertainty;
@@ -63,7 +65,16 @@ pub struct TableScores {
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default().with::<Composite>().with::<Dynamics>().with::<El2n>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
+    Table::default()
+        .with::<Composite>()
+        .with::<Dynamics>()
+        .with::<El2n>()
+        .with::<Inconsistency>()
+        .with::<Loss>()
+        .with::<Neighbours>()
+        .with::<OutOfFold>()
+        .with::<Quality>()
+        .with::<Uncertainty>()
 }
 
 /// Rows of scores (one list a sample) as columns.
