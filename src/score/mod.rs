@@ -3,20 +3,26 @@
 mod composite;
 mod dynamics;
 mod el2n;
+mod embedding_mismatch;
 mod inconsistency;
 mod loss;
 mod neighbours;
 mod out_of_fold;
+mod pair_loss;
+mod pairs;
 mod quality;
 mod uncertainty;
 
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
 pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
+pub use embedding_mismatch::EmbeddingMismatch;
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
 pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
 pub use out_of_fold::OutOfFold;
+pub use pair_loss::PairLoss;
+pub use pairs::{Against, against};
 pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
 pub use uncertainty::Uncertainty;
 
@@ -69,10 +75,12 @@ pub fn table() -> Table<dyn Scorer> {
         .with::<Composite>()
         .with::<Dynamics>()
         .with::<El2n>()
+        .with::<EmbeddingMismatch>()
         .with::<Inconsistency>()
         .with::<Loss>()
         .with::<Neighbours>()
         .with::<OutOfFold>()
+        .with::<PairLoss>()
         .with::<Quality>()
         .with::<Uncertainty>()
 }
