@@ -1,5 +1,6 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
+mod calibration;
 mod composite;
 mod dynamics;
 mod el2n;
@@ -13,6 +14,7 @@ mod pairs;
 mod quality;
 mod uncertainty;
 
+pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
 pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
@@ -72,6 +74,7 @@ pub struct TableScores {
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
     Table::default()
+        .with::<Calibration>()
         .with::<Composite>()
         .with::<Dynamics>()
         .with::<El2n>()
