@@ -12,6 +12,7 @@ mod out_of_fold;
 mod pair_loss;
 mod pairs;
 mod quality;
+mod reducible_loss;
 mod uncertainty;
 
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
@@ -26,6 +27,7 @@ pub use out_of_fold::OutOfFold;
 pub use pair_loss::PairLoss;
 pub use pairs::{Against, against};
 pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
+pub use reducible_loss::ReducibleLoss;
 pub use uncertainty::Uncertainty;
 
 use crate::{
@@ -85,6 +87,7 @@ pub fn table() -> Table<dyn Scorer> {
         .with::<OutOfFold>()
         .with::<PairLoss>()
         .with::<Quality>()
+        .with::<ReducibleLoss>()
         .with::<Uncertainty>()
 }
 
