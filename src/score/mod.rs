@@ -2,6 +2,7 @@
 
 mod calibration;
 mod composite;
+mod disagreement;
 mod dynamics;
 mod el2n;
 mod embedding_mismatch;
@@ -17,6 +18,7 @@ mod uncertainty;
 
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
+pub use disagreement::{Disagreement, Opinion};
 pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
 pub use embedding_mismatch::EmbeddingMismatch;
@@ -78,6 +80,7 @@ pub fn table() -> Table<dyn Scorer> {
     Table::default()
         .with::<Calibration>()
         .with::<Composite>()
+        .with::<Disagreement>()
         .with::<Dynamics>()
         .with::<El2n>()
         .with::<EmbeddingMismatch>()
