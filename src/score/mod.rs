@@ -8,6 +8,7 @@ mod el2n;
 mod embedding_mismatch;
 mod inconsistency;
 mod loss;
+mod modality_gap;
 mod neighbours;
 mod out_of_fold;
 mod pair_loss;
@@ -24,6 +25,7 @@ pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
 pub use embedding_mismatch::EmbeddingMismatch;
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
+pub use modality_gap::ModalityGap;
 pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
 pub use out_of_fold::OutOfFold;
 pub use pair_loss::PairLoss;
@@ -86,6 +88,7 @@ pub fn table() -> Table<dyn Scorer> {
         .with::<EmbeddingMismatch>()
         .with::<Inconsistency>()
         .with::<Loss>()
+        .with::<ModalityGap>()
         .with::<Neighbours>()
         .with::<OutOfFold>()
         .with::<PairLoss>()

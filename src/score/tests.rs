@@ -122,6 +122,44 @@ fn el2n_of_subject_teacher_and_ensemble() {
 }
 
 #[test]
+fn the_teacher_tells_what_can_be_learnt_and_the_members_disagree() {
+    let folds = [("a", 0), ("b", 1)].map(|(id, fold)| (SampleId::new(id), fold)).into();
+    let teachers = Teachers { models: vec![model(3.0, 0.0), model(-1.0, 0.0)], fold_of: folds };
+    let models = ModelSet { subject: model(1.0, 0.0), teachers: Some(teachers) };
+    let samples = [sample("a", Some(0), Some(255), None), sample("b", Some(0), Some(255), None), sample("c", Some(1), Some(255), None)];
+    let found = run(json!({ "reducible_loss": {} }), &models, &samples, None);
+    let loss = |z: f32| -sigmoid(z).ln();
+    assert!(close(&found["reducible_loss"][0], loss(1.0) - loss(3.0)) && close(&found["reducible_loss"][1], loss(1.0) - loss(-1.0)));
+    assert!(close(&found["irreducible_loss"][1], loss(-1.0)));
+    assert_eq!(found["reducible_loss"][2], Score::absent("not in any fold"));
+    let found = run(json!({ "disagreement": {} }), &models, &samples, None);
+    let entropy = |p: f32| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
+    let members = [sigmoid(1.0), sigmoid(3.0), sigmoid(-1.0)];
+    let expected = members.map(entropy).iter().sum::<f32>() / 3.0;
+    assert!(close(&found["disagreement"][2], entropy(members.iter().sum::<f32>() / 3.0) - expected));
+    assert!(close(&found["vote_split"][0], 1.0 / 3.0) && close(&found["expected_entropy"][1], expected));
+    let alone = Teachers { models: vec![], fold_of: HashMap::new() };
+    let alone = run(json!({ "disagreement": {} }), &ModelSet { subject: model(1.0, 0.0), teachers: Some(alone) }, &samples, None);
+    assert_eq!(alone["disagreement"][0], Score::absent("fewer than two models predict it"));
+}
+
+#[test]
+fn the_gap_between_the_modalities() {
+    let models = ModelSet { subject: model(2.0, -1.0), teachers: None };
+    let samples =
+        [sample("a", Some(0), Some(255), Some(1.0)), sample("b", Some(1), Some(255), Some(1.0)), sample("c", Some(0), Some(9), None)];
+    let found = run(json!({ "modality_gap": {} }), &models, &samples, None);
+    let gap = sigmoid(2.0) - sigmoid(-1.0);
+    assert!(close(&found["modality_gap"][0], gap) && close(&found["modality_lean"][0], gap));
+    assert!(close(&found["modality_gap"][1], gap) && close(&found["modality_lean"][1], -gap));
+    assert_eq!(found["modality_gap"][2], Score::absent("the audio is missing"));
+    let text = run(json!({ "modality_gap": { "pair": ["text", "image"] } }), &models, &samples, None);
+    assert_eq!(text["modality_lean"][0], Score::absent("the model does not read text"));
+    let problem = super::table().build(&json!({ "modality_gap": { "pair": ["text", "text"] } })).err().unwrap().remove(0).to_string();
+    assert_eq!(problem, "modality_gap.pair: expected two modalities, found text twice");
+}
+
+#[test]
 fn dynamics_come_from_the_history() {
     let mut row = HistoryRow::default();
     row.observe(&[2.0, 0.0], 0);
