@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Method: a row's weight is `boost` times the selection's (1 where it was not selected) times the guard's (0 for a suspect that is set aside). All
 /// weights are scaled by one factor to a mean of 1, and none exceeds `cap`: what the cap takes is given to the others in
-/// proportion. Written are the last round's weights, one JSON line a sample with `id` and `weight`, and beside them
+/// proportion. Written are the last round's weights, one JSON line a sample with `id` and `weight` (and
+/// `loss_weight`, where the loss of a drawn sample is to be multiplied by another number than 1), and beside them
 /// `....summary.json` with the effective sample size `(sum w)^2 / sum w^2`.
 ///
 /// Reference: Kish, "Survey Sampling", 1965 (effective sample size); Katharopoulos and Fleuret, "Not All Samples Are Created Equal: Deep
@@ -67,7 +68,8 @@ struct Weights {
     folder: PathBuf,
     taken: usize,
     rounds: usize,
-    last: Vec<(SampleId, f64)>,
+    /// Id, weight and loss weight of each row.
+    last: Vec<(SampleId, f64, f32)>,
 }
 
 impl Sink for Weights {
@@ -76,7 +78,12 @@ impl Sink for Weights {
         if let Some((row, weight)) = table.rows().iter().zip(&weights).find(|(_, weight)| !weight.is_finite()) {
             return Err(Error::data(format!("the weight is {weight}; expected a finite number of at least 0")).at("sample", &row.id));
         }
-        self.last = table.rows().iter().map(|row| row.id.clone()).zip(weights).collect();
+        self.last = table.rows().iter().map(|row| row.id.clone()).zip(weights).map(|(id, weight)| (id, weight, 1.0)).collect();
+        for selected in &selection.samples {
+            if let Some(line) = self.last.get_mut(selected.row) {
+                line.2 = selected.loss_weight;
+            }
+        }
         self.rounds += 1;
         Ok(())
     }
@@ -88,8 +95,15 @@ impl Sink for Weights {
         if self.rounds == 0 {
             return Ok(Receipt { taken: self.taken, files: Vec::new() });
         }
-        let lines: String = self.last.iter().map(|(id, weight)| format!("{}\n", json!({ "id": id, "weight": weight }))).collect();
-        let only: Vec<f64> = self.last.iter().map(|(_, weight)| *weight).collect();
+        let line = |(id, weight, loss_weight): &(SampleId, f64, f32)| {
+            let mut line = json!({ "id": id, "weight": weight });
+            if *loss_weight != 1.0 {
+                line["loss_weight"] = json!(loss_weight);
+            }
+            format!("{line}\n")
+        };
+        let lines: String = self.last.iter().map(line).collect();
+        let only: Vec<f64> = self.last.iter().map(|(_, weight, _)| *weight).collect();
         let summary = json!({
             "rows": only.len(),
             "round": self.rounds,
@@ -161,8 +175,8 @@ mod tests {
     use std::fs;
 
     fn selection(weights: &[(usize, f32)]) -> Selection {
-        let one =
-            |&(row, weight): &(usize, f32)| Selected { id: format!("s{row}").as_str().into(), row, weight, score: 0.0, by: Vec::new() };
+        let table = score_table(weights.iter().map(|(row, _)| row + 1).max().unwrap_or(0));
+        let one = |&(row, weight): &(usize, f32)| Selected { weight, ..Selected::new(&table, row, 0.0, "m") };
         Selection { samples: weights.iter().map(one).collect(), band: None }
     }
     fn diagnoses(weights: &[f32]) -> Vec<Diagnosis> {
@@ -180,6 +194,19 @@ mod tests {
         // Too few with weight: all of them at the cap. None with weight: none is drawn.
         assert_eq!(weights(&selection(&[]), &diagnoses(&[1.0, 0.0, 0.0, 0.0]), 1.0, 2.0), [2.0, 0.0, 0.0, 0.0]);
         assert_eq!(weights(&selection(&[(0, 1.0)]), &diagnoses(&[0.0, 0.0]), 2.0, 2.0), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_loss_weight_is_written_where_it_is_not_neutral() {
+        let folder = tempfile::tempdir().unwrap();
+        let classes = Classes::default();
+        let mut sink = SamplerWeights::default().open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap();
+        let mut chosen = selection(&[(0, 1.0), (1, 1.0)]);
+        chosen.samples[1].loss_weight = 0.25;
+        sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &chosen).unwrap();
+        sink.finish().unwrap();
+        let lines = fs::read_to_string(folder.path().join("sampler_weights.jsonl")).unwrap();
+        assert_eq!(lines, "{\"id\":\"s0\",\"weight\":1.0}\n{\"id\":\"s1\",\"weight\":1.0,\"loss_weight\":0.25}\n");
     }
 
     #[test]

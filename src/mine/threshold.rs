@@ -1,8 +1,9 @@
 use super::{
     Miner,
-    rank::{Eligible, USUAL_BAND, Weighting, eligible, frozen_band, harder, largest, selection},
+    rank::{Eligible, USUAL_BAND, Weighting, eligible, frozen_band, hardest, selection},
 };
 use crate::{
+    context::MineContext,
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
     sample::{Diagnosis, ScoreTable, Selection},
@@ -91,16 +92,16 @@ impl Miner for Threshold {
         Requirements { columns: vec![self.by.column().to_owned()], ..Requirements::default() }
     }
 
-    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], stage: &str) -> Result<Selection> {
+    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection> {
         let column = self.by.column();
         let mut chosen: Vec<Eligible> = eligible(table, diagnoses, column)?
             .into_iter()
             .filter(|one| f64::from(self.by.probability(one.score)) < self.tau.get())
             .collect();
         if let Some(limit) = self.limit {
-            chosen = largest(chosen, limit, harder(table));
+            chosen = hardest(table, chosen, limit);
         }
         let band = frozen_band(table, diagnoses, column, USUAL_BAND.0, USUAL_BAND.1);
-        Ok(selection(table, chosen, self.weights, stage, band))
+        Ok(selection(table, chosen, self.weights, context.stage, band))
     }
 }

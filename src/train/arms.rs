@@ -193,7 +193,7 @@ impl<'a> Experiment<'a> {
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
-                let mined = self.mine(&models, Some(&start.history), &seeds, &mut skip)?;
+                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip)?;
                 for (row, diagnosis) in mined.table.rows().iter().zip(&mined.diagnoses) {
                     if arm != Arm::UniformAugmentation
                         && let Some(i) = split.index(&row.id)
@@ -204,6 +204,14 @@ impl<'a> Experiment<'a> {
                 for id in &skip {
                     if let Some(i) = split.index(id) {
                         weights[i] = 0.0;
+                    }
+                }
+                if arm == Arm::MiningOnly || (arm == Arm::Hardmine && feed.sampler_weights) {
+                    // What the sampler draws more often may count less in the loss.
+                    for selected in &mined.selection.samples {
+                        if let Some(i) = split.index(&selected.id) {
+                            weights[i] *= selected.loss_weight;
+                        }
                     }
                 }
                 if arm == Arm::MiningOnly {
@@ -299,7 +307,7 @@ impl<'a> Experiment<'a> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
         let models = ModelSet { subject, teachers: None };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, None, &seeds, &mut HashSet::new())?;
+        let mined = self.mine(&models, None, (1, 1), &seeds, &mut HashSet::new())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
@@ -364,7 +372,14 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
+    fn mine(
+        &self,
+        models: &ModelSet,
+        history: Option<&TrainingHistory>,
+        (round, rounds): (usize, usize),
+        seeds: &SeedTree,
+        skip: &mut HashSet<SampleId>,
+    ) -> Result<Mined> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
         let Scored { mut table, mut index, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
@@ -380,7 +395,7 @@ impl<'a> Experiment<'a> {
             index.validation = pipeline::embed(validation, models, self.progress)?;
         }
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
-        let selection = pipeline::mine(stages, &table, &diagnoses)?;
+        let selection = pipeline::mine(stages, &table, &diagnoses, round, rounds, seeds)?;
         if selection.samples.is_empty() && !stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
         }

@@ -4,8 +4,8 @@
 use hardmine::{
     codec,
     context::{
-        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, Parent, ReplayContext, ScoreContext, StageInfo,
-        VerifyContext,
+        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
+        ScoreContext, StageInfo, VerifyContext,
     },
     error::{Error, Result},
     generate::Generator,
@@ -197,17 +197,18 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let reversed = table(&reversed, &world.models, &world.history, world.classes.len());
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
+    let context = MineContext { stage: "m", round: 1, rounds: 1, seeds: SeedTree::new(7).round(1).stage("m") };
     for built in examples(&registry.miners) {
         let ids = |selection: Selection| {
             let mut ids: Vec<_> = selection.samples.into_iter().map(|one| (one.id, one.weight.to_bits())).collect();
             ids.sort();
             ids
         };
-        let chosen = ids(built.operator.mine(&world.table, &judged, "m").unwrap());
+        let chosen = ids(built.operator.mine(&world.table, &judged, &context).unwrap());
         assert!(!chosen.is_empty(), "{} chose nothing", built.name);
-        assert_eq!(ids(built.operator.mine(&reversed, &judged, "m").unwrap()), chosen, "{}", built.name);
+        assert_eq!(ids(built.operator.mine(&reversed, &judged, &context).unwrap()), chosen, "{}", built.name);
         // Of nothing, nothing is chosen, or it is said.
-        assert!(built.operator.mine(&empty, &[], "m").map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
+        assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
     }
     for built in examples(&registry.diagnosers) {
         let found = built.operator.diagnose(&world.table).unwrap();
