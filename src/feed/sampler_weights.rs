@@ -5,7 +5,10 @@ use crate::{
     context::FeedContext,
     error::{Error, Problem, Result},
     operator::{Configure, Table},
-    sample::{Accepted, Diagnosis, SampleId, ScoreTable, Selection},
+    sample::{
+        Accepted, Diagnosis, SampleId, ScoreTable, Selection,
+        weighting::{effective_sample_size, normalised},
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,12 +123,6 @@ impl Sink for Weights {
     }
 }
 
-/// Kish's effective sample size `(sum w)^2 / sum w^2`: how many equally weighted samples are worth as much. 0 without weight.
-pub fn effective_sample_size(weights: &[f64]) -> f64 {
-    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-    if squares > 0.0 { sum * sum / squares } else { 0.0 }
-}
-
 /// Weights of all rows: chosen rows `boost * weight`, others 1, times the guard's weight; mean 1, none above `cap` (at least 1). Where too few
 /// rows have weight at all for a mean of 1, each of those is at the cap; where none has, all are 0. A weight of the selection or the guard that
 /// is not a finite number of at least 0 makes its row NaN.
@@ -137,31 +134,7 @@ pub fn weights(selection: &Selection, diagnoses: &[Diagnosis], boost: f64, cap: 
         }
     }
     raw.iter_mut().filter(|weight| !(weight.is_finite() && **weight >= 0.0)).for_each(|weight| *weight = f64::NAN);
-    capped(&raw, cap)
-}
-
-/// Scales to a mean of 1 under a cap: the factor `s` with `sum min(s w, cap) = n`.
-fn capped(raw: &[f64], cap: f64) -> Vec<f64> {
-    let mut sorted: Vec<f64> = raw.iter().copied().filter(|weight| *weight > 0.0).collect();
-    sorted.sort_by(f64::total_cmp);
-    let n = raw.len() as f64;
-    if sorted.len() as f64 * cap <= n {
-        return raw.iter().map(|weight| if *weight > 0.0 { cap } else { *weight }).collect();
-    }
-    // With the k largest at the cap, the others share what is left; the first k that caps no further one is right.
-    let mut rest: f64 = sorted.iter().sum();
-    let mut at_cap = 0.0;
-    let mut scale = n / rest;
-    while let Some(largest) = sorted.pop() {
-        scale = (n - at_cap * cap) / rest;
-        if largest * scale <= cap {
-            break;
-        }
-        rest -= largest;
-        at_cap += 1.0;
-    }
-    // `min` would take the cap for NaN.
-    raw.iter().map(|weight| if weight.is_nan() { *weight } else { (weight * scale).min(cap) }).collect()
+    normalised(&raw, cap)
 }
 
 #[cfg(test)]
@@ -171,7 +144,6 @@ mod tests {
         feed::tests::{accepted, score_table},
         sample::{Classes, Selected},
     };
-    use proptest::prelude::*;
     use std::fs;
 
     fn selection(weights: &[(usize, f32)]) -> Selection {
@@ -243,20 +215,5 @@ mod tests {
         assert_eq!((summary["effective_sample_size"].as_f64(), summary["round"].as_u64()), (Some(1.6), Some(2)));
         let empty = feeder.open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap().finish().unwrap();
         assert_eq!(empty, Receipt::default());
-    }
-
-    proptest! {
-        #[test]
-        fn the_mean_is_one_where_the_cap_allows_it(raw in prop::collection::vec(0.0..100.0f64, 1..40), cap in 1.0..10.0f64) {
-            prop_assume!(raw.iter().any(|weight| *weight > 0.0));
-            let found = capped(&raw, cap);
-            let some = raw.iter().filter(|weight| **weight > 0.0).count() as f64;
-            let n = raw.len() as f64;
-            prop_assert!(found.iter().all(|weight| (0.0..=cap).contains(weight)));
-            prop_assert!((found.iter().sum::<f64>() - n.min(some * cap)).abs() < 1e-6 * n);
-            for (i, j) in (1..raw.len()).map(|i| (i - 1, i)) {
-                prop_assert!(raw[i] <= raw[j] || found[i] >= found[j]);
-            }
-        }
     }
 }

@@ -1,21 +1,34 @@
 //! Mining: which samples are worth it. The only barrier of a round: miners see numbers, never media.
 
 mod band;
+mod diverse;
 mod draw;
+mod focal;
+pub mod ohem;
 mod prioritized;
+mod query;
+mod quota;
 mod rank;
 mod schedule;
+mod superloss;
 mod threshold;
 mod top;
 mod top_fraction;
 mod weighted;
 
+pub use crate::sample::weighting::{effective_sample_size, normalised};
 pub use band::Band;
+pub use diverse::{Diverse, farthest_first};
 pub use draw::{AliasTable, SumTree, draw_without_replacement};
+pub use focal::{focal_bias, focal_sigmoid, focal_softmax, focal_weights};
+pub use ohem::{ohem_batch, ohem_pixels, ohem_regions};
 pub use prioritized::{Prioritized, Priority, annealed, importance_weights, prioritized_probabilities};
+pub use query::{Query, Uncertainty};
+pub use quota::{Per, Quota, quota};
 pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, uncertain};
 pub use schedule::{Between, Phase, Preset, Schedule, Timetable};
-pub use threshold::{Certainty, Threshold};
+pub use superloss::{lambert_w, superloss, superloss_weight};
+pub use threshold::{Certainty, Threshold, adaptive_thresholds};
 pub use top::top_k;
 pub use top_fraction::TopFraction;
 pub use weighted::{LossHistory, Weighted, WeightedKind, selective_backprop};
@@ -40,7 +53,16 @@ pub trait Miner: Send + Sync {
 
 /// The shipped miners.
 pub fn table() -> Table<dyn Miner> {
-    Table::default().with::<Band>().with::<Prioritized>().with::<Schedule>().with::<Threshold>().with::<TopFraction>().with::<Weighted>()
+    Table::default()
+        .with::<Band>()
+        .with::<Diverse>()
+        .with::<Prioritized>()
+        .with::<Query>()
+        .with::<Quota>()
+        .with::<Schedule>()
+        .with::<Threshold>()
+        .with::<TopFraction>()
+        .with::<Weighted>()
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What all miners share: who may be chosen, ranks, weights and the frozen band. The plain functions on slices serve a trainer's own
 //! loop as well.
 
-use super::top::{descending, top_k};
+use super::{
+    quota::Per,
+    top::{descending, top_k},
+};
 use crate::{
     error::{Error, Result},
     random::SeedTree,
@@ -11,6 +14,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeMap};
 
 /// How the chosen are weighted in training.
@@ -75,7 +79,7 @@ pub(super) fn unit(seeds: &SeedTree, id: &SampleId) -> f64 {
 }
 
 /// Whether nothing speaks against mining this row. Without diagnoses all are valuable.
-fn valuable(diagnoses: &[Diagnosis], row: usize) -> bool {
+pub(super) fn is_valuable(diagnoses: &[Diagnosis], row: usize) -> bool {
     diagnoses.get(row).is_none_or(|diagnosis| diagnosis.judgement == Judgement::Valuable)
 }
 
@@ -96,9 +100,19 @@ pub(super) fn eligible(table: &ScoreTable, diagnoses: &[Diagnosis], by: &str) ->
     Ok(scores
         .iter()
         .enumerate()
-        .filter(|(row, _)| valuable(diagnoses, *row))
+        .filter(|(row, _)| is_valuable(diagnoses, *row))
         .filter_map(|(row, score)| score.get().map(|score| Eligible { row, score }))
         .collect())
+}
+
+/// The group of each row, by name: its class, the value of a manifest's field, or that of a score column. Rows that have none share one.
+pub(super) fn group_of(table: &ScoreTable, per: Per, name: &str) -> Result<Vec<String>> {
+    let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(match per {
+        Per::Class => table.rows().iter().map(|row| row.class.map_or_else(String::new, |class| class.to_string())).collect(),
+        Per::Field => table.rows().iter().map(|row| row.fields.get(name).map_or_else(String::new, value)).collect(),
+        Per::Column => table.require(name)?.iter().map(|score| score.get().map_or_else(String::new, |v| v.to_string())).collect(),
+    })
 }
 
 /// Splits by class (rows without one together, last), or leaves all in one group.
@@ -127,7 +141,7 @@ pub fn band_column<'a>(table: &'a ScoreTable, prefer: &str) -> Option<&'a str> {
 pub fn frozen_band(table: &ScoreTable, diagnoses: &[Diagnosis], prefer: &str, low: f64, high: f64) -> Option<DifficultyBand> {
     let scores = table.column(band_column(table, prefer)?)?;
     let mut losses: Vec<f64> =
-        scores.iter().enumerate().filter(|(row, _)| valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
+        scores.iter().enumerate().filter(|(row, _)| is_valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
     losses.sort_by(f64::total_cmp);
     let at = |share| quantile_of_sorted(&losses, share).map(|loss| loss as f32);
     Some(DifficultyBand::clamped(at(low)?, at(high)?, table.classes()))

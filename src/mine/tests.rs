@@ -233,6 +233,120 @@ fn the_schedule_goes_from_uniform_over_easy_to_hard() {
 }
 
 #[test]
+fn a_quota_caps_what_another_miner_chooses() {
+    let fields = |i: usize| Arc::new(json!({ "speaker": if i < 4 { json!("anna") } else { json!(7) } }).as_object().unwrap().clone());
+    let rows = (0..8).map(|i| TableRow {
+        id: SampleId::new(format!("s{i}")),
+        class: (i != 0).then_some(i % 2),
+        present: ModalitySet::ALL,
+        group: i,
+        fields: if i == 7 { Arc::default() } else { fields(i) },
+    });
+    let mut table = ScoreTable::new(rows.collect(), 3).unwrap();
+    table.add(Column::hardness("loss", ""), (0..8).map(|i| Score::Known((8 - i) as f32)).collect()).unwrap();
+    let cluster = |i: usize| if i == 3 { Score::absent("none") } else { Score::Known((i / 5) as f32) };
+    table.add(Column::measure("cluster", ""), (0..8).map(cluster).collect()).unwrap();
+    let half = json!({ "top_fraction": { "fraction": 0.5 } });
+    let capped = |written: Value, diagnoses: &[Diagnosis]| -> Vec<String> {
+        let mut config = json!({ "of": half });
+        config.as_object_mut().unwrap().extend(written.as_object().unwrap().clone());
+        let chosen = mine(json!({ "quota": config }), &table, diagnoses);
+        assert!(chosen.band.is_some() && chosen.samples.iter().all(|s| s.by == ["m"]));
+        ids(&chosen).into_iter().map(str::to_owned).collect()
+    };
+    // Chosen are s0..s3. Speakers: anna 4 of 8 rows, 7 has 3, none 1: anna keeps floor(1 * 4 * 4/8) = 2, with cap 1.6 floor(3.2) = 3.
+    assert_eq!(capped(json!({ "per": "field", "name": "speaker", "cap": 1.0 }), &[]), ["s0", "s1"]);
+    assert_eq!(capped(json!({ "per": "field", "name": "speaker", "cap": 1.6 }), &[]), ["s0", "s1", "s2"]);
+    // Classes: none 1 (s0), odd 4 of 8 (s1, s3 chosen), even 3 of 8: floor(4 * 3/8) = 1.
+    assert_eq!(capped(json!({ "cap": 1.0 }), &[]), ["s0", "s1", "s2", "s3"]);
+    // Clusters: 0 has s0 s1 s2 s4, 1 has s5 s6 s7, s3 has none and may keep one.
+    assert_eq!(capped(json!({ "per": "column", "name": "cluster", "cap": 1.0 }), &[]), ["s0", "s1", "s3"]);
+    // Suspects count nowhere: s0 and s1 are out, so that of six rows anna has 2; three are chosen (s2 s3 s4), anna keeps one.
+    let mut diagnoses = all_valuable(8);
+    diagnoses[0].judgement = Judgement::SuspectLabel;
+    diagnoses[1].judgement = Judgement::Outlier;
+    assert_eq!(capped(json!({ "per": "field", "name": "speaker", "cap": 1.0 }), &diagnoses), ["s2", "s4"]);
+    let problems = |written: Value| -> Vec<String> {
+        super::table().build(&json!({ "quota": written })).err().unwrap().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        problems(json!({ "of": { "top_fraction": { "fraction": 0.0 } }, "per": "field", "cap": 0.5 })),
+        [
+            "quota.cap: expected a number in 1..=1000, found 0.5",
+            "quota.name: missing: which field or column",
+            "quota.of.top_fraction.fraction: nothing would be chosen; expected a fraction above 0 and at most 1",
+        ]
+    );
+    assert_eq!(problems(json!({ "of": { "band": {} }, "name": "x" })), ["quota.name: `per: class` has no name"]);
+    let needs =
+        super::table().build(&json!({ "quota": { "of": half, "per": "column", "name": "cluster" } })).unwrap().operator.requirements();
+    assert_eq!((needs.columns, needs.evidence), (vec!["loss".to_owned()], vec!["cluster".to_owned()]));
+    assert_eq!((quota(10, 1, 10, 1.1), quota(10, 1, 1000, 1.0), quota(0, 1, 2, 1.0), quota(5, 0, 0, 1.0)), (1, 1, 0, 0));
+}
+
+#[test]
+fn diverse_takes_the_hardest_and_what_is_unlike_it() {
+    let mut table = ten();
+    // s07 (3.0) and s01 (2.0) are doubles in the space; s04 and s05 are on the other side; s09 is absent and stands at the mean.
+    let place = |i: usize| match i {
+        1 | 7 => Score::Known(1.0),
+        4 | 5 => Score::Known(-1.0),
+        9 => Score::absent("none"),
+        _ => Score::Known(50.0),
+    };
+    table.add(Column::measure("place", ""), (0..10).map(place).collect()).unwrap();
+    let of = |fraction: f64| {
+        let chosen = mine(json!({ "diverse": { "space": ["place"], "pool": 0.5, "fraction": fraction } }), &table, &[]);
+        ids(&chosen).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // ceil(0.5 * 9) = 5 in the pool, up to 0.7; ceil(0.2 * 9) = 2, ceil(0.3 * 9) = 3; then only doubles are left.
+    assert_eq!(of(0.1), ["s07"]);
+    assert_eq!(of(0.2), ["s04", "s07"]);
+    assert_eq!(of(0.3), ["s04", "s07", "s09"]);
+    assert_eq!(of(0.5), ["s04", "s07", "s09"]);
+    let problem = |written: Value| super::table().build(&json!({ "diverse": written })).err().unwrap().remove(0).to_string();
+    assert!(problem(json!({ "space": [] })).starts_with("diverse.space: expected at least one score column"));
+    assert!(problem(json!({ "space": ["a", "a"] })).starts_with("diverse.space[1]: the column `a` is listed twice"));
+    assert!(problem(json!({ "space": ["a"], "pool": 0.1 })).starts_with("diverse.fraction: expected at most `pool` (0.1), found 0.2"));
+    assert_eq!(problem(json!({})), "diverse: missing field `space`");
+}
+
+#[test]
+fn a_query_asks_for_what_has_no_label() {
+    let rows = (0..6).map(|i| TableRow {
+        id: SampleId::new(format!("s{i}")),
+        class: (i < 3).then_some(0),
+        present: ModalitySet::ALL,
+        group: i,
+        fields: Arc::default(),
+    });
+    let mut table = ScoreTable::new(rows.collect(), 2).unwrap();
+    let entropies = [0.69, 0.68, 0.67, 0.1, 0.5, 0.5];
+    table.add(Column::hardness("entropy", ""), entropies.map(Score::Known).to_vec()).unwrap();
+    assert_eq!(ids(&mine(json!({ "query": { "count": 2 } }), &table, &[])), ["s4", "s5"]);
+    assert_eq!(ids(&mine(json!({ "query": { "count": 1 } }), &table, &[])), ["s4"]);
+    assert_eq!(ids(&mine(json!({ "query": {} }), &table, &[])), ["s3", "s4", "s5"]);
+    let query = super::table().build(&json!({ "query": { "by": "small_margin" } })).unwrap().operator;
+    assert!(query.mine(&table, &[], &context(1, 1)).unwrap_err().to_string().contains("small_margin"));
+    assert!(query.mine(&ten(), &[], &context(1, 1)).unwrap_err().to_string().starts_with("every sample has a label"));
+    assert!(super::table().build(&json!({ "query": { "count": 0 } })).is_err());
+}
+
+#[test]
+fn a_class_that_is_hard_as_a_whole_has_a_lower_threshold() {
+    // Means 0.8 and 0.4: thresholds 0.9 and 0.45.
+    let classes = [Some(0), Some(1), Some(0), Some(1)];
+    let found = adaptive_thresholds(&[0.7, 0.3, 0.9, 0.5], &classes, 0.9);
+    assert!(found.iter().zip([0.9, 0.45, 0.9, 0.45]).all(|(found, right)| (found - right).abs() < 1e-6), "{found:?}");
+    assert_eq!(adaptive_thresholds(&[0.0, 0.0], &[None, Some(1)], 0.9), [0.9, 0.9]);
+    assert!(adaptive_thresholds(&[], &[], 0.9).is_empty());
+    let plain = ids(&mine(json!({ "threshold": { "tau": 0.6 } }), &ten(), &[])).len();
+    let fewer = mine(json!({ "threshold": { "tau": 0.6, "per_class": true } }), &ten(), &[]);
+    // Odd rows have the probabilities .135 .368 .050 .497 (mean .262), even ones .607 .905 .368 .819 .951 (mean .730): 0.6 and 0.216.
+    assert_eq!((plain, ids(&fewer)), (5, vec!["s01", "s04", "s07"]));
+}
+
+#[test]
 fn plain_functions_on_slices() {
     assert_eq!(uncertain(&[0.95, 0.9, 0.2], 0.9), [2]);
     assert_eq!(between_ranks(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.5, 0.75), [2, 3]);
@@ -252,6 +366,9 @@ proptest! {
             json!({ "band": { "by": "loss", "low": 0.3, "high": 0.8, "limit": 5 } }),
             json!({ "threshold": { "tau": 0.5, "limit": 4 } }),
             json!({ "weighted": { "keep": 0.4 } }),
+            json!({ "threshold": { "per_class": true } }),
+            json!({ "quota": { "of": { "top_fraction": { "fraction": 0.5 } }, "cap": 1.0 } }),
+            json!({ "diverse": { "space": ["loss", "oof_confidence"], "pool": 0.8, "fraction": 0.4 } }),
             json!({ "weighted": { "kind": "cdf", "beta": 2.0 } }),
             json!({ "prioritized": { "share": 0.6 } }),
             json!({ "prioritized": { "kind": "rank" } }),

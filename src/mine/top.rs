@@ -29,18 +29,27 @@ pub(super) fn descending_f64(a: f64, b: f64) -> Ordering {
 /// A threshold is guessed from every n-th value, one scan keeps what reaches it, and the `k` are selected among those. Where the guess was
 /// too high all values are selected from, so the answer never hangs on it. `O(n + k log k)`, and one pass over memory for small `k`.
 pub fn top_k(values: &[f32], k: usize) -> Vec<usize> {
-    let order = |a: &usize, b: &usize| descending(values[*a], values[*b]).then(a.cmp(b));
     if k == 0 {
         return Vec::new();
     }
     let reached = guessed_threshold(values, k).map(|threshold| at_least(values, threshold)).filter(|found| found.len() >= k);
-    let mut found = reached.unwrap_or_else(|| (0..values.len()).collect());
+    let mut found = reached.unwrap_or_else(|| values.iter().enumerate().map(|(i, v)| (place(*v), i)).collect());
     if k < found.len() {
-        found.select_nth_unstable_by(k - 1, order);
+        found.select_nth_unstable(k - 1);
         found.truncate(k);
     }
-    found.sort_unstable_by(order);
-    found
+    found.sort_unstable();
+    found.into_iter().map(|(_, i)| i).collect()
+}
+
+/// The bits of a value, turned so that they stand in the order of [`descending`]: numbers are compared without fetching the value again.
+fn place(value: f32) -> u32 {
+    if value.is_nan() {
+        return u32::MAX;
+    }
+    // A negative zero plus zero is zero.
+    let bits = (value + 0.0).to_bits();
+    if bits >> 31 == 0 { !(bits | 1 << 31) } else { bits }
 }
 
 /// A value that at least `k` of the values reach, almost surely; `None` where a scan would not be shorter than selecting among all.
@@ -59,15 +68,15 @@ fn guessed_threshold(values: &[f32], k: usize) -> Option<f32> {
     (!threshold.is_nan()).then_some(*threshold)
 }
 
-/// Indices of the values that reach `threshold`, in order.
-fn at_least(values: &[f32], threshold: f32) -> Vec<usize> {
+/// Place and index of the values that reach `threshold`, in the order of the indices.
+fn at_least(values: &[f32], threshold: f32) -> Vec<(u32, usize)> {
     let scan = |(block, part): (usize, &[f32])| {
         let mut found = Vec::new();
         for (group, lanes) in part.chunks(LANES).enumerate() {
             // Most groups hold none: one question for all of them. NaN reaches nothing.
             if lanes.iter().fold(false, |any, v| any | (*v >= threshold)) {
                 let first = block * BLOCK + group * LANES;
-                found.extend(lanes.iter().enumerate().filter(|(_, v)| **v >= threshold).map(|(lane, _)| first + lane));
+                found.extend(lanes.iter().enumerate().filter(|(_, v)| **v >= threshold).map(|(lane, v)| (place(*v), first + lane)));
             }
         }
         found
@@ -92,6 +101,13 @@ mod tests {
         assert_eq!(top_k(&[0.1, 0.9, 0.5, 0.9], 3), [1, 3, 2]);
         assert_eq!(top_k(&[f32::NAN, -1.0, f32::INFINITY, -0.0, 0.0, -f32::NAN], 9), [2, 3, 4, 1, 0, 5]);
         assert_eq!((top_k(&[0.1], 5), top_k(&[0.1], 0), top_k(&[], 3)), (vec![0], vec![], vec![]));
+    }
+
+    #[test]
+    fn places_stand_in_the_order_of_the_values() {
+        let falling = [f32::INFINITY, f32::MAX, 1.0, f32::MIN_POSITIVE, 1e-45, 0.0, -1e-45, -1.0, f32::MIN, f32::NEG_INFINITY, f32::NAN];
+        assert!(falling.windows(2).all(|pair| place(pair[0]) < place(pair[1]) && descending(pair[0], pair[1]).is_lt()));
+        assert_eq!((place(-0.0), place(-f32::NAN)), (place(0.0), place(f32::NAN)));
     }
 
     #[test]

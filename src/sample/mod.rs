@@ -11,6 +11,7 @@ pub mod metrics;
 mod modality;
 mod selection;
 mod table;
+pub mod weighting;
 
 pub use annotations::{Annotations, BoundingBox, Event, TextSpan, WordTime};
 pub use candidate::{Accepted, Candidate, Claim, Norm, Rejection, Verdict};
