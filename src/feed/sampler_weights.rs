@@ -2,6 +2,7 @@
 
 use super::{FeedPlan, Feeder, Receipt, Sink, write};
 use crate::{
+    codec::npy,
     context::FeedContext,
     error::{Error, Problem, Result},
     operator::{Configure, Table},
@@ -19,16 +20,17 @@ use std::path::{Path, PathBuf};
 ///
 /// Method: a row's weight is `boost` times the selection's (1 where it was not selected) times the guard's (0 for a suspect that is set aside). All
 /// weights are scaled by one factor to a mean of 1, and none exceeds `cap`: what the cap takes is given to the others in
-/// proportion. Written are the last round's weights, one JSON line a sample with `id` and `weight` (and
-/// `loss_weight`, where the loss of a drawn sample is to be multiplied by another number than 1), and beside them
-/// `....summary.json` with the effective sample size `(sum w)^2 / sum w^2`.
+/// proportion. Written are the last round's weights in the order of the data: by the ending of `path` one JSON line a sample with `id` and
+/// `weight`, CSV with the same columns, or an NPY array of `f64`; and beside them `....summary.json` with the effective sample size
+/// `(sum w)^2 / sum w^2`. Where the miner corrects for its draws, JSON lines and CSV also hold `loss_weight`, what the loss of a drawn
+/// sample is to be multiplied by; absent from a JSON line it is 1.
 ///
 /// Reference: Kish, "Survey Sampling", 1965 (effective sample size); Katharopoulos and Fleuret, "Not All Samples Are Created Equal: Deep
 /// Learning with Importance Sampling", ICML 2018.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplerWeights {
-    /// File of the weights, relative to the output folder.
+    /// File of the weights, relative to the output folder; ends in `.jsonl`, `.csv` or `.npy`.
     pub path: String,
     /// Largest weight, at least 1 (the mean is 1).
     pub cap: f64,
@@ -48,6 +50,9 @@ impl Configure<dyn Feeder> for SamplerWeights {
 
     fn build(self, _: &Table<dyn Feeder>) -> Result<Box<dyn Feeder>, Vec<Problem>> {
         let mut problems: Vec<Problem> = write::check_inside(&self.path).err().map(|told| Problem::new("path", told)).into_iter().collect();
+        if !["jsonl", "csv", "npy"].contains(&ending(&self.path)) {
+            problems.push(Problem::new("path", format!("expected a name that ends in .jsonl, .csv or .npy, found `{}`", self.path)));
+        }
         for (name, value) in [("cap", self.cap), ("boost", self.boost)] {
             if !(value.is_finite() && value >= 1.0) {
                 problems.push(Problem::new(name, format!("expected a number of at least 1, found {value}")));
@@ -71,8 +76,7 @@ struct Weights {
     folder: PathBuf,
     taken: usize,
     rounds: usize,
-    /// Id, weight and loss weight of each row.
-    last: Vec<(SampleId, f64, f32)>,
+    last: Vec<Line>,
 }
 
 impl Sink for Weights {
@@ -81,12 +85,7 @@ impl Sink for Weights {
         if let Some((row, weight)) = table.rows().iter().zip(&weights).find(|(_, weight)| !weight.is_finite()) {
             return Err(Error::data(format!("the weight is {weight}; expected a finite number of at least 0")).at("sample", &row.id));
         }
-        self.last = table.rows().iter().map(|row| row.id.clone()).zip(weights).map(|(id, weight)| (id, weight, 1.0)).collect();
-        for selected in &selection.samples {
-            if let Some(line) = self.last.get_mut(selected.row) {
-                line.2 = selected.loss_weight;
-            }
-        }
+        self.last = lines(table, selection, weights);
         self.rounds += 1;
         Ok(())
     }
@@ -98,15 +97,8 @@ impl Sink for Weights {
         if self.rounds == 0 {
             return Ok(Receipt { taken: self.taken, files: Vec::new() });
         }
-        let line = |(id, weight, loss_weight): &(SampleId, f64, f32)| {
-            let mut line = json!({ "id": id, "weight": weight });
-            if *loss_weight != 1.0 {
-                line["loss_weight"] = json!(loss_weight);
-            }
-            format!("{line}\n")
-        };
-        let lines: String = self.last.iter().map(line).collect();
         let only: Vec<f64> = self.last.iter().map(|(_, weight, _)| *weight).collect();
+        let bytes = encoded(ending(&self.config.path), &self.last)?;
         let summary = json!({
             "rows": only.len(),
             "round": self.rounds,
@@ -116,10 +108,55 @@ impl Sink for Weights {
             "zero": only.iter().filter(|weight| **weight == 0.0).count(),
             "effective_sample_size": effective_sample_size(&only),
         });
-        let side = Path::new(&self.config.path).with_extension("summary.json").to_string_lossy().into_owned();
-        write::whole(&self.folder.join(&self.config.path), lines.as_bytes())?;
+        let side = format!("{}.summary.json", self.config.path.trim_end_matches(".jsonl"));
+        write::whole(&self.folder.join(&self.config.path), &bytes)?;
         write::whole(&self.folder.join(&side), format!("{summary:#}\n").as_bytes())?;
         Ok(Receipt { taken: self.taken, files: vec![self.config.path, side] })
+    }
+}
+
+fn ending(path: &str) -> &str {
+    Path::new(path).extension().and_then(|ending| ending.to_str()).unwrap_or("")
+}
+
+/// Id, weight and loss weight of a row.
+pub type Line = (SampleId, f64, f32);
+
+/// The lines of all rows: `weights` with the loss weights of the selection, 1 where a row was not selected.
+pub fn lines(table: &ScoreTable, selection: &Selection, weights: Vec<f64>) -> Vec<Line> {
+    let mut lines: Vec<Line> = table.rows().iter().zip(weights).map(|(row, weight)| (row.id.clone(), weight, 1.0)).collect();
+    for selected in &selection.samples {
+        if let Some(line) = lines.get_mut(selected.row) {
+            line.2 = selected.loss_weight;
+        }
+    }
+    lines
+}
+
+/// Weights as `jsonl`, `csv` (with a header) or `npy` (without loss weights).
+pub fn encoded(format: &str, lines: &[Line]) -> Result<Vec<u8>> {
+    match format {
+        "npy" => Ok(npy::encode(&lines.iter().map(|(_, weight, _)| *weight).collect::<Vec<_>>())),
+        "csv" => {
+            let columns = if lines.iter().any(|line| line.2 != 1.0) { 3 } else { 2 };
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            let failed = |error: csv::Error| Error::internal(format!("weights cannot be written as CSV: {error}"));
+            writer.write_record(&["id", "weight", "loss_weight"][..columns]).map_err(failed)?;
+            for (id, weight, loss_weight) in lines {
+                writer.write_record(&[id.to_string(), weight.to_string(), loss_weight.to_string()][..columns]).map_err(failed)?;
+            }
+            writer.into_inner().map_err(|error| Error::internal(format!("weights cannot be written as CSV: {error}")))
+        }
+        _ => {
+            let line = |(id, weight, loss_weight): &Line| {
+                let mut line = json!({ "id": id, "weight": weight });
+                if *loss_weight != 1.0 {
+                    line["loss_weight"] = json!(loss_weight);
+                }
+                format!("{line}\n")
+            };
+            Ok(lines.iter().map(line).collect::<String>().into_bytes())
+        }
     }
 }
 
@@ -190,11 +227,11 @@ mod tests {
             let told = sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[(1, bad)])).unwrap_err();
             assert_eq!(told.to_string(), "sample s1: the weight is NaN; expected a finite number of at least 0");
         }
-        let config = SamplerWeights { path: "../x".into(), cap: 0.5, boost: f64::NAN };
+        let config = SamplerWeights { path: "../x.npy".into(), cap: 0.5, boost: f64::NAN };
         let problems: Vec<String> = config.build(&super::super::table()).err().unwrap().iter().map(ToString::to_string).collect();
         let cap = "cap: expected a number of at least 1, found 0.5";
         let boost = "boost: expected a number of at least 1, found NaN";
-        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x`", cap, boost]);
+        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x.npy`", cap, boost]);
     }
 
     #[test]
