@@ -4,6 +4,7 @@
 //! `cargo run --release --example custom_operator`
 
 use hardmine::{
+    context::MineContext,
     error::{Error, Problem, Result},
     mine::{self, Miner},
     operator::{Configure, Requirements, Table},
@@ -41,21 +42,13 @@ impl Miner for Memorised {
     fn requirements(&self) -> Requirements {
         Requirements { columns: vec!["loss".into(), "out_of_fold".into()], ..Requirements::default() }
     }
-    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], stage: &str) -> Result<Selection> {
+    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection> {
         let gap = |row: usize| Some((table.value("loss", row)? - table.value("out_of_fold", row)?).abs());
         let rows: Vec<usize> =
             (0..table.len()).filter(|&row| diagnoses[row].judgement == Judgement::Valuable && gap(row).is_some()).collect();
         let gaps: Vec<f32> = rows.iter().filter_map(|&row| gap(row)).collect();
-        let mut samples: Vec<Selected> = mine::top_k(&gaps, self.keep)
-            .into_iter()
-            .map(|i| Selected {
-                id: table.rows()[rows[i]].id.clone(),
-                row: rows[i],
-                weight: 1.0,
-                score: gaps[i],
-                by: vec![stage.to_owned()],
-            })
-            .collect();
+        let mut samples: Vec<Selected> =
+            mine::top_k(&gaps, self.keep).into_iter().map(|i| Selected::new(table, rows[i], gaps[i], context.stage)).collect();
         samples.sort_by_key(|selected| selected.row);
         Ok(Selection { samples, band: mine::frozen_band(table, diagnoses, "out_of_fold", 0.5, 0.95) })
     }

@@ -231,6 +231,26 @@ pub struct Answers {
     pub validation_classes: Vec<Option<usize>>,
 }
 
+/// What a miner is told besides the numbers.
+#[derive(Debug, Clone)]
+pub struct MineContext<'a> {
+    /// Stage id; written into [`crate::sample::Selected::by`].
+    pub stage: &'a str,
+    /// Round, from 1.
+    pub round: usize,
+    /// Rounds of the training, at least 1.
+    pub rounds: usize,
+    /// Seeds of this round and stage; add the sample.
+    pub seeds: SeedTree,
+}
+
+impl MineContext<'_> {
+    /// Share of the rounds that are over, `0..1`: 0 in the first round.
+    pub fn progress(&self) -> f64 {
+        self.round.saturating_sub(1) as f64 / self.rounds.max(self.round).max(1) as f64
+    }
+}
+
 /// Access to samples of the training set by id.
 pub trait Fetch: Sync {
     /// Reads one sample with its media.

@@ -26,6 +26,8 @@ pub trait Configure<F: ?Sized>: DeserializeOwned + Serialize + JsonSchema + 'sta
 pub struct Requirements {
     /// Score columns that an earlier stage must add.
     pub columns: Vec<String>,
+    /// Score columns that an earlier stage must add and that are not ranked by, so that a measure will do.
+    pub evidence: Vec<String>,
     /// Modalities whose input gradient the model must give.
     pub gradients: ModalitySet,
     /// Modalities that the model must have an embedding of.

@@ -6,7 +6,10 @@ use crate::{
     context::FeedContext,
     error::{Error, Problem, Result},
     operator::{Configure, Table},
-    sample::{Accepted, Diagnosis, SampleId, ScoreTable, Selection},
+    sample::{
+        Accepted, Diagnosis, SampleId, ScoreTable, Selection,
+        weighting::{effective_sample_size, normalised},
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,8 @@ use std::path::{Path, PathBuf};
 /// weights are scaled by one factor to a mean of 1, and none exceeds `cap`: what the cap takes is given to the others in
 /// proportion. Written are the last round's weights in the order of the data: by the ending of `path` one JSON line a sample with `id` and
 /// `weight`, CSV with the same columns, or an NPY array of `f64`; and beside them `....summary.json` with the effective sample size
-/// `(sum w)^2 / sum w^2`.
+/// `(sum w)^2 / sum w^2`. Where the miner corrects for its draws, JSON lines and CSV also hold `loss_weight`, what the loss of a drawn
+/// sample is to be multiplied by; absent from a JSON line it is 1.
 ///
 /// Reference: Kish, "Survey Sampling", 1965 (effective sample size); Katharopoulos and Fleuret, "Not All Samples Are Created Equal: Deep
 /// Learning with Importance Sampling", ICML 2018.
@@ -72,7 +76,7 @@ struct Weights {
     folder: PathBuf,
     taken: usize,
     rounds: usize,
-    last: Vec<(SampleId, f64)>,
+    last: Vec<Line>,
 }
 
 impl Sink for Weights {
@@ -81,7 +85,7 @@ impl Sink for Weights {
         if let Some((row, weight)) = table.rows().iter().zip(&weights).find(|(_, weight)| !weight.is_finite()) {
             return Err(Error::data(format!("the weight is {weight}; expected a finite number of at least 0")).at("sample", &row.id));
         }
-        self.last = table.rows().iter().map(|row| row.id.clone()).zip(weights).collect();
+        self.last = lines(table, selection, weights);
         self.rounds += 1;
         Ok(())
     }
@@ -93,7 +97,7 @@ impl Sink for Weights {
         if self.rounds == 0 {
             return Ok(Receipt { taken: self.taken, files: Vec::new() });
         }
-        let only: Vec<f64> = self.last.iter().map(|(_, weight)| *weight).collect();
+        let only: Vec<f64> = self.last.iter().map(|(_, weight, _)| *weight).collect();
         let bytes = encoded(ending(&self.config.path), &self.last)?;
         let summary = json!({
             "rows": only.len(),
@@ -115,27 +119,45 @@ fn ending(path: &str) -> &str {
     Path::new(path).extension().and_then(|ending| ending.to_str()).unwrap_or("")
 }
 
-/// Weights as `jsonl`, `csv` (with a header) or `npy`.
-pub fn encoded(format: &str, weights: &[(SampleId, f64)]) -> Result<Vec<u8>> {
+/// Id, weight and loss weight of a row.
+pub type Line = (SampleId, f64, f32);
+
+/// The lines of all rows: `weights` with the loss weights of the selection, 1 where a row was not selected.
+pub fn lines(table: &ScoreTable, selection: &Selection, weights: Vec<f64>) -> Vec<Line> {
+    let mut lines: Vec<Line> = table.rows().iter().zip(weights).map(|(row, weight)| (row.id.clone(), weight, 1.0)).collect();
+    for selected in &selection.samples {
+        if let Some(line) = lines.get_mut(selected.row) {
+            line.2 = selected.loss_weight;
+        }
+    }
+    lines
+}
+
+/// Weights as `jsonl`, `csv` (with a header) or `npy` (without loss weights).
+pub fn encoded(format: &str, lines: &[Line]) -> Result<Vec<u8>> {
     match format {
-        "npy" => Ok(npy::encode(&weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())),
+        "npy" => Ok(npy::encode(&lines.iter().map(|(_, weight, _)| *weight).collect::<Vec<_>>())),
         "csv" => {
+            let columns = if lines.iter().any(|line| line.2 != 1.0) { 3 } else { 2 };
             let mut writer = csv::Writer::from_writer(Vec::new());
             let failed = |error: csv::Error| Error::internal(format!("weights cannot be written as CSV: {error}"));
-            writer.write_record(["id", "weight"]).map_err(failed)?;
-            for (id, weight) in weights {
-                writer.write_record([id.as_str(), &weight.to_string()]).map_err(failed)?;
+            writer.write_record(&["id", "weight", "loss_weight"][..columns]).map_err(failed)?;
+            for (id, weight, loss_weight) in lines {
+                writer.write_record(&[id.to_string(), weight.to_string(), loss_weight.to_string()][..columns]).map_err(failed)?;
             }
             writer.into_inner().map_err(|error| Error::internal(format!("weights cannot be written as CSV: {error}")))
         }
-        _ => Ok(weights.iter().map(|(id, weight)| format!("{}\n", json!({ "id": id, "weight": weight }))).collect::<String>().into_bytes()),
+        _ => {
+            let line = |(id, weight, loss_weight): &Line| {
+                let mut line = json!({ "id": id, "weight": weight });
+                if *loss_weight != 1.0 {
+                    line["loss_weight"] = json!(loss_weight);
+                }
+                format!("{line}\n")
+            };
+            Ok(lines.iter().map(line).collect::<String>().into_bytes())
+        }
     }
-}
-
-/// Kish's effective sample size `(sum w)^2 / sum w^2`: how many equally weighted samples are worth as much. 0 without weight.
-pub fn effective_sample_size(weights: &[f64]) -> f64 {
-    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 /// Weights of all rows: chosen rows `boost * weight`, others 1, times the guard's weight; mean 1, none above `cap` (at least 1). Where too few
@@ -149,31 +171,7 @@ pub fn weights(selection: &Selection, diagnoses: &[Diagnosis], boost: f64, cap: 
         }
     }
     raw.iter_mut().filter(|weight| !(weight.is_finite() && **weight >= 0.0)).for_each(|weight| *weight = f64::NAN);
-    capped(&raw, cap)
-}
-
-/// Scales to a mean of 1 under a cap: the factor `s` with `sum min(s w, cap) = n`.
-fn capped(raw: &[f64], cap: f64) -> Vec<f64> {
-    let mut sorted: Vec<f64> = raw.iter().copied().filter(|weight| *weight > 0.0).collect();
-    sorted.sort_by(f64::total_cmp);
-    let n = raw.len() as f64;
-    if sorted.len() as f64 * cap <= n {
-        return raw.iter().map(|weight| if *weight > 0.0 { cap } else { *weight }).collect();
-    }
-    // With the k largest at the cap, the others share what is left; the first k that caps no further one is right.
-    let mut rest: f64 = sorted.iter().sum();
-    let mut at_cap = 0.0;
-    let mut scale = n / rest;
-    while let Some(largest) = sorted.pop() {
-        scale = (n - at_cap * cap) / rest;
-        if largest * scale <= cap {
-            break;
-        }
-        rest -= largest;
-        at_cap += 1.0;
-    }
-    // `min` would take the cap for NaN.
-    raw.iter().map(|weight| if weight.is_nan() { *weight } else { (weight * scale).min(cap) }).collect()
+    normalised(&raw, cap)
 }
 
 #[cfg(test)]
@@ -183,12 +181,11 @@ mod tests {
         feed::tests::{accepted, score_table},
         sample::{Classes, Selected},
     };
-    use proptest::prelude::*;
     use std::fs;
 
     fn selection(weights: &[(usize, f32)]) -> Selection {
-        let one =
-            |&(row, weight): &(usize, f32)| Selected { id: format!("s{row}").as_str().into(), row, weight, score: 0.0, by: Vec::new() };
+        let table = score_table(weights.iter().map(|(row, _)| row + 1).max().unwrap_or(0));
+        let one = |&(row, weight): &(usize, f32)| Selected { weight, ..Selected::new(&table, row, 0.0, "m") };
         Selection { samples: weights.iter().map(one).collect(), band: None }
     }
     fn diagnoses(weights: &[f32]) -> Vec<Diagnosis> {
@@ -206,6 +203,19 @@ mod tests {
         // Too few with weight: all of them at the cap. None with weight: none is drawn.
         assert_eq!(weights(&selection(&[]), &diagnoses(&[1.0, 0.0, 0.0, 0.0]), 1.0, 2.0), [2.0, 0.0, 0.0, 0.0]);
         assert_eq!(weights(&selection(&[(0, 1.0)]), &diagnoses(&[0.0, 0.0]), 2.0, 2.0), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_loss_weight_is_written_where_it_is_not_neutral() {
+        let folder = tempfile::tempdir().unwrap();
+        let classes = Classes::default();
+        let mut sink = SamplerWeights::default().open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap();
+        let mut chosen = selection(&[(0, 1.0), (1, 1.0)]);
+        chosen.samples[1].loss_weight = 0.25;
+        sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &chosen).unwrap();
+        sink.finish().unwrap();
+        let lines = fs::read_to_string(folder.path().join("sampler_weights.jsonl")).unwrap();
+        assert_eq!(lines, "{\"id\":\"s0\",\"weight\":1.0}\n{\"id\":\"s1\",\"weight\":1.0,\"loss_weight\":0.25}\n");
     }
 
     #[test]
@@ -242,20 +252,5 @@ mod tests {
         assert_eq!((summary["effective_sample_size"].as_f64(), summary["round"].as_u64()), (Some(1.6), Some(2)));
         let empty = feeder.open(&FeedContext { folder: folder.path(), classes: &classes }).unwrap().finish().unwrap();
         assert_eq!(empty, Receipt::default());
-    }
-
-    proptest! {
-        #[test]
-        fn the_mean_is_one_where_the_cap_allows_it(raw in prop::collection::vec(0.0..100.0f64, 1..40), cap in 1.0..10.0f64) {
-            prop_assume!(raw.iter().any(|weight| *weight > 0.0));
-            let found = capped(&raw, cap);
-            let some = raw.iter().filter(|weight| **weight > 0.0).count() as f64;
-            let n = raw.len() as f64;
-            prop_assert!(found.iter().all(|weight| (0.0..=cap).contains(weight)));
-            prop_assert!((found.iter().sum::<f64>() - n.min(some * cap)).abs() < 1e-6 * n);
-            for (i, j) in (1..raw.len()).map(|i| (i - 1, i)) {
-                prop_assert!(raw[i] <= raw[j] || found[i] >= found[j]);
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@ use super::{
     rank::{Eligible, Weighting, by_class, eligible, frozen_band, harder, selection},
 };
 use crate::{
+    context::MineContext,
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
     sample::{Diagnosis, Score, ScoreTable, Selection},
@@ -65,7 +66,7 @@ impl Miner for Band {
         Requirements { columns: vec![self.by.clone()], ..Requirements::default() }
     }
 
-    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], stage: &str) -> Result<Selection> {
+    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection> {
         let (low, high) = (self.low.get() as f32, self.high.get() as f32);
         // (turn, row): the place of a row in its own class, the hardest first.
         let mut chosen: Vec<(usize, Eligible)> = Vec::new();
@@ -82,6 +83,6 @@ impl Miner for Band {
         }
         let chosen = chosen.into_iter().map(|(_, one)| one).collect();
         let band = frozen_band(table, diagnoses, &self.by, self.low.get(), self.high.get());
-        Ok(selection(table, chosen, self.weights, stage, band))
+        Ok(selection(table, chosen, self.weights, context.stage, band))
     }
 }

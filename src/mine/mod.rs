@@ -1,16 +1,40 @@
 //! Mining: which samples are worth it. The only barrier of a round: miners see numbers, never media.
 
 mod band;
+mod diverse;
+mod draw;
+mod focal;
+pub mod ohem;
+mod prioritized;
+mod query;
+mod quota;
 mod rank;
+mod schedule;
+mod superloss;
 mod threshold;
+mod top;
 mod top_fraction;
+mod weighted;
 
+pub use crate::sample::weighting::{effective_sample_size, normalised};
 pub use band::Band;
-pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, top_k, uncertain};
-pub use threshold::{Certainty, Threshold};
+pub use diverse::{Diverse, farthest_first};
+pub use draw::{AliasTable, SumTree, draw_without_replacement};
+pub use focal::{focal_bias, focal_sigmoid, focal_softmax, focal_weights};
+pub use ohem::{ohem_batch, ohem_pixels, ohem_regions};
+pub use prioritized::{Prioritized, Priority, annealed, importance_weights, prioritized_probabilities};
+pub use query::{Query, Uncertainty};
+pub use quota::{Per, Quota, quota};
+pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, uncertain};
+pub use schedule::{Between, Phase, Preset, Schedule, Timetable};
+pub use superloss::{lambert_w, superloss, superloss_weight};
+pub use threshold::{Certainty, Threshold, adaptive_thresholds};
+pub use top::top_k;
 pub use top_fraction::TopFraction;
+pub use weighted::{LossHistory, Weighted, WeightedKind, selective_backprop};
 
 use crate::{
+    context::MineContext,
     error::Result,
     operator::{Requirements, Table},
     sample::{Diagnosis, ScoreTable, Selection},
@@ -22,13 +46,23 @@ pub trait Miner: Send + Sync {
     fn requirements(&self) -> Requirements {
         Requirements::default()
     }
-    /// Chooses rows among those judged valuable. Ties are broken by id. `stage` is written into [`crate::sample::Selected::by`].
-    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], stage: &str) -> Result<Selection>;
+    /// Chooses rows among those judged valuable. Ties are broken by id. Random draws come from the
+    /// context's seeds, addressed by the sample's id.
+    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection>;
 }
 
 /// The shipped miners.
 pub fn table() -> Table<dyn Miner> {
-    Table::default().with::<Band>().with::<Threshold>().with::<TopFraction>()
+    Table::default()
+        .with::<Band>()
+        .with::<Diverse>()
+        .with::<Prioritized>()
+        .with::<Query>()
+        .with::<Quota>()
+        .with::<Schedule>()
+        .with::<Threshold>()
+        .with::<TopFraction>()
+        .with::<Weighted>()
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
 //! What all miners share: who may be chosen, ranks, weights and the frozen band. The plain functions on slices serve a trainer's own
 //! loop as well.
 
+use super::{
+    quota::Per,
+    top::{descending, top_k},
+};
 use crate::{
     error::{Error, Result},
-    sample::{ColumnKind, Diagnosis, DifficultyBand, Judgement, Score, ScoreTable, Selected, Selection, metrics::quantile_of_sorted},
+    random::SeedTree,
+    sample::{
+        ColumnKind, Diagnosis, DifficultyBand, Judgement, SampleId, Score, ScoreTable, Selected, Selection, metrics::quantile_of_sorted,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeMap};
 
 /// How the chosen are weighted in training.
@@ -18,12 +26,6 @@ pub enum Weighting {
     Neutral,
     /// `0.5 + rank` among the chosen (`0..=1`, the hardest 1): between 0.5 and 1.5, 1 in the mean.
     Rank,
-}
-
-/// Indices of the `k` largest values, the largest first; among equals the lower index. `k` may exceed the length. Selects before it
-/// sorts: `O(n + k log k)`.
-pub fn top_k(values: &[f32], k: usize) -> Vec<usize> {
-    largest((0..values.len()).collect(), k, |a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)))
 }
 
 /// Indices whose probability is below `tau` (certainty threshold), in order.
@@ -44,19 +46,6 @@ pub fn rank_weights(values: &[f32]) -> Vec<f32> {
     ScoreTable::rank01(&scores).into_iter().map(|rank| 0.5 + rank.unwrap_or(0.5)).collect()
 }
 
-/// The first `k` items of `order`, sorted.
-pub(super) fn largest<T>(mut items: Vec<T>, k: usize, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
-    if k == 0 {
-        return Vec::new();
-    }
-    if k < items.len() {
-        items.select_nth_unstable_by(k - 1, &order);
-        items.truncate(k);
-    }
-    items.sort_unstable_by(&order);
-    items
-}
-
 /// A row that may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Eligible {
@@ -66,11 +55,31 @@ pub(super) struct Eligible {
 
 /// The order of hardness: larger scores first, equal ones by id.
 pub(super) fn harder(table: &ScoreTable) -> impl Fn(&Eligible, &Eligible) -> Ordering {
-    |a, b| b.score.total_cmp(&a.score).then_with(|| table.rows()[a.row].id.cmp(&table.rows()[b.row].id))
+    |a, b| descending(a.score, b.score).then_with(|| table.rows()[a.row].id.cmp(&table.rows()[b.row].id))
+}
+
+/// The `k` hardest of these rows in no particular order, equal ones by id.
+pub(super) fn hardest(table: &ScoreTable, rows: Vec<Eligible>, k: usize) -> Vec<Eligible> {
+    if k >= rows.len() {
+        return rows;
+    }
+    let scores: Vec<f32> = rows.iter().map(|one| one.score).collect();
+    let Some(least) = top_k(&scores, k).last().map(|last| scores[*last]) else { return Vec::new() };
+    let (mut chosen, mut tied): (Vec<Eligible>, Vec<Eligible>) =
+        rows.into_iter().filter(|one| one.score >= least).partition(|one| one.score > least);
+    tied.sort_unstable_by(harder(table));
+    tied.truncate(k - chosen.len());
+    chosen.append(&mut tied);
+    chosen
+}
+
+/// The random number in `0..1` of a sample, the same wherever it stands in the table.
+pub(super) fn unit(seeds: &SeedTree, id: &SampleId) -> f64 {
+    ((seeds.sample(id.as_str()).number() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
 /// Whether nothing speaks against mining this row. Without diagnoses all are valuable.
-fn valuable(diagnoses: &[Diagnosis], row: usize) -> bool {
+pub(super) fn is_valuable(diagnoses: &[Diagnosis], row: usize) -> bool {
     diagnoses.get(row).is_none_or(|diagnosis| diagnosis.judgement == Judgement::Valuable)
 }
 
@@ -91,9 +100,19 @@ pub(super) fn eligible(table: &ScoreTable, diagnoses: &[Diagnosis], by: &str) ->
     Ok(scores
         .iter()
         .enumerate()
-        .filter(|(row, _)| valuable(diagnoses, *row))
+        .filter(|(row, _)| is_valuable(diagnoses, *row))
         .filter_map(|(row, score)| score.get().map(|score| Eligible { row, score }))
         .collect())
+}
+
+/// The group of each row, by name: its class, the value of a manifest's field, or that of a score column. Rows that have none share one.
+pub(super) fn group_of(table: &ScoreTable, per: Per, name: &str) -> Result<Vec<String>> {
+    let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(match per {
+        Per::Class => table.rows().iter().map(|row| row.class.map_or_else(String::new, |class| class.to_string())).collect(),
+        Per::Field => table.rows().iter().map(|row| row.fields.get(name).map_or_else(String::new, value)).collect(),
+        Per::Column => table.require(name)?.iter().map(|score| score.get().map_or_else(String::new, |v| v.to_string())).collect(),
+    })
 }
 
 /// Splits by class (rows without one together, last), or leaves all in one group.
@@ -122,7 +141,7 @@ pub fn band_column<'a>(table: &'a ScoreTable, prefer: &str) -> Option<&'a str> {
 pub fn frozen_band(table: &ScoreTable, diagnoses: &[Diagnosis], prefer: &str, low: f64, high: f64) -> Option<DifficultyBand> {
     let scores = table.column(band_column(table, prefer)?)?;
     let mut losses: Vec<f64> =
-        scores.iter().enumerate().filter(|(row, _)| valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
+        scores.iter().enumerate().filter(|(row, _)| is_valuable(diagnoses, *row)).filter_map(|(_, s)| s.get().map(f64::from)).collect();
     losses.sort_by(f64::total_cmp);
     let at = |share| quantile_of_sorted(&losses, share).map(|loss| loss as f32);
     Some(DifficultyBand::clamped(at(low)?, at(high)?, table.classes()))
@@ -144,13 +163,7 @@ pub(super) fn selection(
     let samples = chosen
         .into_iter()
         .zip(weights)
-        .map(|(Eligible { row, score }, weight)| Selected {
-            id: table.rows()[row].id.clone(),
-            row,
-            weight,
-            score,
-            by: vec![stage.to_owned()],
-        })
+        .map(|(Eligible { row, score }, weight)| Selected { weight, ..Selected::new(table, row, score, stage) })
         .collect();
     Selection { samples, band }
 }

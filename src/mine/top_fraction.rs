@@ -1,8 +1,9 @@
 use super::{
     Miner,
-    rank::{USUAL_BAND, Weighting, by_class, eligible, frozen_band, harder, largest, selection},
+    rank::{USUAL_BAND, Weighting, by_class, eligible, frozen_band, hardest, selection},
 };
 use crate::{
+    context::MineContext,
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
     sample::{Diagnosis, ScoreTable, Selection},
@@ -55,7 +56,7 @@ impl Miner for TopFraction {
         Requirements { columns: vec![self.by.clone()], ..Requirements::default() }
     }
 
-    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], stage: &str) -> Result<Selection> {
+    fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection> {
         let groups = by_class(table, eligible(table, diagnoses, &self.by)?, self.per_class);
         // A product such as 0.07 * 100 may land a hair above the whole number that is meant.
         let share = |n: usize| (self.fraction.get() * n as f64 - 1e-9).ceil() as usize;
@@ -63,10 +64,10 @@ impl Miner for TopFraction {
             .into_iter()
             .flat_map(|group| {
                 let k = share(group.len());
-                largest(group, k, harder(table))
+                hardest(table, group, k)
             })
             .collect();
         let band = frozen_band(table, diagnoses, &self.by, USUAL_BAND.0, USUAL_BAND.1);
-        Ok(selection(table, chosen, self.weights, stage, band))
+        Ok(selection(table, chosen, self.weights, context.stage, band))
     }
 }

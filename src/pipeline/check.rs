@@ -38,6 +38,16 @@ pub(super) fn presence(stages: &[Value], problems: &mut Vec<Problem>) {
             refuse("feed", "`feed` without `verify`: an unverified candidate cannot be fed; add such as `- verify: { label_kept: {} }`");
         }
     }
+    let asks = stages.iter().filter_map(|stage| stage.get("mine")).any(|mine| super::build::operator(mine).get("query").is_some());
+    if asks {
+        let alone = stages.iter().filter(|stage| stage.get("mine").is_some()).count() == 1;
+        if !alone {
+            refuse("mine", "`query` asks for labels and is not mixed with mining: let it be the only `mine`");
+        }
+        for family in ["generate", "feed"] {
+            refuse(family, "nothing is made of what `query` chooses: it has no label yet; leave this out or mine with such as `band`");
+        }
+    }
     if first("generate").is_none() {
         refuse("verify", "`verify` without `generate`: there is nothing to judge");
     }
@@ -102,7 +112,8 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     for (i, (path, requirements, ranks, config)) in needs.iter().enumerate() {
         // The score stages stand first; one sees what those before it add.
         let earlier = before.get(i).copied().unwrap_or(added.len());
-        columns(path, requirements, *ranks, config, added.split_at(earlier), registry, problems);
+        columns(path, &requirements.columns, *ranks, config, added.split_at(earlier), registry, problems);
+        columns(path, &requirements.evidence, false, config, added.split_at(earlier), registry, problems);
         if let Some((name, capabilities)) = &capabilities {
             abilities(path, requirements, name, capabilities, answers, problems);
         }
@@ -145,14 +156,14 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
 
 fn columns(
     path: &str,
-    requirements: &Requirements,
+    wanted: &[String],
     ranks: bool,
     config: &Value,
     (added, later): (&[Column], &[Column]),
     registry: &Registry,
     problems: &mut Vec<Problem>,
 ) {
-    for wanted in &requirements.columns {
+    for wanted in wanted {
         let at = if config.get("by").and_then(Value::as_str) == Some(wanted) { format!("{path}.by") } else { path.to_owned() };
         match added.iter().find(|column| column.name == *wanted) {
             Some(column) if ranks && column.kind == ColumnKind::Measure => {

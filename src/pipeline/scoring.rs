@@ -1,6 +1,6 @@
 use super::{PlanStage, Split, Stages};
 use crate::{
-    context::{Answers, EmbeddingIndex, Forwards, Rows, ScoreContext, TableContext},
+    context::{Answers, EmbeddingIndex, Forwards, MineContext, Rows, ScoreContext, TableContext},
     error::{Error, ErrorKind, Result},
     model::{Matrix, ModelSet},
     operator::Kept,
@@ -293,12 +293,23 @@ pub fn diagnose(stages: &Stages, table: &mut ScoreTable) -> Result<Diagnoses> {
     Ok(joined)
 }
 
-/// Runs all miners and unites what they choose.
-pub fn mine(stages: &Stages, table: &ScoreTable, diagnoses: &[Diagnosis]) -> Result<Selection> {
+/// Runs all miners and unites what they choose. `seeds` are those of the round, which is `round` of `rounds`.
+pub fn mine(
+    stages: &Stages,
+    table: &ScoreTable,
+    diagnoses: &[Diagnosis],
+    round: usize,
+    rounds: usize,
+    seeds: &SeedTree,
+) -> Result<Selection> {
     let selections = stages
         .mine
         .iter()
-        .map(|stage| stage.operator.mine(table, diagnoses, &stage.info.id).map_err(|error| error.at("stage", &stage.info.id)))
+        .map(|stage| {
+            let id = &stage.info.id;
+            let context = MineContext { stage: id, round, rounds, seeds: seeds.stage(id) };
+            stage.operator.mine(table, diagnoses, &context).map_err(|error| error.at("stage", id))
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(Selection::unite(selections))
 }

@@ -1,6 +1,6 @@
 use crate::{
     error::{Error, Result},
-    sample::{Claim, Judgement, ModalitySet, Reason, SampleId, Verdict},
+    sample::{Claim, Judgement, ModalitySet, Polarity, Reason, SampleId, Verdict},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -17,6 +17,12 @@ pub struct SelectedIn {
     pub score: f32,
     /// Its weight in training, 1 is neutral.
     pub weight: f32,
+    /// What its loss is multiplied by when it is drawn; absent for 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_weight: Option<f32>,
+    /// Hard positive or hard negative, where the classes tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polarity: Option<Polarity>,
 }
 
 /// One line of `scores.jsonl`: all that is known of one training sample after the last round.
@@ -134,7 +140,14 @@ mod tests {
             judgement: Judgement::Valuable,
             weight: 1.0,
             suggested: None,
-            selected: vec![SelectedIn { round: 1, by: vec!["band".into()], score: 1.5, weight: 2.0 }],
+            selected: vec![SelectedIn {
+                round: 1,
+                by: vec!["band".into()],
+                score: 1.5,
+                weight: 2.0,
+                loss_weight: Some(0.5),
+                polarity: Some(Polarity::HardPositive),
+            }],
             children: vec!["a~pgd.r1.0".into()],
         };
         let text = write_lines([&line, &line]).unwrap();

@@ -220,7 +220,11 @@ fn score_lines(rows: &[Value], parents: &[Sample], lineage: &[Lineage]) -> Vec<S
             },
             weight: if suspect { 0.0 } else { 1.0 },
             suggested: suspect.then(|| "8".to_owned()),
-            selected: if mined { vec![SelectedIn { round: 1, by: vec!["band".into()], score: hardness, weight: 1.0 }] } else { Vec::new() },
+            selected: if mined {
+                vec![SelectedIn { round: 1, by: vec!["band".into()], score: hardness, weight: 1.0, loss_weight: None, polarity: None }]
+            } else {
+                Vec::new()
+            },
             children: lineage.iter().filter(|l| l.parents[0].id == id).map(|l| l.child.clone()).collect(),
         }
     };

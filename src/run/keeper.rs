@@ -141,7 +141,14 @@ impl<'a> Keeper<'a> {
 impl Observer for Keeper<'_> {
     fn round(&mut self, round: &Round<'_>) -> Result<()> {
         for selected in &round.selection.samples {
-            let entry = SelectedIn { round: round.round, by: selected.by.clone(), score: selected.score, weight: selected.weight };
+            let entry = SelectedIn {
+                round: round.round,
+                by: selected.by.clone(),
+                score: selected.score,
+                weight: selected.weight,
+                loss_weight: (selected.loss_weight != 1.0).then_some(selected.loss_weight),
+                polarity: selected.polarity,
+            };
             self.selected.entry(selected.id.clone()).or_default().push(entry);
         }
         for accepted in &round.harvest.accepted {

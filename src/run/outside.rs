@@ -6,10 +6,11 @@ use crate::{
     feed::sampler_weights,
     operator::Built,
     pipeline::{self, OnError, PlanStage, Stages},
+    random::SeedTree,
     read::predictions::peek,
     record::{self, RunRecord, ScoreLine},
     registry::Registry,
-    sample::{Classes, Column, Diagnosis, Digest, SampleId, Score, ScoreTable, TableRow},
+    sample::{Classes, Column, Diagnosis, Digest, Score, ScoreTable, TableRow, weighting::effective_sample_size},
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -75,13 +76,14 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
 pub struct Mined {
     /// The chosen, in the order of the data: id, score, weight, miner.
     pub selected: Vec<Value>,
-    /// A weight for every row, in the order of the data.
-    pub weights: Vec<(SampleId, f64)>,
+    /// A weight and a loss weight for every row, in the order of the data.
+    pub weights: Vec<sampler_weights::Line>,
     /// In short.
     pub summary: Summary,
 }
 
 /// Mines a scored folder again: `miner` is one miner as it stands in a pipeline file, such as `top_fraction: { by: loss, fraction: 0.1 }`.
+/// It is told that this is the only round; what it draws hangs on the ids alone (seed 0), so that the same folder gives the same choice.
 pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
     let scored = Scored::read(folder)?;
     let written = Spec::parse("--miner", ".", miner).map_err(|finding| Error::usage(format!("--miner: {}", finding.problem)))?;
@@ -90,14 +92,15 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
         Error::usage(format!("--miner: {}", all.join("; ")))
     };
     let Built { name, version, config, operator } = Registry::default().miners.build(&operator(written.value())).map_err(told)?;
-    for column in operator.requirements().columns {
+    let needs = operator.requirements();
+    for column in needs.columns.into_iter().chain(needs.evidence) {
         scored.table.require(&column)?;
     }
     let info =
         crate::context::StageInfo { id: name.to_owned(), operator: name, version, config: Digest::of(config.to_string().as_bytes()) };
     let stage = PlanStage { info, named: false, serves: None, on_error: OnError::Fail, config, operator };
     let stages = Stages { mine: vec![stage], ..Stages::default() };
-    let selection = pipeline::mine(&stages, &scored.table, &scored.diagnoses)?;
+    let selection = pipeline::mine(&stages, &scored.table, &scored.diagnoses, 1, 1, &SeedTree::new(0).round(1))?;
     let weights = sampler_weights::weights(&selection, &scored.diagnoses, boost, cap);
     let selected: Vec<Value> = selection
         .samples
@@ -110,10 +113,10 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
     let suspects = scored.diagnoses.iter().filter(|diagnosis| diagnosis.judgement != crate::sample::Judgement::Valuable).count();
     let lines = vec![
         format!("{} of {} samples chosen by {name}; {suspects} suspects were not eligible", selected.len(), scored.table.len()),
-        format!("effective sample size of the weights: {:.0}", sampler_weights::effective_sample_size(&weights)),
+        format!("effective sample size of the weights: {:.0}", effective_sample_size(&weights)),
     ];
     let record = json!({ "chosen": selected.len(), "rows": scored.table.len(), "suspects": suspects, "miner": written.value() });
-    let weights = scored.table.rows().iter().map(|row| row.id.clone()).zip(weights).collect();
+    let weights = sampler_weights::lines(&scored.table, &selection, weights);
     Ok(Mined { selected, weights, summary: Summary { lines, record } })
 }
 

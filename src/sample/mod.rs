@@ -11,6 +11,7 @@ pub mod metrics;
 mod modality;
 mod selection;
 mod table;
+pub mod weighting;
 
 pub use annotations::{Annotations, BoundingBox, Event, TextSpan, WordTime};
 pub use candidate::{Accepted, Candidate, Claim, Norm, Rejection, Verdict};
@@ -20,7 +21,7 @@ pub use label::{Classes, Label};
 pub use lineage::{Lineage, ParentRef};
 pub use media::{AudioBuffer, Bytes, Digest, Encoded, Format, ImageBuffer, Media, Text};
 pub use modality::{Modality, ModalitySet, PerModality};
-pub use selection::{DifficultyBand, Selected, Selection};
+pub use selection::{DifficultyBand, Polarity, Selected, Selection};
 pub use table::{Column, ColumnKind, Score, ScoreTable, TableRow};
 
 use serde::{Deserialize, Serialize};

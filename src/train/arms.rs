@@ -195,7 +195,7 @@ impl<'a> Experiment<'a> {
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
-                let mined = self.mine(&models, Some(&start.history), &seeds, &mut skip)?;
+                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip)?;
                 for (row, diagnosis) in mined.table.rows().iter().zip(&mined.diagnoses) {
                     if arm != Arm::UniformAugmentation
                         && let Some(i) = split.index(&row.id)
@@ -206,6 +206,14 @@ impl<'a> Experiment<'a> {
                 for id in &skip {
                     if let Some(i) = split.index(id) {
                         weights[i] = 0.0;
+                    }
+                }
+                if arm == Arm::MiningOnly || (arm == Arm::Hardmine && feed.sampler_weights) {
+                    // What the sampler draws more often may count less in the loss.
+                    for selected in &mined.selection.samples {
+                        if let Some(i) = split.index(&selected.id) {
+                            weights[i] *= selected.loss_weight;
+                        }
                     }
                 }
                 if arm == Arm::MiningOnly {
@@ -309,7 +317,7 @@ impl<'a> Experiment<'a> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
         let models = ModelSet { subject, teachers };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, history, &seeds, &mut HashSet::new())?;
+        let mined = self.mine(&models, history, (1, 1), &seeds, &mut HashSet::new())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
@@ -375,7 +383,14 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
+    fn mine(
+        &self,
+        models: &ModelSet,
+        history: Option<&TrainingHistory>,
+        (round, rounds): (usize, usize),
+        seeds: &SeedTree,
+        skip: &mut HashSet<SampleId>,
+    ) -> Result<Mined> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
         let Scored { mut table, mut index, mut answers, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
@@ -396,7 +411,7 @@ impl<'a> Experiment<'a> {
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
         drop(answers);
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
-        let selection = pipeline::mine(stages, &table, &diagnoses)?;
+        let selection = pipeline::mine(stages, &table, &diagnoses, round, rounds, seeds)?;
         if selection.samples.is_empty() && !stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
         }

@@ -4,8 +4,8 @@
 use hardmine::{
     codec,
     context::{
-        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, Parent, ReplayContext, ScoreContext, StageInfo,
-        VerifyContext,
+        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
+        ScoreContext, StageInfo, VerifyContext,
     },
     error::{Error, Result},
     generate::Generator,
@@ -152,6 +152,14 @@ fn table(samples: &[Sample], models: &ModelSet, history: &TrainingHistory, class
     table
 }
 
+/// The same scores of samples without a label.
+fn unlabelled(table: &ScoreTable) -> ScoreTable {
+    let rows = table.rows().iter().map(|row| TableRow { class: None, ..row.clone() }).collect();
+    let mut without = ScoreTable::new(rows, table.classes()).unwrap();
+    table.columns().for_each(|(column, scores)| without.add(column.clone(), scores.to_vec()).unwrap());
+    without
+}
+
 /// What tells two candidates apart.
 fn signature(candidates: Vec<Candidate>) -> Vec<(String, PerModality<Option<Digest>>, String)> {
     let one = |candidate: Candidate| {
@@ -197,17 +205,21 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let reversed = table(&reversed, &world.models, &world.history, world.classes.len());
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
+    let context = MineContext { stage: "m", round: 1, rounds: 1, seeds: SeedTree::new(7).round(1).stage("m") };
     for built in examples(&registry.miners) {
         let ids = |selection: Selection| {
             let mut ids: Vec<_> = selection.samples.into_iter().map(|one| (one.id, one.weight.to_bits())).collect();
             ids.sort();
             ids
         };
-        let chosen = ids(built.operator.mine(&world.table, &judged, "m").unwrap());
+        // What asks for labels looks at samples that have none.
+        let (forward, reversed) =
+            if built.name == "query" { (unlabelled(&world.table), unlabelled(&reversed)) } else { (world.table.clone(), reversed.clone()) };
+        let chosen = ids(built.operator.mine(&forward, &judged, &context).unwrap());
         assert!(!chosen.is_empty(), "{} chose nothing", built.name);
-        assert_eq!(ids(built.operator.mine(&reversed, &judged, "m").unwrap()), chosen, "{}", built.name);
+        assert_eq!(ids(built.operator.mine(&reversed, &judged, &context).unwrap()), chosen, "{}", built.name);
         // Of nothing, nothing is chosen, or it is said.
-        assert!(built.operator.mine(&empty, &[], "m").map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
+        assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
     }
     for built in examples(&registry.diagnosers) {
         let found = built.operator.diagnose(&world.table).unwrap();
