@@ -1,9 +1,11 @@
 //! Diagnosis: why a sample is hard, and which are wrong. From the score table alone.
 
+mod confident;
 mod noise_guard;
 mod reasons;
 mod suspicion;
 
+pub use confident::{ConfidentLearning, confident_learning};
 pub use noise_guard::{NoiseGuard, VerdictWeight};
 pub use reasons::Reasons;
 pub use suspicion::{Suspicion, suspicions};
