@@ -9,7 +9,7 @@ use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, Result},
     feed::{self, FeedPlan, ReplayBuffer},
-    model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
+    model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable, measure},
     operator::FoldPlan,
     pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
@@ -17,6 +17,7 @@ use crate::{
     record::EpochRecord,
     sample::{
         Accepted, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory,
+        Treatment,
     },
 };
 use rand::seq::SliceRandom;
@@ -186,6 +187,7 @@ impl<'a> Experiment<'a> {
             }
             let split = self.splits.train;
             let mut weights: Vec<f32> = vec![1.0; split.len()];
+            let mut relabelled: BTreeMap<usize, Target> = BTreeMap::new();
             let mut sampler: Option<Vec<f32>> = None;
             let mut uniform_floor = train.uniform_floor.get();
             if needs_scores {
@@ -199,6 +201,9 @@ impl<'a> Experiment<'a> {
                         && let Some(i) = split.index(&row.id)
                     {
                         weights[i] = diagnosis.weight;
+                        if diagnosis.treatment == Treatment::Relabel {
+                            relabelled.extend(diagnosis.suggested_class.map(|class| (i, Target::Class(class))));
+                        }
                     }
                 }
                 for id in &skip {
@@ -252,6 +257,7 @@ impl<'a> Experiment<'a> {
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
             let mix = Mix {
                 originals: &originals,
+                relabelled: &relabelled,
                 sampler: sampler.as_deref(),
                 uniform_floor,
                 replay: &replayed,
@@ -281,6 +287,14 @@ impl<'a> Experiment<'a> {
         }
         done.model = session.model.freeze()?;
         Ok(done)
+    }
+
+    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them.
+    pub fn judge(&self, start: &Start) -> Result<(ScoreTable, Vec<Diagnosis>)> {
+        let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
+        let seeds = self.seeds.child("arm").round(1);
+        let (table, _, diagnoses) = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new())?;
+        Ok((table, diagnoses))
     }
 
     /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
@@ -364,7 +378,13 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
+    fn judged(
+        &self,
+        models: &ModelSet,
+        history: Option<&TrainingHistory>,
+        seeds: &SeedTree,
+        skip: &mut HashSet<SampleId>,
+    ) -> Result<(ScoreTable, Option<EmbeddingIndex>, Vec<Diagnosis>)> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
         let Scored { mut table, mut index, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
@@ -380,6 +400,12 @@ impl<'a> Experiment<'a> {
             index.validation = pipeline::embed(validation, models, self.progress)?;
         }
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
+        Ok((table, index, diagnoses))
+    }
+
+    fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
+        let (table, index, diagnoses) = self.judged(models, history, seeds, skip)?;
+        let stages = &self.plan.stages;
         let selection = pipeline::mine(stages, &table, &diagnoses)?;
         if selection.samples.is_empty() && !stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
