@@ -47,7 +47,7 @@ impl Run {
 }
 
 /// The checked plan; its problems are told here.
-fn plan(pipeline: &str, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
+pub(super) fn plan(pipeline: &str, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
     let paint = Paint::of_stderr();
     let told = |name: &str, text: &str, found: &[_]| {
         say(&findings::render(name, text, found, paint));
