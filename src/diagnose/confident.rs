@@ -352,8 +352,8 @@ mod tests {
             // The calibrated joint has a sample for each sample; every flag disagrees with its label.
             prop_assert_eq!(found.calibrated_joint.iter().sum::<u64>(), labels.len() as u64);
             prop_assert!((found.joint.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-            for k in 0..3 {
-                prop_assert_eq!(found.calibrated_joint[3 * k..3 * k + 3].iter().sum::<u64>(), counts[k]);
+            for (row, n) in found.calibrated_joint.chunks(3).zip(&counts) {
+                prop_assert_eq!(row.iter().sum::<u64>(), *n);
             }
             for row in 0..labels.len() {
                 let flagged = found.off_diagonal[row] || found.by_noise_rate[row];
