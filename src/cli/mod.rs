@@ -7,11 +7,13 @@ mod findings;
 mod guard_check;
 mod init;
 pub mod list;
+mod mine;
 mod progress;
 mod regenerate;
 mod report;
 mod run;
 mod schema;
+mod score;
 
 use crate::error::{Error, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -36,6 +38,8 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Score(score::Score),
+    Mine(mine::Mine),
     List(list::List),
     Schema(schema::Schema),
     Explain(explain::Explain),
@@ -75,6 +79,8 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Score(score) => score.execute(),
+        Command::Mine(mine) => mine.execute(),
         Command::List(list) => list.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Explain(explain) => explain.execute(),

@@ -5,6 +5,7 @@ mod explain;
 mod folder;
 mod guard_check;
 mod keeper;
+pub mod outside;
 mod overrides;
 mod print;
 mod regenerate;
