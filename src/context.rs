@@ -26,6 +26,27 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Appends the samples of `other`, which holds the same kinds of answers.
+    pub fn append(&mut self, other: Self) {
+        let before = self.of.iter().flatten().count();
+        self.of.extend(other.of.into_iter().map(|row| row.map(|row| before + row)));
+        append(&mut self.outputs, other.outputs);
+    }
+    /// The samples of `keep`, in that order, each at most once; of their answers the embeddings of `embeddings`, and logits and fused embedding
+    /// where they are wanted.
+    pub fn pick(&self, keep: &[usize], logits: bool, fused: bool, embeddings: ModalitySet) -> Self {
+        let rows: Vec<usize> = keep.iter().filter_map(|&i| self.of[i]).collect();
+        let take =
+            |matrix: &Matrix| Matrix { columns: matrix.columns, values: rows.iter().flat_map(|&row| matrix.row(row)).copied().collect() };
+        let mut places = 0..rows.len();
+        let of = keep.iter().map(|&i| self.of[i].and_then(|_| places.next())).collect();
+        let outputs = Outputs {
+            logits: if logits { take(&self.outputs.logits) } else { Matrix::default() },
+            fused: self.outputs.fused.as_ref().filter(|_| fused).map(take),
+            embeddings: PerModality::from_fn(|m| self.outputs.embeddings[m].as_ref().filter(|_| embeddings.has(m)).map(take)),
+        };
+        Self { of, outputs }
+    }
     /// Fused logits of sample `i`.
     pub fn logits(&self, i: usize) -> Option<&[f32]> {
         self.of[i].map(|row| self.outputs.logits.row(row))
@@ -44,6 +65,7 @@ impl Rows {
 enum Who {
     Subject,
     Teacher,
+    Member(usize),
 }
 
 /// Forward passes over one batch of samples, each run once however many stages ask for it.
@@ -95,6 +117,14 @@ impl<'a> Forwards<'a> {
     pub fn teacher(&self) -> Result<Arc<Rows>> {
         self.run(Who::Teacher, None)
     }
+    /// Every sample by the teacher of one fold, also those it was trained on, on all present modalities: a member of the ensemble.
+    pub fn member(&self, fold: usize) -> Result<Arc<Rows>> {
+        self.run(Who::Member(fold), None)
+    }
+    /// How many teachers there are; 0 where none were trained.
+    pub fn members(&self) -> usize {
+        self.models.teachers.as_ref().map_or(0, |teachers| teachers.models.len())
+    }
     /// The teacher on exactly the modalities of `keep`.
     pub fn teacher_on(&self, keep: ModalitySet) -> Result<Arc<Rows>> {
         self.run(Who::Teacher, Some(keep))
@@ -107,14 +137,16 @@ impl<'a> Forwards<'a> {
         }
         let wanted: Vec<usize> = (0..self.samples.len()).filter(|&i| keep.is_none_or(|keep| self.present(i).contains(keep))).collect();
         let mut rows = Rows { of: vec![None; self.samples.len()], outputs: Outputs::default() };
+        let untrained = || Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`");
         match who {
             Who::Subject => self.ask(self.models.subject.as_ref(), wanted, keep, &mut rows)?,
+            Who::Member(fold) => {
+                let teachers = self.models.teachers.as_ref().ok_or_else(untrained)?;
+                let unknown = || Error::usage(format!("there are {} teachers, and none is number {fold}", teachers.models.len()));
+                self.ask(teachers.models.get(fold).ok_or_else(unknown)?.as_ref(), wanted, keep, &mut rows)?;
+            }
             Who::Teacher => {
-                let teachers = self
-                    .models
-                    .teachers
-                    .as_ref()
-                    .ok_or_else(|| Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`"))?;
+                let teachers = self.models.teachers.as_ref().ok_or_else(untrained)?;
                 for (fold, model) in teachers.models.iter().enumerate() {
                     let mine = wanted.iter().copied().filter(|&i| teachers.fold_of.get(&self.origins[i]) == Some(&fold)).collect();
                     self.ask(model.as_ref(), mine, keep, &mut rows)?;
@@ -174,6 +206,29 @@ pub struct ScoreContext<'a> {
     pub history: Option<&'a TrainingHistory>,
     /// Seeds of this stage.
     pub seeds: SeedTree,
+}
+
+/// What a scorer of the whole split is given.
+pub struct TableContext<'a> {
+    /// All rows, with the columns known so far.
+    pub table: &'a ScoreTable,
+    /// Answers of the models to all samples.
+    pub answers: &'a Answers,
+    /// Seeds of this stage.
+    pub seeds: SeedTree,
+}
+
+/// Answers of the models to all samples at once, as far as a stage asked to keep them (`Requirements::kept`).
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// The subject's, by row of the score table. What was not asked for is empty.
+    pub subject: Rows,
+    /// The out-of-fold teachers', by row of the score table.
+    pub teacher: Rows,
+    /// The subject's on the validation split, by sample.
+    pub validation: Rows,
+    /// Class of each validation sample, where it is labelled.
+    pub validation_classes: Vec<Option<usize>>,
 }
 
 /// Access to samples of the training set by id.

@@ -1,5 +1,7 @@
 //! Nearest rows by inner product: exact, blocked so that memory stays bounded, and the same with any number of threads.
 
+pub mod ivf;
+
 use gemm::Parallelism;
 use rayon::prelude::*;
 

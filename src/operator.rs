@@ -40,6 +40,34 @@ pub struct Requirements {
     pub folds: Option<FoldPlan>,
     /// The embeddings of train and validation by the subject model.
     pub embedding_index: bool,
+    /// Answers that must be kept of all samples at once.
+    pub kept: Kept,
+}
+
+/// Which answers of the models are kept of all samples at once, for scorers that look at the whole split: `4 columns` bytes a sample each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// The subject's embeddings of these modalities.
+    pub embeddings: ModalitySet,
+    /// The subject's fused embedding.
+    pub fused: bool,
+    /// The teachers' logits, each sample by the one that never saw its group.
+    pub teacher_logits: bool,
+    /// The subject's logits: of train and of validation.
+    pub logits: bool,
+}
+
+impl Kept {
+    /// What either keeps.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            embeddings: self.embeddings.or(other.embeddings),
+            fused: self.fused || other.fused,
+            teacher_logits: self.teacher_logits || other.teacher_logits,
+            logits: self.logits || other.logits,
+        }
+    }
 }
 
 /// How out-of-fold models are trained.

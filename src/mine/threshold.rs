@@ -22,6 +22,8 @@ pub enum Certainty {
     OutOfFold,
     /// Of the most probable class, label or not: `1 - least_confidence`.
     MaxConfidence,
+    /// Of the label, after temperature scaling: `1 - calibrated_doubt`.
+    Calibrated,
 }
 
 impl Certainty {
@@ -31,20 +33,21 @@ impl Certainty {
             Self::Confidence => "loss",
             Self::OutOfFold => "out_of_fold",
             Self::MaxConfidence => "least_confidence",
+            Self::Calibrated => "calibrated_doubt",
         }
     }
     /// The probability that this hardness means.
     pub fn probability(self, hardness: f32) -> f32 {
         match self {
             Self::Confidence | Self::OutOfFold => (-hardness).exp(),
-            Self::MaxConfidence => 1.0 - hardness,
+            Self::MaxConfidence | Self::Calibrated => 1.0 - hardness,
         }
     }
 }
 
 /// Chooses the samples that the model is not certain of.
 ///
-/// Method: a sample is hard if and only if its probability is below `tau`: that of its label (`confidence`, `out_of_fold`), or the
+/// Method: a sample is hard if and only if its probability is below `tau`: that of its label (`confidence`, `out_of_fold`, `calibrated`), or the
 /// largest of all classes where there is no label (`max_confidence`). `limit` keeps the least certain, equal ones by id. For a soft
 /// label the probability is `exp` of the negative cross entropy.
 ///

@@ -13,7 +13,7 @@ pub mod preprocess;
 mod recorded;
 
 pub use counted::{Counted, Counts};
-pub use recorded::{Answers, Recorded};
+pub use recorded::{Recorded, RecordedRows};
 
 use crate::{
     error::{Error, Result},

@@ -1,4 +1,4 @@
-//! Answers that a model gave elsewhere, by sample id: what a trainer of any framework wrote down.
+//! RecordedRows that a model gave elsewhere, by sample id: what a trainer of any framework wrote down.
 
 use super::{Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target};
 use crate::{
@@ -9,7 +9,7 @@ use std::{collections::HashMap, path::Path};
 
 /// What was recorded of all samples, one row a sample in one order; a row of NaN where a sample has none.
 #[derive(Debug, Clone, Default)]
-pub struct Answers {
+pub struct RecordedRows {
     /// Fused logits, one column a class; never NaN.
     pub logits: Matrix,
     /// Logits from exactly these modalities, the others absent.
@@ -26,12 +26,12 @@ pub struct Recorded {
     spec: ModelSpec,
     by_id: HashMap<SampleId, usize>,
     present: Vec<ModalitySet>,
-    answers: Answers,
+    answers: RecordedRows,
 }
 
 impl Recorded {
     /// `ids` and `present` are as many as there are rows; `classes` as many as there are logits.
-    pub fn new(ids: impl IntoIterator<Item = SampleId>, present: Vec<ModalitySet>, classes: Classes, answers: Answers) -> Result<Self> {
+    pub fn new(ids: impl IntoIterator<Item = SampleId>, present: Vec<ModalitySet>, classes: Classes, answers: RecordedRows) -> Result<Self> {
         let by_id: HashMap<SampleId, usize> = ids.into_iter().enumerate().map(|(row, id)| (id, row)).collect();
         let rows = answers.logits.rows();
         if by_id.len() != rows || present.len() != rows || answers.logits.columns != classes.len() {
@@ -124,7 +124,7 @@ mod tests {
     fn answers_are_found_by_id_and_subset() {
         let (image, both) = (ModalitySet::one(Modality::Image), ModalitySet::one(Modality::Image).with(Modality::Audio));
         let matrix = |columns, values: &[f32]| Matrix { columns, values: values.to_vec() };
-        let answers = Answers {
+        let answers = RecordedRows {
             logits: matrix(2, &[1.0, 2.0, 3.0, 4.0]),
             subsets: vec![(image, matrix(2, &[5.0, 6.0, f32::NAN, f32::NAN]))],
             embeddings: PerModality { audio: Some(matrix(1, &[7.0, 8.0])), ..PerModality::default() },

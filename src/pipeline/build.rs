@@ -113,8 +113,9 @@ fn build(
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);
     let budget = budget(root.get("budget"), problems);
-    let given = data.as_ref().filter(|_| answers).map(|data| data.train.operator.out_of_fold());
-    check::stages(&stages, &sites, &check::Given { model: model.as_ref(), train: train.as_ref(), answers: given }, registry, problems);
+    let answers = data.as_ref().filter(|_| answers).map(|data| data.train.operator.out_of_fold());
+    let given = check::Given { model: model.as_ref(), train: train.as_ref(), data: data.as_ref(), answers };
+    check::stages(&stages, &sites, &given, registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
         check::evaluation(&evaluate, data, model, problems);
     }

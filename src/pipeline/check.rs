@@ -52,13 +52,14 @@ fn weights_only(feed: &Value) -> bool {
 pub(super) struct Given<'a> {
     pub model: Option<&'a Built<dyn ModelSource>>,
     pub train: Option<&'a TrainPlan>,
+    pub data: Option<&'a DataPlan>,
     /// Whether recorded predictions take the place of a model, and whether they are out of fold.
     pub answers: Option<bool>,
 }
 
 /// Requirements of all stages against the model, the training and the earlier stages.
 pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registry: &Registry, problems: &mut Vec<Problem>) {
-    let Given { model, train, answers } = *given;
+    let Given { model, train, data, answers } = *given;
     let path = |id: &str| sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()).to_owned();
     let mut needs: Vec<(String, Requirements, bool, &Value)> = Vec::new();
     macro_rules! collect {
@@ -76,8 +77,11 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     collect!(feed, false);
 
     let mut added: Vec<Column> = Vec::new();
+    // How many columns stand before each score stage.
+    let mut before = Vec::new();
     for stage in &stages.score {
-        for mut column in stage.operator.columns() {
+        before.push(added.len());
+        for mut column in stage.operator.columns().into_iter().chain(stage.operator.table_columns()) {
             column.name = super::column_name(stage, &column.name);
             if added.iter().any(|known| known.name == column.name) {
                 let message = format!(
@@ -95,13 +99,18 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     if let [_, second, ..] = folds.as_slice() {
         problems.push(Problem::new(*second, "the teachers are trained once: only one stage may say how"));
     }
-    for (path, requirements, ranks, config) in &needs {
-        columns(path, requirements, *ranks, config, &added, registry, problems);
+    for (i, (path, requirements, ranks, config)) in needs.iter().enumerate() {
+        // The score stages stand first; one sees what those before it add.
+        let earlier = before.get(i).copied().unwrap_or(added.len());
+        columns(path, requirements, *ranks, config, added.split_at(earlier), registry, problems);
         if let Some((name, capabilities)) = &capabilities {
             abilities(path, requirements, name, capabilities, answers, problems);
         }
         if requirements.teachers && folds.is_empty() {
             problems.push(Problem::new(path, "needs models that never trained on the sample; add `- score: { out_of_fold: {} }`"));
+        }
+        if requirements.kept.logits && data.is_some_and(|data| data.validation.is_none()) {
+            problems.push(Problem::new(path, "needs labelled validation samples; add `data.validation`"));
         }
         if requirements.history && train.is_none() && answers.is_none() {
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
@@ -139,7 +148,7 @@ fn columns(
     requirements: &Requirements,
     ranks: bool,
     config: &Value,
-    added: &[Column],
+    (added, later): (&[Column], &[Column]),
     registry: &Registry,
     problems: &mut Vec<Problem>,
 ) {
@@ -153,6 +162,12 @@ fn columns(
                 problems.push(Problem::new(at, message));
             }
             Some(_) => {}
+            None if later.iter().any(|column| column.name == *wanted) => {
+                problems.push(Problem::new(
+                    at,
+                    format!("the score column `{wanted}` is added by this stage or a later one; move this stage behind"),
+                ));
+            }
             None => {
                 let message = match scorer_of(wanted, registry) {
                     Some(scorer) => format!("needs the score column `{wanted}`, which no stage adds; add `- score: {{ {scorer}: {{}} }}`"),
@@ -171,7 +186,10 @@ fn columns(
 fn scorer_of(column: &str, registry: &Registry) -> Option<&'static str> {
     registry.scorers.entries().map(|(name, _)| name).find(|name| {
         let built = registry.scorers.build(&json!({ *name: {} }));
-        built.is_ok_and(|built| built.operator.columns().iter().any(|known| known.name == column))
+        built.is_ok_and(|built| {
+            let scorer = &built.operator;
+            scorer.columns().iter().chain(&scorer.table_columns()).any(|known| known.name == column)
+        })
     })
 }
 

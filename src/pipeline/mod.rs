@@ -20,5 +20,5 @@ pub use plan::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
 };
 pub use schema::schema;
-pub use scoring::{Scored, column_name, diagnose, embed, mine, score};
+pub use scoring::{Figures, Scored, column_name, diagnose, embed, kept, logits, mine, score, score_table};
 pub use stop::Stop;

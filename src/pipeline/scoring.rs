@@ -1,14 +1,18 @@
 use super::{PlanStage, Split, Stages};
 use crate::{
-    context::{EmbeddingIndex, Forwards, ScoreContext},
+    context::{Answers, EmbeddingIndex, Forwards, Rows, ScoreContext, TableContext},
     error::{Error, ErrorKind, Result},
-    model::ModelSet,
+    model::{Matrix, ModelSet},
+    operator::Kept,
     progress::Progress,
     random::SeedTree,
-    sample::{Column, Diagnoses, Diagnosis, PerModality, Sample, SampleId, Score, ScoreTable, Selection, TableRow, TrainingHistory},
+    sample::{
+        Column, Diagnoses, Diagnosis, Label, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection, TableRow,
+        TrainingHistory,
+    },
     score::Scorer,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Samples scored together; a constant, so that nothing depends on it.
 const BATCH: usize = 128;
@@ -19,8 +23,24 @@ pub struct Scored {
     pub table: ScoreTable,
     /// Embeddings, where a stage asked for them; `train` by row of the table.
     pub index: Option<EmbeddingIndex>,
+    /// Answers that scorers of the whole split asked for, by row of the table; the caller adds those on validation.
+    pub answers: Answers,
     /// Samples that could not be scored: id, stage id, error.
     pub left_out: Vec<(SampleId, String, Error)>,
+}
+
+/// Figures of the whole split that a scoring stage found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Stage id.
+    pub stage: String,
+    /// By name.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// What the score stages ask to be kept of all samples.
+pub fn kept(stages: &Stages) -> Kept {
+    stages.score.iter().fold(Kept::default(), |all, stage| all.or(stage.operator.requirements().kept))
 }
 
 /// Name of a column in the table: prefixed by the stage's id where one was written.
@@ -42,27 +62,30 @@ pub fn score(
     let order: Vec<usize> = (0..train.len()).filter(|&i| !skip.contains(&train.entry(i).id)).collect();
     let columns: Vec<(usize, Column)> =
         stages.score.iter().enumerate().flat_map(|(s, stage)| stage.operator.columns().into_iter().map(move |c| (s, c))).collect();
-    let wants_index = stages.requirements().any(|r| r.embedding_index);
+    let wants = Wants { index: stages.requirements().any(|r| r.embedding_index), kept: kept(stages) };
+    let mut answers = Answers::default();
     let mut rows: Vec<TableRow> = Vec::with_capacity(order.len());
     let mut values: Vec<Vec<Score>> = vec![Vec::with_capacity(order.len()); columns.len()];
-    let mut index = wants_index.then(EmbeddingIndex::default);
+    let mut index = wants.index.then(EmbeddingIndex::default);
     let mut left_out = Vec::new();
     let step = progress.begin("score", order.len() as u64);
     train.stream(&order, BATCH, |batch| {
         let samples: Vec<Sample> = batch.iter().map(|(_, sample)| sample.clone()).collect();
-        let scored = match score_batch(stages, &samples, models, history, seeds, wants_index) {
+        let scored = match score_batch(stages, &samples, models, history, seeds, wants) {
             Ok(scored) => scored,
             // A sample or a model's answer spoils the batch: find it, and keep the others. Anything else is no fault of a sample.
             Err((stage, error)) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Model) => return Err(error.at("stage", stage)),
-            Err(_) => samples
-                .iter()
-                .flat_map(|sample| {
-                    let one = score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants_index);
-                    one.unwrap_or_else(|failed| vec![Err(failed)])
-                })
-                .collect(),
+            Err(_) => samples.iter().fold(ScoredBatch::default(), |mut all, sample| {
+                match score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants) {
+                    Ok(one) => all.append(one),
+                    Err(failed) => all.rows.push(Err(failed)),
+                }
+                all
+            }),
         };
-        for ((i, sample), scored) in batch.iter().zip(scored) {
+        answers.subject.append(scored.subject);
+        answers.teacher.append(scored.teacher);
+        for ((i, sample), scored) in batch.iter().zip(scored.rows) {
             match scored {
                 Ok(ScoredRow { cells, embeddings }) => {
                     rows.push(TableRow {
@@ -87,7 +110,49 @@ pub fn score(
     for ((s, column), scores) in columns.into_iter().zip(values) {
         table.add(Column { name: column_name(&stages.score[s], &column.name), ..column }, scores)?;
     }
-    Ok(Scored { table, index, left_out })
+    Ok(Scored { table, index, answers, left_out })
+}
+
+/// Runs the scorers that look at the whole split, in the order of the stages, and adds their columns to the table.
+pub fn score_table(stages: &Stages, table: &mut ScoreTable, answers: &Answers, seeds: &SeedTree) -> Result<Vec<Figures>> {
+    let mut figures = Vec::new();
+    for stage in &stages.score {
+        let id = &stage.info.id;
+        let named = stage.operator.table_columns();
+        if named.is_empty() {
+            continue;
+        }
+        let context = TableContext { table, answers, seeds: seeds.stage(id) };
+        let found = stage.operator.score_table(&context).map_err(|error| error.at("stage", id))?;
+        if found.columns.len() != named.len() {
+            return Err(Error::internal("a scorer gave other columns than it named").at("stage", id));
+        }
+        for (column, scores) in named.into_iter().zip(found.columns) {
+            table.add(Column { name: column_name(stage, &column.name), ..column }, scores).map_err(|error| error.at("stage", id))?;
+        }
+        if let Some((name, value)) = found.figures.iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::internal(format!("the figure `{name}` is {value}")).at("stage", id));
+        }
+        if !found.figures.is_empty() {
+            figures.push(Figures { stage: id.clone(), values: found.figures });
+        }
+    }
+    Ok(figures)
+}
+
+/// The subject's logits on a split (validation), and the class of each of its samples.
+pub fn logits(split: &Split, models: &ModelSet, progress: &dyn Progress) -> Result<(Rows, Vec<Option<usize>>)> {
+    let order: Vec<usize> = (0..split.len()).collect();
+    let mut all = Rows::default();
+    let step = progress.begin("predict validation", split.len() as u64);
+    split.stream(&order, BATCH, |batch| {
+        let samples: Vec<Sample> = batch.iter().map(|(_, sample)| sample.clone()).collect();
+        let rows: Vec<usize> = (0..samples.len()).collect();
+        all.append(Forwards::new(models, &samples).subject()?.pick(&rows, true, false, ModalitySet::EMPTY));
+        step.advance(batch.len() as u64);
+        Ok(())
+    })?;
+    Ok((all, order.iter().map(|&i| split.label(i).map(Label::class)).collect()))
 }
 
 /// Embeddings of a split (validation) by the subject.
@@ -99,7 +164,7 @@ pub fn embed(split: &Split, models: &ModelSet, progress: &dyn Progress) -> Resul
         let samples: Vec<Sample> = batch.iter().map(|(_, sample)| sample.clone()).collect();
         let forwards = Forwards::new(models, &samples);
         let rows = forwards.subject()?;
-        all.extend((0..samples.len()).map(|i| embeddings(&samples[i], &rows, i)));
+        all.extend((0..samples.len()).map(|i| embeddings(forwards.present(i), &rows, i)));
         step.advance(batch.len() as u64);
         Ok(())
     })?;
@@ -111,12 +176,35 @@ struct ScoredRow {
     embeddings: PerModality<Option<std::sync::Arc<[f32]>>>,
 }
 
-fn embeddings(sample: &Sample, rows: &crate::context::Rows, i: usize) -> PerModality<Option<std::sync::Arc<[f32]>>> {
+fn embeddings(present: ModalitySet, rows: &crate::context::Rows, i: usize) -> PerModality<Option<std::sync::Arc<[f32]>>> {
     // The row of a missing modality is its learned token: no embedding of this sample.
-    PerModality::from_fn(|m| sample.present().has(m).then(|| rows.embedding(m, i).map(Into::into)).flatten())
+    PerModality::from_fn(|m| present.has(m).then(|| rows.embedding(m, i).map(Into::into)).flatten())
 }
 
 type RowResult = Result<ScoredRow, (String, Error)>;
+
+/// What is wanted of the forward passes besides the scores.
+#[derive(Clone, Copy)]
+struct Wants {
+    index: bool,
+    kept: Kept,
+}
+
+#[derive(Default)]
+struct ScoredBatch {
+    rows: Vec<RowResult>,
+    /// Kept answers of the good rows.
+    subject: Rows,
+    teacher: Rows,
+}
+
+impl ScoredBatch {
+    fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.subject.append(other.subject);
+        self.teacher.append(other.teacher);
+    }
+}
 
 /// Scores one batch; the inner errors are of single samples, the outer one of the batch as a whole.
 fn score_batch(
@@ -125,8 +213,8 @@ fn score_batch(
     models: &ModelSet,
     history: Option<&TrainingHistory>,
     seeds: &SeedTree,
-    wants_index: bool,
-) -> Result<Vec<RowResult>, (String, Error)> {
+    wants: Wants,
+) -> Result<ScoredBatch, (String, Error)> {
     let forwards = Forwards::new(models, samples);
     let mut rows: Vec<RowResult> =
         samples.iter().map(|_| Ok(ScoredRow { cells: Vec::new(), embeddings: PerModality::default() })).collect();
@@ -150,15 +238,42 @@ fn score_batch(
             }
         }
     }
-    if wants_index {
+    if wants.index {
         let subject = forwards.subject().map_err(|error| ("embedding".to_owned(), error))?;
         for (i, row) in rows.iter_mut().enumerate() {
             if let Ok(row) = row {
-                row.embeddings = embeddings(&samples[i], &subject, i);
+                row.embeddings = embeddings(forwards.present(i), &subject, i);
             }
         }
     }
-    Ok(rows)
+    keep_answers(&forwards, wants.kept, rows).map_err(|error| ("embedding".to_owned(), error))
+}
+
+/// Adds what is kept of the good rows. A row with an answer that is not finite is no good row: nothing that looks at all samples could use it.
+fn keep_answers(forwards: &Forwards<'_>, kept: Kept, mut rows: Vec<RowResult>) -> Result<ScoredBatch> {
+    let Kept { embeddings, fused, teacher_logits, logits } = kept;
+    let of_subject = (logits || fused || !embeddings.is_empty()).then(|| forwards.subject()).transpose()?;
+    let of_teacher = teacher_logits.then(|| forwards.teacher()).transpose()?;
+    let (subject, teacher) = (of_subject.unwrap_or_default(), of_teacher.unwrap_or_default());
+    let asked = |rows: &Rows, i: usize| rows.of.get(i).copied().flatten();
+    let finite = |matrix: &Matrix, row: usize| matrix.row(row).iter().all(|v| v.is_finite());
+    for (i, row) in rows.iter_mut().enumerate() {
+        let good = asked(&subject, i).is_none_or(|at| {
+            let of = &subject.outputs;
+            let own = forwards.present(i).and(embeddings);
+            (!logits || finite(&of.logits, at))
+                && (!fused || of.fused.as_ref().is_none_or(|m| finite(m, at)))
+                && own.iter().all(|modality| of.embeddings[modality].as_ref().is_none_or(|m| finite(m, at)))
+        }) && asked(&teacher, i).is_none_or(|at| finite(&teacher.outputs.logits, at));
+        if !good && row.is_ok() {
+            *row = Err(("embedding".to_owned(), Error::model("an embedding or a logit is not a finite number")));
+        }
+    }
+    let good: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_ok()).collect();
+    let pick = |of: &Rows, logits, fused, embeddings| {
+        if of.of.is_empty() { Rows { of: vec![None; good.len()], ..Rows::default() } } else { of.pick(&good, logits, fused, embeddings) }
+    };
+    Ok(ScoredBatch { subject: pick(&subject, logits, fused, embeddings), teacher: pick(&teacher, true, false, ModalitySet::EMPTY), rows })
 }
 
 /// Runs all diagnosers, adds their columns to the table and joins what they find; without any, every sample is clear.

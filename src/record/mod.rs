@@ -19,7 +19,7 @@ pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, 
 pub use results::{
     Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,
 };
-pub use run::{BandRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
+pub use run::{BandRecord, FigureRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
 
 /// Version of the formats in this module, raised when a field changes its meaning.
 pub const VERSION: u32 = 1;

@@ -2,6 +2,7 @@ use super::{CandidateBalance, Splits, Yield};
 use crate::sample::{Column, DifficultyBand, Digest, Modality, SampleId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// `run.json`: what was run, with what, and where everything went. Balances, yields, bands and models are those of the
 /// `hardmine` arm with the run's own seed, whose children stand in `generated/`.
@@ -27,6 +28,9 @@ pub struct RunRecord {
     pub classes: Vec<String>,
     /// The score columns in the order of the stages, each with what it means.
     pub columns: Vec<Column>,
+    /// Figures of the whole training split that scorers found (a temperature, correlations), round by round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<FigureRecord>,
     /// Where the samples went.
     pub samples: Splits,
     /// Where all candidates went: the sum of `yields`.
@@ -86,6 +90,17 @@ impl RunRecord {
         });
         stages
     }
+}
+
+/// Figures that one scoring stage found in one round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FigureRecord {
+    /// Round, from 1.
+    pub round: usize,
+    /// Stage id.
+    pub stage: String,
+    /// By name; the operator's manual says what they are.
+    pub values: BTreeMap<String, f64>,
 }
 
 /// The difficulty band of one round.

@@ -271,6 +271,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
         stopped_by: None,
         classes: (0..10).map(|class| class.to_string()).collect(),
         columns: vec![Column::hardness("out_of_fold", "loss of a teacher that never trained on the sample's group, in nats")],
+        figures: Vec::new(),
         samples: Splits {
             train: split(
                 read + 1,

@@ -376,6 +376,7 @@ impl<'a> Run<'a> {
             stopped_by: finished.stopped_by.map(str::to_owned),
             classes: self.train.classes().names().to_vec(),
             columns: std::mem::take(&mut keeper.columns),
+            figures: std::mem::take(&mut keeper.figures),
             samples: self.balance(),
             candidates: keeper.candidates(),
             yields: std::mem::take(&mut keeper.yields),

@@ -248,6 +248,7 @@ mod tests {
             stopped_by: None,
             classes: Vec::new(),
             columns: vec![Column::hardness("loss", "")],
+            figures: Vec::new(),
             samples: Splits { train, ..Splits::default() },
             candidates: Default::default(),
             yields: Vec::new(),

@@ -8,7 +8,7 @@ use crate::{
     mine::band_column,
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
-    record::{BandRecord, CandidateBalance, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
+    record::{BandRecord, CandidateBalance, FigureRecord, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
     sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable},
     train::{Observer, Round},
 };
@@ -31,6 +31,7 @@ pub(super) struct Keeper<'a> {
     pub bands: Vec<BandRecord>,
     pub models: Vec<ModelRecord>,
     pub columns: Vec<crate::sample::Column>,
+    pub figures: Vec<FigureRecord>,
 }
 
 impl<'a> Keeper<'a> {
@@ -54,6 +55,7 @@ impl<'a> Keeper<'a> {
             bands: Vec::new(),
             models: Vec::new(),
             columns: Vec::new(),
+            figures: Vec::new(),
         })
     }
 
@@ -161,6 +163,11 @@ impl Observer for Keeper<'_> {
         if let Some(column) = column {
             self.bands.push(BandRecord { round: round.round, column, band: round.selection.band });
         }
+        self.figures.extend(round.figures.iter().map(|found| FigureRecord {
+            round: round.round,
+            stage: found.stage.clone(),
+            values: found.values.clone(),
+        }));
         self.columns = round.table.columns().map(|(column, _)| column.clone()).collect();
         self.keep_models(round.models, round.round, &round.harvest.accepted)?;
         self.last = Some((round.table.clone(), round.diagnoses.to_vec()));

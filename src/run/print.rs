@@ -17,6 +17,11 @@ pub(super) fn summary(record: &RunRecord, results: Option<&Results>, folder: &Pa
         }
         lines.push(line);
     }
+    let last = record.figures.iter().map(|found| found.round).max();
+    for found in record.figures.iter().filter(|found| Some(found.round) == last) {
+        let values: Vec<String> = found.values.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+        lines.push(format!("{}: {}", found.stage, values.join(", ")));
+    }
     let all = &record.candidates;
     lines.push(format!(
         "candidates: {} made, {} fed, {} rejected, {} surplus, {} not fed",

@@ -155,6 +155,30 @@ pub fn paired_bootstrap<R: Rng + ?Sized>(treated: &[f64], control: &[f64], resam
     bootstrap_mean(&differences, resamples, rng)
 }
 
+/// Spearman's rank correlation with mid-ranks for ties (Spearman 1904): the Pearson correlation of the ranks, -1..=1. `None` for fewer than two
+/// numbers, lists of unequal length, or a list whose numbers are all equal.
+pub fn spearman(a: &[f32], b: &[f32]) -> Option<f64> {
+    if a.len() != b.len() || a.len() < 2 {
+        return None;
+    }
+    let (ra, rb) = (mid_ranks(a), mid_ranks(b));
+    let middle = (a.len() - 1) as f64 / 2.0;
+    let sum = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - middle) * (y - middle)).sum::<f64>();
+    let spread = (sum(&ra, &ra) * sum(&rb, &rb)).sqrt();
+    (spread > 0.0).then(|| (sum(&ra, &rb) / spread).clamp(-1.0, 1.0))
+}
+
+/// Place of each number in ascending order, from 0; equal ones share the mean of their places.
+fn mid_ranks(values: &[f32]) -> Vec<f64> {
+    let mut ranks = vec![0.0; values.len()];
+    let mut above = values.len();
+    for tie in ties_from_the_top(values) {
+        above -= tie.len();
+        tie.iter().for_each(|&i| ranks[i] = above as f64 + (tie.len() - 1) as f64 / 2.0);
+    }
+    ranks
+}
+
 /// The quantile of sorted numbers at `share` (`0..=1`), linear between neighbours. `None` for an empty list.
 pub fn quantile_of_sorted(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
@@ -229,6 +253,15 @@ mod tests {
         let point = bootstrap_mean(&[0.5], 100, &mut SeedTree::new(3).rng()).unwrap();
         assert_eq!((point.low, point.high), (0.5, 0.5));
         assert_eq!(paired_bootstrap(&treated, &control[1..], 10, &mut SeedTree::new(3).rng()), None);
+    }
+
+    #[test]
+    fn spearman_of_worked_rankings() {
+        // Ranks 0 1 2 3 4 against 1 0 2 4 3: 1 - 6 * 4 / (5 * 24).
+        assert!((spearman(&[1.0, 2.0, 3.0, 4.0, 5.0], &[20.0, 10.0, 30.0, 50.0, 40.0]).unwrap() - 0.8).abs() < 1e-12);
+        // A tie: ranks 0, 1.5, 1.5, 3 against 0 1 2 3.
+        assert!((spearman(&[1.0, 5.0, 5.0, 9.0], &[1.0, 2.0, 3.0, 4.0]).unwrap() - 4.5 / 22.5f64.sqrt()).abs() < 1e-12);
+        assert_eq!((spearman(&[1.0, 1.0], &[1.0, 2.0]), spearman(&[1.0], &[1.0]), spearman(&[1.0, 2.0], &[1.0])), (None, None, None));
     }
 
     #[test]

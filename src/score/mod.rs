@@ -1,42 +1,100 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
+mod calibration;
+mod composite;
+mod disagreement;
 mod dynamics;
+mod el2n;
+mod embedding_mismatch;
 mod inconsistency;
 mod loss;
+mod modality_gap;
+mod neighbours;
 mod out_of_fold;
+mod pair_loss;
+mod pairs;
 mod quality;
+mod reducible_loss;
 mod uncertainty;
 
+pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
+pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
+pub use disagreement::{Disagreement, Opinion};
 pub use dynamics::Dynamics;
+pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
+pub use embedding_mismatch::EmbeddingMismatch;
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
+pub use modality_gap::ModalityGap;
+pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
 pub use out_of_fold::OutOfFold;
+pub use pair_loss::PairLoss;
+pub use pairs::{Against, against};
 pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
+pub use reducible_loss::ReducibleLoss;
 pub use uncertainty::Uncertainty;
 
 use crate::{
-    context::ScoreContext,
+    context::{ScoreContext, TableContext},
     error::Result,
     operator::{Requirements, Table},
     sample::{Column, Score},
 };
+use std::collections::BTreeMap;
 
-/// A scorer.
+/// A scorer: it looks at batches ([`Scorer::score`]), or at all rows at once when every batch was seen ([`Scorer::score_table`]).
 pub trait Scorer: Send + Sync {
-    /// The columns it adds, in order. The stage's `id:`, where one is written, prefixes them (`id.column`).
-    fn columns(&self) -> Vec<Column>;
+    /// The columns that [`Scorer::score`] adds, in order. The stage's `id:`, where one is written, prefixes them (`id.column`).
+    fn columns(&self) -> Vec<Column> {
+        Vec::new()
+    }
+    /// The columns that [`Scorer::score_table`] adds, in order, prefixed likewise.
+    fn table_columns(&self) -> Vec<Column> {
+        Vec::new()
+    }
     /// What it needs.
     fn requirements(&self) -> Requirements {
         Requirements::default()
     }
     /// Scores of one batch: one list a column of [`Scorer::columns`], each with one score a sample of the batch, in order. A number
     /// that is not finite is an error of the runner (the sample is quarantined), so return what the model gave.
-    fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>>;
+    fn score(&self, _context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {
+        Ok(Vec::new())
+    }
+    /// Scores of the whole split: one list a column of [`Scorer::table_columns`], each with one score a row of the table, in order. The table
+    /// holds the columns of all batch scorers and of the stages before; `requirements().kept` says what else there is.
+    fn score_table(&self, _context: &TableContext<'_>) -> Result<TableScores> {
+        Ok(TableScores::default())
+    }
+}
+
+/// What a scorer of the whole split found.
+#[derive(Debug, Clone, Default)]
+pub struct TableScores {
+    /// One list a column.
+    pub columns: Vec<Vec<Score>>,
+    /// Figures of the split as a whole by name (a temperature, a correlation), for the run's record; finite numbers only.
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
-    Table::default().with::<Dynamics>().with::<Inconsistency>().with::<Loss>().with::<OutOfFold>().with::<Quality>().with::<Uncertainty>()
+    Table::default()
+        .with::<Calibration>()
+        .with::<Composite>()
+        .with::<Disagreement>()
+        .with::<Dynamics>()
+        .with::<El2n>()
+        .with::<EmbeddingMismatch>()
+        .with::<Inconsistency>()
+        .with::<Loss>()
+        .with::<ModalityGap>()
+        .with::<Neighbours>()
+        .with::<OutOfFold>()
+        .with::<PairLoss>()
+        .with::<Quality>()
+        .with::<ReducibleLoss>()
+        .with::<Uncertainty>()
 }
 
 /// Rows of scores (one list a sample) as columns.

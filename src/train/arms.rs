@@ -11,7 +11,7 @@ use crate::{
     feed::{self, FeedPlan, ReplayBuffer},
     model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable, measure},
     operator::FoldPlan,
-    pipeline::{self, Arm, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
+    pipeline::{self, Arm, Figures, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
     random::SeedTree,
     record::EpochRecord,
@@ -70,6 +70,8 @@ pub struct Round<'a> {
     pub round: usize,
     /// Scores.
     pub table: &'a ScoreTable,
+    /// Figures of the whole split that scorers found.
+    pub figures: &'a [Figures],
     /// Diagnoses by row.
     pub diagnoses: &'a [Diagnosis],
     /// What was chosen.
@@ -235,6 +237,7 @@ impl<'a> Experiment<'a> {
                     let told = Round {
                         round,
                         table: &mined.table,
+                        figures: &mined.figures,
                         diagnoses: &mined.diagnoses,
                         selection: &mined.selection,
                         harvest: &harvest,
@@ -326,6 +329,7 @@ impl<'a> Experiment<'a> {
         let told = Round {
             round: 1,
             table: &mined.table,
+            figures: &mined.figures,
             diagnoses: &mined.diagnoses,
             selection: &mined.selection,
             harvest: &harvest,
@@ -394,7 +398,7 @@ impl<'a> Experiment<'a> {
     ) -> Result<(ScoreTable, Option<EmbeddingIndex>, Vec<Diagnosis>)> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
-        let Scored { mut table, mut index, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
+        let Scored { mut table, mut index, mut answers, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
         for (id, stage, error) in left_out {
             let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
             split.leave_out(policy, &id, &stage, &error)?;
@@ -406,6 +410,11 @@ impl<'a> Experiment<'a> {
         if let (Some(index), Some(validation)) = (&mut index, self.splits.validation) {
             index.validation = pipeline::embed(validation, models, self.progress)?;
         }
+        if let (true, Some(validation)) = (pipeline::kept(stages).logits, self.splits.validation) {
+            (answers.validation, answers.validation_classes) = pipeline::logits(validation, models, self.progress)?;
+        }
+        let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
+        drop(answers);
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
         Ok((table, index, diagnoses))
     }
@@ -417,7 +426,7 @@ impl<'a> Experiment<'a> {
         if selection.samples.is_empty() && !stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
         }
-        Ok(Mined { table, index, diagnoses, selection })
+        Ok(Mined { table, index, figures, diagnoses, selection })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
@@ -510,6 +519,7 @@ impl<'a> Experiment<'a> {
 struct Mined {
     table: ScoreTable,
     index: Option<EmbeddingIndex>,
+    figures: Vec<Figures>,
     diagnoses: Vec<Diagnosis>,
     selection: Selection,
 }

@@ -4,7 +4,7 @@
 use super::record::{Key, Record, What};
 use crate::{
     error::{Error, Result},
-    model::{Answers, Matrix},
+    model::{RecordedRows, Matrix},
     read::WrittenLabel,
     sample::{Classes, HistoryRow, Modality, ModalitySet, SampleId},
 };
@@ -49,7 +49,7 @@ pub(super) struct Whole {
     pub samples: Vec<Gathered>,
     pub present: Vec<ModalitySet>,
     pub classes: Classes,
-    pub answers: Answers,
+    pub answers: RecordedRows,
     /// One a sample, where epochs were written.
     pub history: Option<Vec<HistoryRow>>,
 }
@@ -231,7 +231,7 @@ impl Gather {
             Some((classes, _)) => classes,
             None => Classes::from_names((0..logits.columns).map(|k| k.to_string())),
         };
-        let mut answers = Answers { logits, ..Answers::default() };
+        let mut answers = RecordedRows { logits, ..RecordedRows::default() };
         for (key, mut matrix) in self.matrices {
             matrix.values.resize(rows * matrix.columns, f32::NAN);
             match (key.what, key.modalities()) {
