@@ -296,8 +296,8 @@ impl<'a> Experiment<'a> {
     pub fn judge(&self, start: &Start) -> Result<(ScoreTable, Vec<Diagnosis>)> {
         let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
         let seeds = self.seeds.child("arm").round(1);
-        let (table, _, diagnoses) = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new())?;
-        Ok((table, diagnoses))
+        let found = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new())?;
+        Ok((found.table, found.diagnoses))
     }
 
     /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
@@ -395,10 +395,11 @@ impl<'a> Experiment<'a> {
         history: Option<&TrainingHistory>,
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
-    ) -> Result<(ScoreTable, Option<EmbeddingIndex>, Vec<Diagnosis>)> {
+    ) -> Result<Diagnosed> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
-        let Scored { mut table, mut index, mut answers, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
+        let Scored { mut table, mut index, mut answers, left_out } =
+            pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
         for (id, stage, error) in left_out {
             let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
             split.leave_out(policy, &id, &stage, &error)?;
@@ -416,11 +417,11 @@ impl<'a> Experiment<'a> {
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
         drop(answers);
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
-        Ok((table, index, diagnoses))
+        Ok(Diagnosed { table, index, figures, diagnoses })
     }
 
     fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
-        let (table, index, diagnoses) = self.judged(models, history, seeds, skip)?;
+        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip)?;
         let stages = &self.plan.stages;
         let selection = pipeline::mine(stages, &table, &diagnoses)?;
         if selection.samples.is_empty() && !stages.mine.is_empty() {
@@ -514,6 +515,14 @@ impl<'a> Experiment<'a> {
         }
         counts
     }
+}
+
+/// What is known of the split before anything is chosen.
+struct Diagnosed {
+    table: ScoreTable,
+    index: Option<EmbeddingIndex>,
+    figures: Vec<Figures>,
+    diagnoses: Vec<Diagnosis>,
 }
 
 struct Mined {
