@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod explain;
 mod findings;
+mod guard_check;
 mod init;
 pub mod list;
 mod mine;
@@ -42,6 +43,7 @@ enum Command {
     List(list::List),
     Schema(schema::Schema),
     Explain(explain::Explain),
+    GuardCheck(guard_check::GuardCheck),
     Regenerate(regenerate::Regenerate),
     Report(report::Report),
     Init(init::Init),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::List(list) => list.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::GuardCheck(check) => check.execute(),
         Command::Regenerate(regenerate) => regenerate.execute(),
         Command::Report(report) => report.execute(),
         Command::Init(init) => init.execute(),

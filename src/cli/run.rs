@@ -52,7 +52,7 @@ pub(super) fn tell(summary: &run::Summary, json: bool) -> Outcome {
 }
 
 /// The checked plan; its problems are told here.
-fn plan(pipeline: &str, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
+pub(super) fn plan(pipeline: &str, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
     planned(findings::open(pipeline, set, seed)?)
 }
 

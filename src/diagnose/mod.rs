@@ -1,18 +1,25 @@
 //! Diagnosis: why a sample is hard, and which are wrong. From the score table alone.
 
+mod confident;
+mod mixture;
 mod noise_guard;
+mod pair_mixture;
 mod reasons;
 mod suspicion;
 
-pub use noise_guard::{NoiseGuard, VerdictWeight};
+pub use confident::{ConfidentLearning, confident_learning};
+pub use mixture::{Component, Mixture, Shape, two_components};
+pub use noise_guard::{GuardVerdict, NoiseGuard};
+pub use pair_mixture::PairMixture;
 pub use reasons::Reasons;
 pub use suspicion::{Suspicion, suspicions};
 
 use crate::{
-    error::Result,
+    error::{Problem, Result},
     operator::{Requirements, Table},
     sample::{Column, Diagnoses, Score, ScoreTable},
 };
+use std::path::Path;
 
 /// A diagnoser.
 pub trait Diagnoser: Send + Sync {
@@ -27,11 +34,19 @@ pub trait Diagnoser: Send + Sync {
     fn columns(&self, _table: &ScoreTable) -> Result<Vec<(Column, Vec<Score>)>> {
         Ok(Vec::new())
     }
+    /// Reads what the diagnoser takes from a file; relative paths start at `base`, the folder of the pipeline file. Called once, when the plan is built.
+    fn bind(&mut self, _base: &Path) -> Result<(), Problem> {
+        Ok(())
+    }
+    /// What a run says once, before it begins: findings that this diagnoser will not act on by itself.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The shipped diagnosers.
 pub fn table() -> Table<dyn Diagnoser> {
-    Table::default().with::<NoiseGuard>().with::<Reasons>()
+    Table::default().with::<NoiseGuard>().with::<PairMixture>().with::<Reasons>()
 }
 
 #[cfg(test)]

@@ -2,22 +2,36 @@ use super::{Diagnoser, Suspicion, suspicions};
 use crate::{
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
-    sample::{Column, Diagnoses, Diagnosis, Judgement, Modality, Reason, ReasonCode, Score, ScoreTable},
+    record::{Fault, GUARD, GuardCheck},
+    sample::{Column, Diagnoses, Diagnosis, Judgement, Modality, Reason, ReasonCode, Score, ScoreTable, Treatment},
     units::{Fraction, Probability},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// What becomes of a suspect in training; it is never mined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum VerdictWeight {
+pub enum GuardVerdict {
     /// It is set aside: weight 0.
     #[default]
-    Drop,
-    /// It stays with the weight `downweight`.
-    Downweight,
+    Quarantine,
+    /// It stays with a weight of one minus the probability that it is wrong.
+    Weight,
+    /// A wrong label is replaced in training by the suggested class where that is probable enough, with its probability as the weight; the other
+    /// suspects are set aside. The data keep the label they have.
+    Relabel,
+    /// It stays with the weight `downweight` and is listed for a person to look at.
+    Review,
+}
+
+/// What `hardmine guard-check` measured of the guard's own flags: precision by kind of fault, absent where it flagged nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Measured {
+    label: Option<f64>,
+    pair: Option<f64>,
+    any: Option<f64>,
 }
 
 /// Sets aside the samples that look wrong: a wrong label, a mismatched pair, or nothing that fits.
@@ -28,7 +42,8 @@ pub enum VerdictWeight {
 /// elsewhere while the others support the label; where nothing fits the sample is an outlier. The odds of these cases against the clean one,
 /// raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample is suspect when one
 /// reaches its threshold and some prediction for another class is as sure as the mean of that class's own samples (confident
-/// learning). Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1).
+/// learning). Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
+/// `hardmine guard-check` found with a precision below `at_least` on planted faults, or never found, is not set aside but reviewed.
 ///
 /// Reference: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021; Pleiss et al., Identifying Mislabeled
 /// Data using the Area Under the Margin Ranking, 2020.
@@ -48,9 +63,17 @@ pub struct NoiseGuard {
     /// Log-odds that one robust standard deviation of `low_aum` adds, 0..=5; 0 leaves the training dynamics out.
     pub aum_weight: f64,
     /// What becomes of a suspect in training.
-    pub verdict: VerdictWeight,
-    /// Weight of a suspect under `verdict: downweight`, 0..=1.
+    pub verdict: GuardVerdict,
+    /// Weight of a suspect that is reviewed, 0..=1.
     pub downweight: Fraction,
+    /// A suggested class is taken under `verdict: relabel` from this probability on, 0..=1.
+    pub relabel_from: Probability,
+    /// What `hardmine guard-check` wrote about this pipeline (`guard_check.json`), relative to the pipeline file. Absent to act unmeasured.
+    pub trust: Option<String>,
+    /// Least precision on planted faults with which the guard acts by itself, 0..=1; asked only with `trust`.
+    pub at_least: Probability,
+    #[serde(skip)]
+    measured: Option<Measured>,
 }
 
 impl Default for NoiseGuard {
@@ -63,8 +86,12 @@ impl Default for NoiseGuard {
             outlier_threshold: probability(0.5),
             expected_share: None,
             aum_weight: 1.0,
-            verdict: VerdictWeight::Drop,
+            verdict: GuardVerdict::Quarantine,
             downweight: Fraction::new(0.2).unwrap_or_else(|_| unreachable!("a constant inside 0..=1")),
+            relabel_from: probability(0.8),
+            trust: None,
+            at_least: probability(0.8),
+            measured: None,
         }
     }
 }
@@ -118,20 +145,56 @@ impl NoiseGuard {
             if code == ReasonCode::LabelSuspect {
                 diagnosis.suggested_class = suspicion.suggested;
             }
+            let mut evidence = evidence(table, self.stage(), row, suspicion);
+            if code == ReasonCode::LabelSuspect && suspicion.suggested.is_some() {
+                evidence.insert("suggested_probability".into(), suspicion.suggested_probability as f32);
+            }
             diagnosis.reasons.push(Reason {
                 code,
                 strength: p as f32,
-                evidence: evidence(table, self.stage(), row, suspicion),
+                evidence,
                 modality: suspicion.odd.filter(|_| code == ReasonCode::PairMismatch),
             });
         }
         if diagnosis.judgement != Judgement::Valuable {
-            diagnosis.weight = match self.verdict {
-                VerdictWeight::Drop => 0.0,
-                VerdictWeight::Downweight => self.downweight.get() as f32,
-            };
+            (diagnosis.treatment, diagnosis.weight) = self.treat(diagnosis.judgement, suspicion);
         }
         diagnosis
+    }
+
+    /// Treatment and weight of a suspect.
+    fn treat(&self, judgement: Judgement, suspicion: &Suspicion) -> (Treatment, f32) {
+        let review = (Treatment::Review, self.downweight.get() as f32);
+        let set_aside = (Treatment::Quarantine, 0.0);
+        if self.distrusted(judgement) {
+            return review;
+        }
+        match self.verdict {
+            GuardVerdict::Quarantine => set_aside,
+            GuardVerdict::Review => review,
+            GuardVerdict::Weight => {
+                let wrong = suspicion.label + suspicion.pair + suspicion.outlier;
+                (Treatment::Weight, (1.0 - wrong).clamp(0.0, 1.0) as f32)
+            }
+            GuardVerdict::Relabel => {
+                let p = suspicion.suggested_probability;
+                let sure = judgement == Judgement::SuspectLabel && suspicion.suggested.is_some() && p >= self.relabel_from.get();
+                if sure { (Treatment::Relabel, p as f32) } else { set_aside }
+            }
+        }
+    }
+
+    /// Whether a measurement says that suspects of this kind are often fine, or says nothing of them.
+    fn distrusted(&self, judgement: Judgement) -> bool {
+        self.measured.is_some_and(|measured| {
+            let precision = match judgement {
+                Judgement::SuspectLabel => measured.label,
+                Judgement::SuspectPair => measured.pair,
+                // Nothing plants outliers: they are trusted as far as all flags together.
+                Judgement::Outlier | Judgement::Valuable => measured.any,
+            };
+            precision.is_none_or(|precision| precision < self.at_least.get())
+        })
     }
 }
 
@@ -157,6 +220,36 @@ pub(super) fn evidence(table: &ScoreTable, stage: &str, row: usize, suspicion: &
 impl Diagnoser for NoiseGuard {
     fn requirements(&self) -> Requirements {
         Requirements { columns: vec![self.scores.clone()], ..Requirements::default() }
+    }
+
+    fn bind(&mut self, base: &Path) -> Result<(), Problem> {
+        let Some(name) = &self.trust else { return Ok(()) };
+        let path = base.join(name);
+        let wrong = |what: String| Problem::new("trust", format!("{what}; write it with `hardmine guard-check`"));
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
+        let check: GuardCheck =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("{} is no record of a guard check: {error}", path.display())))?;
+        let precision = |fault| check.of(GUARD, fault).and_then(|found| found.precision).map(|interval| interval.value);
+        self.measured = Some(Measured { label: precision(Fault::Label), pair: precision(Fault::Pair), any: precision(Fault::Any) });
+        Ok(())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let Some(measured) = self.measured else { return Vec::new() };
+        let kinds = [
+            ("label", Judgement::SuspectLabel, measured.label),
+            ("pair", Judgement::SuspectPair, measured.pair),
+            ("outlier", Judgement::Outlier, measured.any),
+        ];
+        let told = |(kind, judgement, precision): (&str, Judgement, Option<f64>)| {
+            self.distrusted(judgement).then(|| {
+                let found =
+                    precision.map_or_else(|| "nothing planted was flagged".to_owned(), |p| format!("precision on planted faults {p:.2}"));
+                let least = self.at_least.get();
+                format!("noise_guard: {kind} suspects are reviewed, not set aside: {found}, asked for {least} (`at_least`)")
+            })
+        };
+        kinds.into_iter().filter_map(told).collect()
     }
 
     fn diagnose(&self, table: &ScoreTable) -> Result<Diagnoses> {

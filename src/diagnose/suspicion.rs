@@ -13,6 +13,8 @@ pub struct Suspicion {
     pub outlier: f64,
     /// The class that the modalities agree on, where it is not the label.
     pub suggested: Option<usize>,
+    /// Probability that the suggested class is the true one, `0..=1`; at most `label`.
+    pub suggested_probability: f64,
     /// The modality that fits least, where there are two or more.
     pub odd: Option<Modality>,
     /// Whether a prediction for another class is at least as sure as predictions for that class usually are (confident learning's threshold).
@@ -253,11 +255,14 @@ fn weigh(heard: &[(Modality, Opinion)], class: usize, classes: usize, prior: &Pr
     let odds = (wrong / clean.max(1e-300)).ln() + late;
     let guilty = 1.0 / (1.0 + (-odds).exp());
     let suggested = named.iter().copied().max_by(|a, b| all(*a, None).total_cmp(&all(*b, None)).then(b.cmp(a)));
+    let of_label = guilty * label / wrong;
+    let others = elsewhere(None) * (k - 1.0);
     Suspicion {
-        label: guilty * label / wrong,
+        label: of_label,
         pair: guilty * pair / wrong,
         outlier: guilty * prior.outlier / wrong,
         suggested,
+        suggested_probability: suggested.map_or(0.0, |c| of_label * (all(c, None) / others.max(1e-300)).min(1.0)),
         odd: odd.map(|(m, _)| m),
         confident: false,
     }

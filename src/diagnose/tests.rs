@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample::{Diagnosis, Judgement, Modality, ModalitySet, ReasonCode, SampleId, TableRow};
+use crate::sample::{Diagnosis, Judgement, Modality, ModalitySet, ReasonCode, SampleId, TableRow, Treatment};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -162,10 +162,61 @@ fn the_training_dynamics_add_to_the_suspicion() {
 }
 
 #[test]
-fn the_verdict_can_be_a_lower_weight() {
-    let (table, first) = among_clean(vec![row(1, [Some((4, 0.95)), Some((4, 0.9)), None])]);
-    let found = guard(&table, json!({ "noise_guard": { "verdict": "downweight", "downweight": 0.3 } }));
-    assert_eq!((found[first].judgement, found[first].weight), (Judgement::SuspectLabel, 0.3));
+fn each_verdict_treats_suspects_in_its_way() {
+    let label = row(1, [Some((4, 0.95)), Some((4, 0.9)), Some((0, 0.12))]);
+    let pair = row(1, [Some((1, 0.95)), Some((7, 0.9)), Some((0, 0.12))]);
+    let (table, first) = among_clean(vec![label, pair]);
+    let of = |more: Value| {
+        let mut written = json!({ "expected_share": 0.06 });
+        written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let found = guard(&table, json!({ "noise_guard": written }));
+        assert!(found[..first].iter().all(|d| (d.treatment, d.weight) == (Treatment::Keep, 1.0)));
+        [first, first + 1].map(|row| found[row].clone())
+    };
+    let both = |found: [Diagnosis; 2]| found.map(|d| (d.treatment, d.weight));
+    assert_eq!(both(of(json!({}))), [(Treatment::Quarantine, 0.0); 2]);
+    assert_eq!(both(of(json!({ "verdict": "review", "downweight": 0.3 }))), [(Treatment::Review, 0.3); 2]);
+    for one in of(json!({ "verdict": "weight" })) {
+        let evidence = &one.reasons[0].evidence;
+        let wrong: f32 = ["label_suspicion", "pair_suspicion", "outlier_suspicion"].iter().map(|name| evidence[*name]).sum();
+        assert!(one.treatment == Treatment::Weight && (one.weight - (1.0 - wrong)).abs() < 1e-6 && one.weight < 0.5);
+    }
+    let [label, pair] = of(json!({ "verdict": "relabel" }));
+    let p = label.reasons[0].evidence["suggested_probability"];
+    assert_eq!((label.treatment, label.suggested_class, label.weight), (Treatment::Relabel, Some(4), p));
+    assert!(p >= 0.8 && p <= label.reasons[0].evidence["label_suspicion"]);
+    assert_eq!((pair.treatment, pair.weight, pair.suggested_class), (Treatment::Quarantine, 0.0, None));
+    assert_eq!(both(of(json!({ "verdict": "relabel", "relabel_from": 1.0 }))), [(Treatment::Quarantine, 0.0); 2]);
+}
+
+#[test]
+fn a_guard_that_proved_unreliable_drops_nothing() {
+    let (table, first) = among_clean(vec![
+        row(1, [Some((4, 0.95)), Some((4, 0.9)), Some((0, 0.12))]),
+        row(1, [Some((1, 0.95)), Some((7, 0.9)), Some((0, 0.12))]),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let interval = |value: f64| json!({ "value": value, "low": value - 0.1, "high": value + 0.1 });
+    let of = |fault: &str, precision: f64| json!({ "detector": "guard", "fault": fault, "planted": 9, "flagged": 9, "precision": interval(precision) });
+    let check = json!({ "version": 1, "pipeline": "p", "plan": "0".repeat(64), "kind": "uniform", "label_noise": 0.05, "pair_noise": 0.05, "seeds": [1],
+        "rows": 100, "detectors": [of("label", 0.9), of("pair", 0.5), of("any", 0.85)] });
+    std::fs::write(folder.path().join("check.json"), check.to_string()).unwrap();
+    let built = |written: Value| super::table().build(&json!({ "noise_guard": written })).map_err(|p| format!("{p:?}")).unwrap().operator;
+    let mut own = built(json!({ "expected_share": 0.06, "trust": "check.json" }));
+    own.bind(folder.path()).unwrap();
+    let found = own.diagnose(&table).unwrap();
+    assert_eq!((found[first].treatment, found[first].weight), (Treatment::Quarantine, 0.0));
+    assert_eq!((found[first + 1].judgement, found[first + 1].treatment), (Judgement::SuspectPair, Treatment::Review));
+    assert_eq!(found[first + 1].weight, 0.2);
+    let told = own.warnings();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("pair suspects are reviewed, not set aside: precision on planted faults 0.50, asked for 0.8"), "{told:?}");
+    // With a stricter demand nothing is left that it may set aside.
+    let mut strict = built(json!({ "expected_share": 0.06, "trust": "check.json", "at_least": 0.95 }));
+    strict.bind(folder.path()).unwrap();
+    assert!(strict.diagnose(&table).unwrap().iter().all(|d| d.weight > 0.0));
+    let told = built(json!({ "trust": "nothing.json" })).bind(folder.path()).unwrap_err();
+    assert!(told.path == "trust" && told.message.contains("write it with `hardmine guard-check`"), "{told}");
 }
 
 #[test]

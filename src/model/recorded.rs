@@ -31,7 +31,12 @@ pub struct Recorded {
 
 impl Recorded {
     /// `ids` and `present` are as many as there are rows; `classes` as many as there are logits.
-    pub fn new(ids: impl IntoIterator<Item = SampleId>, present: Vec<ModalitySet>, classes: Classes, answers: RecordedRows) -> Result<Self> {
+    pub fn new(
+        ids: impl IntoIterator<Item = SampleId>,
+        present: Vec<ModalitySet>,
+        classes: Classes,
+        answers: RecordedRows,
+    ) -> Result<Self> {
         let by_id: HashMap<SampleId, usize> = ids.into_iter().enumerate().map(|(row, id)| (id, row)).collect();
         let rows = answers.logits.rows();
         if by_id.len() != rows || present.len() != rows || answers.logits.columns != classes.len() {

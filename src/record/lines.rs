@@ -1,6 +1,6 @@
 use crate::{
     error::{Error, Result},
-    sample::{Claim, Judgement, ModalitySet, Polarity, Reason, SampleId, Verdict},
+    sample::{Claim, Judgement, ModalitySet, Polarity, Reason, SampleId, Treatment, Verdict},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -51,6 +51,9 @@ pub struct ScoreLine {
     pub judgement: Judgement,
     /// Weight in training after the guard, `0..=1`.
     pub weight: f32,
+    /// What became of it in training.
+    #[serde(default)]
+    pub treatment: Treatment,
     /// Name of a better class, if one is suggested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggested: Option<String>,
@@ -139,6 +142,7 @@ mod tests {
             }],
             judgement: Judgement::Valuable,
             weight: 1.0,
+            treatment: Treatment::Keep,
             suggested: None,
             selected: vec![SelectedIn {
                 round: 1,

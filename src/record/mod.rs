@@ -1,17 +1,19 @@
 //! What a run writes down: the types of `run.json`, `scores.jsonl`, `generated/lineage.jsonl` (a
-//! [`crate::sample::Lineage`] a line), `rejected.jsonl` and `report.json`. `run/` fills them in, `report/` reads only them and
+//! [`crate::sample::Lineage`] a line), `rejected.jsonl` and `report.json`, and of `guard_check.json`. `run/` fills them in, `report/` reads only them and
 //! media.
 //!
 //! Accuracies, shares and differences of them are fractions in `0..=1` (differences `-1..=1`), losses are nats. Every field keeps its place, every map
 //! is sorted, and wall times stand in [`Timing`] alone, so that the same run gives the same bytes.
 
 mod balance;
+mod guard_check;
 mod lines;
 mod report;
 mod results;
 mod run;
 
 pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, Yield};
+pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
 pub use lines::{RejectedLine, ScoreLine, SelectedIn, read_lines, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};
 pub use results::{

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result, distance},
     record::{RejectedLine, ScoreLine},
     report::{ReportInput, claim_words, measure, parameters, visible},
-    sample::{Column, ColumnKind, Judgement, Lineage, SampleId, Verdict},
+    sample::{Column, ColumnKind, Judgement, Lineage, SampleId, Treatment, Verdict},
 };
 use serde_json::json;
 use std::path::Path;
@@ -70,7 +70,8 @@ fn sample(input: &ReportInput, line: &ScoreLine) -> Summary {
         Judgement::SuspectPair => "pair suspect: not multiplied",
         Judgement::Outlier => "outlier: not multiplied",
     };
-    lines.push(row("judgement", format!("{judgement}; weight in training {}", number(line.weight))));
+    let treatment = if line.treatment == Treatment::Keep { String::new() } else { format!("{}, ", line.treatment.name()) };
+    lines.push(row("judgement", format!("{judgement}; {treatment}weight in training {}", number(line.weight))));
     lines.push(row("modalities", line.present));
     lines.extend(line.fold.map(|fold| row("fold", fold)));
 
@@ -226,6 +227,7 @@ mod tests {
             reasons: Vec::new(),
             judgement: Judgement::Valuable,
             weight: 1.0,
+            treatment: Treatment::Keep,
             suggested: None,
             selected: Vec::new(),
             children: Vec::new(),

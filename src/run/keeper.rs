@@ -124,6 +124,7 @@ impl<'a> Keeper<'a> {
             reasons: diagnosis.reasons.clone(),
             judgement: diagnosis.judgement,
             weight: diagnosis.weight,
+            treatment: diagnosis.treatment,
             suggested: diagnosis.suggested_class.map(|class| classes.name(class).to_owned()),
             selected: self.selected.get(&of.id).cloned().unwrap_or_default(),
             children: self.children.get(&of.id).cloned().unwrap_or_default(),

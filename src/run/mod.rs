@@ -3,6 +3,7 @@
 mod execute;
 mod explain;
 mod folder;
+mod guard_check;
 mod keeper;
 pub mod outside;
 mod overrides;
@@ -11,6 +12,8 @@ mod regenerate;
 mod report;
 pub mod shipped;
 pub mod spec;
+
+pub use guard_check::{GuardOptions, guard_check};
 
 use crate::{error::Result, pipeline::Plan, progress::Progress, sample::SampleId};
 use serde::Serialize;

@@ -168,7 +168,13 @@ impl Scored {
                 fields: no_fields.clone(),
             });
             let suggested_class = line.suggested.as_deref().and_then(|name| classes.index(name));
-            diagnoses.push(Diagnosis { reasons: line.reasons.clone(), judgement: line.judgement, weight: line.weight, suggested_class });
+            diagnoses.push(Diagnosis {
+                reasons: line.reasons.clone(),
+                judgement: line.judgement,
+                weight: line.weight,
+                treatment: line.treatment,
+                suggested_class,
+            });
         }
         let mut table = ScoreTable::new(rows, classes.len())?;
         for column in run.columns {

@@ -90,6 +90,36 @@ pub enum Judgement {
     Outlier,
 }
 
+/// What becomes of a sample in training, in order of gravity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Treatment {
+    /// It is trained on as it is.
+    #[default]
+    Keep,
+    /// It is trained on with a lower weight.
+    Weight,
+    /// It is trained on as the suggested class.
+    Relabel,
+    /// It is trained on with a lower weight until a person has looked at it.
+    Review,
+    /// It is set aside: not trained on.
+    Quarantine,
+}
+
+impl Treatment {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Weight => "weight",
+            Self::Relabel => "relabel",
+            Self::Review => "review",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
 /// Reasons and judgement of one sample.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Diagnosis {
@@ -99,6 +129,9 @@ pub struct Diagnosis {
     pub judgement: Judgement,
     /// Weight in training, `0..=1`; below 1 for a down-weighted suspect.
     pub weight: f32,
+    /// What becomes of it in training.
+    #[serde(default)]
+    pub treatment: Treatment,
     /// A better label, if one is suggested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggested_class: Option<usize>,
@@ -135,6 +168,7 @@ impl Diagnosis {
             self.judgement = other.judgement;
         }
         self.weight = self.weight.min(other.weight);
+        self.treatment = self.treatment.max(other.treatment);
         self.suggested_class = self.suggested_class.or(other.suggested_class);
     }
 }
@@ -154,10 +188,15 @@ mod tests {
             reasons: vec![reason(ReasonCode::LabelSuspect, 0.6), reason(ReasonCode::NearBoundary, 0.2)],
             judgement: Judgement::SuspectLabel,
             weight: 0.0,
+            treatment: Treatment::Relabel,
             suggested_class: Some(3),
         });
         assert_eq!(diagnosis.primary(), Some(ReasonCode::LabelSuspect));
         assert_eq!(diagnosis.reasons[1].strength, 0.9);
         assert_eq!((diagnosis.judgement, diagnosis.weight, diagnosis.suggested_class), (Judgement::SuspectLabel, 0.0, Some(3)));
+        // The graver treatment stays, in whichever order they come.
+        diagnosis.join(Diagnosis { treatment: Treatment::Quarantine, ..Diagnosis::clear() });
+        diagnosis.join(Diagnosis { treatment: Treatment::Review, ..Diagnosis::clear() });
+        assert_eq!(diagnosis.treatment, Treatment::Quarantine);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, Result},
     feed::{self, FeedPlan, ReplayBuffer},
-    model::{Counted, Counts, Evaluations, Model, ModelSet, Teachers, Trainable, measure},
+    model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable, measure},
     operator::FoldPlan,
     pipeline::{self, Arm, Figures, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
     progress::Progress,
@@ -17,6 +17,7 @@ use crate::{
     record::EpochRecord,
     sample::{
         Accepted, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory,
+        Treatment,
     },
 };
 use rand::seq::SliceRandom;
@@ -188,6 +189,7 @@ impl<'a> Experiment<'a> {
             }
             let split = self.splits.train;
             let mut weights: Vec<f32> = vec![1.0; split.len()];
+            let mut relabelled: BTreeMap<usize, Target> = BTreeMap::new();
             let mut sampler: Option<Vec<f32>> = None;
             let mut uniform_floor = train.uniform_floor.get();
             if needs_scores {
@@ -201,6 +203,9 @@ impl<'a> Experiment<'a> {
                         && let Some(i) = split.index(&row.id)
                     {
                         weights[i] = diagnosis.weight;
+                        if diagnosis.treatment == Treatment::Relabel {
+                            relabelled.extend(diagnosis.suggested_class.map(|class| (i, Target::Class(class))));
+                        }
                     }
                 }
                 for id in &skip {
@@ -263,6 +268,7 @@ impl<'a> Experiment<'a> {
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
             let mix = Mix {
                 originals: &originals,
+                relabelled: &relabelled,
                 sampler: sampler.as_deref(),
                 uniform_floor,
                 replay: &replayed,
@@ -292,6 +298,14 @@ impl<'a> Experiment<'a> {
         }
         done.model = session.model.freeze()?;
         Ok(done)
+    }
+
+    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them.
+    pub fn judge(&self, start: &Start) -> Result<(ScoreTable, Vec<Diagnosis>)> {
+        let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
+        let seeds = self.seeds.child("arm").round(1);
+        let found = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new())?;
+        Ok((found.table, found.diagnoses))
     }
 
     /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
@@ -383,17 +397,17 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    fn mine(
+    fn judged(
         &self,
         models: &ModelSet,
         history: Option<&TrainingHistory>,
-        (round, rounds): (usize, usize),
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
-    ) -> Result<Mined> {
+    ) -> Result<Diagnosed> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
-        let Scored { mut table, mut index, mut answers, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
+        let Scored { mut table, mut index, mut answers, left_out } =
+            pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
         for (id, stage, error) in left_out {
             let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
             split.leave_out(policy, &id, &stage, &error)?;
@@ -411,8 +425,20 @@ impl<'a> Experiment<'a> {
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
         drop(answers);
         let diagnoses = pipeline::diagnose(stages, &mut table)?;
-        let selection = pipeline::mine(stages, &table, &diagnoses, round, rounds, seeds)?;
-        if selection.samples.is_empty() && !stages.mine.is_empty() {
+        Ok(Diagnosed { table, index, figures, diagnoses })
+    }
+
+    fn mine(
+        &self,
+        models: &ModelSet,
+        history: Option<&TrainingHistory>,
+        (round, rounds): (usize, usize),
+        seeds: &SeedTree,
+        skip: &mut HashSet<SampleId>,
+    ) -> Result<Mined> {
+        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip)?;
+        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
+        if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
         }
         Ok(Mined { table, index, figures, diagnoses, selection })
@@ -503,6 +529,14 @@ impl<'a> Experiment<'a> {
         }
         counts
     }
+}
+
+/// What is known of the split before anything is chosen.
+struct Diagnosed {
+    table: ScoreTable,
+    index: Option<EmbeddingIndex>,
+    figures: Vec<Figures>,
+    diagnoses: Vec<Diagnosis>,
 }
 
 struct Mined {

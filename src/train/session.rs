@@ -10,6 +10,7 @@ use crate::{
 };
 use rand::{Rng, RngExt, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Evaluations that were spent, one a sample: a training presentation is a forward and a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ impl Spent {
 pub struct Mix<'a> {
     /// Originals in use: index into the split and weight of the loss.
     pub originals: &'a [(usize, f32)],
+    /// Targets that stand in for the labels of originals, by index into the split.
+    pub relabelled: &'a BTreeMap<usize, Target>,
     /// Weights of the sampler beside each original, for the share that is not drawn uniformly; `None` draws all uniformly.
     pub sampler: Option<&'a [f32]>,
     /// Least share of each batch that is drawn uniformly from the originals, `0..=1`; at most what replay leaves.
@@ -58,6 +61,20 @@ pub struct Mix<'a> {
     pub batch_size: usize,
     /// Steps of the epoch.
     pub steps: usize,
+}
+
+/// A sample as a step is shown it.
+struct Shown<'a> {
+    sample: &'a Sample,
+    target: Target,
+    weight: f32,
+}
+
+impl<'a> Shown<'a> {
+    /// With its own label; `None` without one.
+    fn of(sample: &'a Sample, weight: f32) -> Option<Self> {
+        sample.label.clone().map(|target| Self { sample, target, weight })
+    }
 }
 
 /// How a sample's modalities are thinned.
@@ -106,8 +123,8 @@ impl Session {
         let mut total = Mean::default();
         split.stream(&order, batch_size, |batch| {
             let samples: Vec<&Sample> = batch.iter().map(|(_, sample)| sample).filter(|sample| sample.label.is_some()).collect();
-            let weights = vec![1.0; samples.len()];
-            let seen = self.step(&samples, &weights, modality_dropout, Thinning::Copy, learning_rate, seeds)?;
+            let shown: Vec<Shown> = samples.iter().filter_map(|sample| Shown::of(sample, 1.0)).collect();
+            let seen = self.step(&shown, modality_dropout, Thinning::Copy, learning_rate, seeds)?;
             for (i, sample) in samples.iter().enumerate() {
                 total.add(f64::from(seen.losses[i]));
                 if let (Some(history), Some(label)) = (history.as_deref_mut(), &sample.label) {
@@ -141,25 +158,17 @@ impl Session {
         let (mut total, mut done, mut number) = (Mean::default(), 0, 0);
         split.stream(&order, fresh, |batch| {
             let children: Vec<&Sample> = (0..replayed).map(|_| &mix.replay[replay.next_index()]).collect();
-            let mut samples: Vec<&Sample> = Vec::with_capacity(mix.batch_size);
-            let mut weights = Vec::with_capacity(mix.batch_size);
-            for (k, (_, sample)) in batch.iter().enumerate() {
-                if sample.label.is_some() {
-                    samples.push(sample);
-                    weights.push(mix.originals[picks[done + k]].1);
+            let mut shown: Vec<Shown> = Vec::with_capacity(mix.batch_size);
+            for (k, (i, sample)) in batch.iter().enumerate() {
+                if let Some(mut one) = Shown::of(sample, mix.originals[picks[done + k]].1) {
+                    one.target = mix.relabelled.get(i).cloned().unwrap_or(one.target);
+                    shown.push(one);
                 }
             }
             done += batch.len();
-            weights.extend(std::iter::repeat_n(1.0, children.len()));
-            samples.extend(children);
-            let seen = self.step(
-                &samples,
-                &weights,
-                mix.modality_dropout,
-                Thinning::InPlace,
-                learning_rate(number),
-                &seeds.child(format!("step {number}")),
-            )?;
+            shown.extend(children.into_iter().filter_map(|child| Shown::of(child, 1.0)));
+            let seen =
+                self.step(&shown, mix.modality_dropout, Thinning::InPlace, learning_rate(number), &seeds.child(format!("step {number}")))?;
             seen.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             number += 1;
             step.advance(batch.len() as u64 + replayed as u64);
@@ -170,21 +179,20 @@ impl Session {
 
     fn step(
         &mut self,
-        samples: &[&Sample],
-        weights: &[f32],
+        shown: &[Shown<'_>],
         dropout: f64,
         thinning: Thinning,
         learning_rate: f64,
         seeds: &SeedTree,
     ) -> Result<crate::model::StepReport> {
-        if samples.is_empty() {
+        if shown.is_empty() {
             return Ok(crate::model::StepReport::default());
         }
-        let mut inputs: Vec<Input> = samples.iter().map(|sample| Input::of(sample)).collect();
-        let mut targets: Vec<Target> = samples.iter().filter_map(|sample| sample.label.clone()).collect();
-        let mut weights = weights.to_vec();
-        for i in 0..samples.len() {
-            let Some(keep) = thin(samples[i].present(), dropout, &mut seeds.sample(format!("{i} {}", samples[i].id)).rng()) else {
+        let mut inputs: Vec<Input> = shown.iter().map(|one| Input::of(one.sample)).collect();
+        let mut targets: Vec<Target> = shown.iter().map(|one| one.target.clone()).collect();
+        let mut weights: Vec<f32> = shown.iter().map(|one| one.weight).collect();
+        for (i, one) in shown.iter().enumerate() {
+            let Some(keep) = thin(one.sample.present(), dropout, &mut seeds.sample(format!("{i} {}", one.sample.id)).rng()) else {
                 continue;
             };
             match thinning {
@@ -294,7 +302,18 @@ mod tests {
     use crate::sample::Modality;
 
     fn mix<'a>(originals: &'a [(usize, f32)], sampler: Option<&'a [f32]>) -> Mix<'a> {
-        Mix { originals, sampler, uniform_floor: 0.5, replay: &[], replay_share: 0.0, modality_dropout: 0.0, batch_size: 4, steps: 5 }
+        static AS_LABELLED: BTreeMap<usize, Target> = BTreeMap::new();
+        Mix {
+            originals,
+            relabelled: &AS_LABELLED,
+            sampler,
+            uniform_floor: 0.5,
+            replay: &[],
+            replay_share: 0.0,
+            modality_dropout: 0.0,
+            batch_size: 4,
+            steps: 5,
+        }
     }
 
     #[test]

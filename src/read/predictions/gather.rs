@@ -4,7 +4,7 @@
 use super::record::{Key, Record, What};
 use crate::{
     error::{Error, Result},
-    model::{RecordedRows, Matrix},
+    model::{Matrix, RecordedRows},
     read::WrittenLabel,
     sample::{Classes, HistoryRow, Modality, ModalitySet, SampleId},
 };

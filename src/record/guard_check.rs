@@ -1,0 +1,92 @@
+use crate::sample::{Digest, metrics::Interval};
+use serde::{Deserialize, Serialize};
+
+/// Name of the joined guard among the detectors: all diagnosers of the pipeline with their own thresholds.
+pub const GUARD: &str = "guard";
+
+/// How labels are made wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseKind {
+    /// Any other class, all alike.
+    #[default]
+    Uniform,
+    /// The next class (of the last one the first), as labellers confuse neighbours.
+    PairFlip,
+}
+
+/// What was planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A wrong label.
+    Label,
+    /// A modality of another sample.
+    Pair,
+    /// Either.
+    Any,
+}
+
+impl Fault {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Pair => "pair",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// How well one detector found one kind of planted fault, over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DetectorCheck {
+    /// [`GUARD`], or a score column, of which as many rows are flagged as faults were planted.
+    pub detector: String,
+    /// The fault it was to find.
+    pub fault: Fault,
+    /// Planted faults among the judged rows.
+    pub planted: usize,
+    /// Rows it flagged.
+    pub flagged: usize,
+    /// Share of the flagged rows that were planted, with Wilson's 95 % interval; absent if nothing was flagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Interval>,
+    /// Share of the planted rows that it flagged, with Wilson's 95 % interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<Interval>,
+    /// Average precision of its ranking, the mean over seeds, with a 95 % bootstrap interval over rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<Interval>,
+}
+
+/// `guard_check.json`: what the guard is worth on faults planted in the user's own training data. What was wrong in the data before counts as a
+/// false alarm, unless it was named as known to be wrong: precision is a lower estimate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardCheck {
+    /// [`super::VERSION`] of the format.
+    pub version: u32,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Digest of the plan that was checked.
+    pub plan: Digest,
+    /// How labels were made wrong.
+    pub kind: NoiseKind,
+    /// Share of the labels made wrong, `0..=0.5`.
+    pub label_noise: f64,
+    /// Share of the pairs torn apart, `0..=0.5`.
+    pub pair_noise: f64,
+    /// Seeds of the runs.
+    pub seeds: Vec<u64>,
+    /// Judged rows, over all seeds.
+    pub rows: usize,
+    /// The guard first, then each column.
+    pub detectors: Vec<DetectorCheck>,
+}
+
+impl GuardCheck {
+    /// What a detector is worth at a fault.
+    pub fn of(&self, detector: &str, fault: Fault) -> Option<&DetectorCheck> {
+        self.detectors.iter().find(|check| check.detector == detector && check.fault == fault)
+    }
+}
