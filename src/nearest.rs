@@ -31,6 +31,17 @@ pub fn normalise(rows: &mut [f32], dim: usize) {
 /// For each query the `k` keys with the largest inner product among those that `allow(query, key)` permits, the nearest first, equal ones by row.
 /// `queries` and `keys` are rows of `dim` numbers. Fewer than `k` where fewer are allowed; products that are NaN are never found.
 pub fn nearest(queries: &[f32], keys: &[f32], dim: usize, k: usize, allow: impl Fn(usize, usize) -> bool + Sync) -> Vec<Vec<Neighbour>> {
+    nearest_where(queries, keys, dim, k, |query, key| allow(query, key.row))
+}
+
+/// [`nearest`] where `allow(query, key)` may look at the inner product as well. It is asked only about keys that would be among the `k` found so far.
+pub fn nearest_where(
+    queries: &[f32],
+    keys: &[f32],
+    dim: usize,
+    k: usize,
+    allow: impl Fn(usize, Neighbour) -> bool + Sync,
+) -> Vec<Vec<Neighbour>> {
     let count = queries.len() / dim.max(1);
     if k == 0 || dim == 0 || keys.len() < dim {
         return vec![Vec::new(); count];
@@ -101,7 +112,7 @@ impl Best {
         Self { k, found: Vec::new(), least: f32::NEG_INFINITY }
     }
 
-    fn scan(&mut self, products: &[f32], from: usize, allow: impl Fn(usize) -> bool) {
+    fn scan(&mut self, products: &[f32], from: usize, allow: impl Fn(Neighbour) -> bool) {
         for (group, lanes) in products.chunks(LANES).enumerate() {
             // Most groups hold nothing: one comparison for all of them. NaN never wins.
             let top = lanes.iter().fold(f32::NEG_INFINITY, |top, v| if *v > top { *v } else { top });
@@ -111,8 +122,9 @@ impl Best {
             for (lane, &similarity) in lanes.iter().enumerate() {
                 let row = from + group * LANES + lane;
                 let wanted = if self.found.len() < self.k { !similarity.is_nan() } else { similarity > self.least };
-                if wanted && allow(row) {
-                    self.insert(Neighbour { row, similarity });
+                let one = Neighbour { row, similarity };
+                if wanted && allow(one) {
+                    self.insert(one);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Mining: which samples are worth it. The only barrier of a round: miners see numbers, never media.
 
 mod band;
+pub mod pairs;
 mod rank;
 mod threshold;
 mod top_fraction;
