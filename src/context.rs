@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::{Input, Matrix, ModelSet, Outputs},
+    model::{Input, Matrix, Model, ModelSet, Outputs},
     random::SeedTree,
     sample::{
         Candidate, Claim, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample,
@@ -74,6 +74,11 @@ impl<'a> Forwards<'a> {
     pub fn models(&self) -> &ModelSet {
         self.models
     }
+    /// Which modalities sample `i` has: those of its media, or where only predictions are at hand, those they speak of.
+    pub fn present(&self, i: usize) -> ModalitySet {
+        let recorded = self.models.subject.recorded().and_then(|recorded| recorded.present(&self.samples[i].id));
+        recorded.unwrap_or_else(|| self.samples[i].present())
+    }
     /// The samples as model inputs, converted once.
     pub fn inputs(&self) -> &[Input] {
         self.inputs.get_or_init(|| self.samples.iter().map(Input::of).collect())
@@ -100,44 +105,46 @@ impl<'a> Forwards<'a> {
         if let Some(rows) = cached(&self.cache) {
             return Ok(rows);
         }
-        let wanted: Vec<usize> =
-            (0..self.samples.len()).filter(|&i| keep.is_none_or(|keep| self.samples[i].present().contains(keep))).collect();
-        let input = |i: usize| keep.map_or_else(|| self.inputs()[i].clone(), |keep| self.inputs()[i].only(keep));
-        let rows = match who {
-            Who::Subject => {
-                let inputs: Vec<Input> = wanted.iter().map(|&i| input(i)).collect();
-                let outputs = self.models.subject.forward(&inputs)?;
-                let mut of = vec![None; self.samples.len()];
-                wanted.iter().enumerate().for_each(|(row, &i)| of[i] = Some(row));
-                Rows { of, outputs }
-            }
+        let wanted: Vec<usize> = (0..self.samples.len()).filter(|&i| keep.is_none_or(|keep| self.present(i).contains(keep))).collect();
+        let mut rows = Rows { of: vec![None; self.samples.len()], outputs: Outputs::default() };
+        match who {
+            Who::Subject => self.ask(self.models.subject.as_ref(), wanted, keep, &mut rows)?,
             Who::Teacher => {
                 let teachers = self
                     .models
                     .teachers
                     .as_ref()
                     .ok_or_else(|| Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`"))?;
-                let mut joined = Rows { of: vec![None; self.samples.len()], outputs: Outputs::default() };
-                let mut next = 0;
                 for (fold, model) in teachers.models.iter().enumerate() {
-                    let mine: Vec<usize> =
-                        wanted.iter().copied().filter(|&i| teachers.fold_of.get(&self.origins[i]) == Some(&fold)).collect();
-                    if mine.is_empty() {
-                        continue;
-                    }
-                    let inputs: Vec<Input> = mine.iter().map(|&i| input(i)).collect();
-                    append(&mut joined.outputs, model.forward(&inputs)?);
-                    for i in mine {
-                        joined.of[i] = Some(next);
-                        next += 1;
-                    }
+                    let mine = wanted.iter().copied().filter(|&i| teachers.fold_of.get(&self.origins[i]) == Some(&fold)).collect();
+                    self.ask(model.as_ref(), mine, keep, &mut rows)?;
                 }
-                joined
             }
-        };
+        }
         let rows = Arc::new(rows);
         self.cache.lock().unwrap_or_else(|e| e.into_inner()).insert((who, keep), rows.clone());
         Ok(rows)
+    }
+
+    /// Adds the answers of one model for the samples `wanted`.
+    fn ask(&self, model: &dyn Model, wanted: Vec<usize>, keep: Option<ModalitySet>, rows: &mut Rows) -> Result<()> {
+        let (answered, outputs) = match model.recorded() {
+            Some(recorded) => recorded.answer(wanted.into_iter().map(|i| (i, &self.samples[i].id)), keep),
+            None if wanted.is_empty() => return Ok(()),
+            None => {
+                let input = |i: &usize| keep.map_or_else(|| self.inputs()[*i].clone(), |keep| self.inputs()[*i].only(keep));
+                let inputs: Vec<Input> = wanted.iter().map(input).collect();
+                let outputs = model.forward(&inputs)?;
+                (wanted, outputs)
+            }
+        };
+        if answered.is_empty() {
+            return Ok(());
+        }
+        let first = rows.outputs.logits.rows();
+        append(&mut rows.outputs, outputs);
+        answered.into_iter().enumerate().for_each(|(row, i)| rows.of[i] = Some(first + row));
+        Ok(())
     }
 }
 

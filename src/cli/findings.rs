@@ -7,7 +7,7 @@ use crate::{
 };
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use serde_json::{Value, json};
-use std::{fmt, io::IsTerminal};
+use std::{fmt, io::IsTerminal, path::PathBuf};
 
 /// Most bytes of a line that is quoted.
 const WIDEST: usize = 2000;
@@ -141,6 +141,11 @@ pub(super) enum Opened {
 /// Opens what the first argument of `run` and `check` names, and applies `--set` and `--seed`.
 pub(super) fn open(named: &str, set: &[String], seed: Option<u64>) -> Result<Opened, Error> {
     let (name, base, text) = crate::run::shipped::find(named)?;
+    of_text(name, base, text, set, seed)
+}
+
+/// The same for a pipeline that is at hand as text.
+pub(super) fn of_text(name: String, base: PathBuf, text: String, set: &[String], seed: Option<u64>) -> Result<Opened, Error> {
     match Spec::parse(name.clone(), base, text.clone()) {
         Err(finding) => Ok(Opened::Broken(name, text, finding)),
         Ok(mut spec) => {

@@ -6,11 +6,13 @@ mod explain;
 mod findings;
 mod init;
 pub mod list;
+mod mine;
 mod progress;
 mod regenerate;
 mod report;
 mod run;
 mod schema;
+mod score;
 
 use crate::error::{Error, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -35,6 +37,8 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Score(score::Score),
+    Mine(mine::Mine),
     List(list::List),
     Schema(schema::Schema),
     Explain(explain::Explain),
@@ -73,6 +77,8 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Score(score) => score.execute(),
+        Command::Mine(mine) => mine.execute(),
         Command::List(list) => list.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Explain(explain) => explain.execute(),

@@ -37,23 +37,33 @@ impl Run {
         let options = run::Options { out, threads: self.threads.map(usize::from) };
         let progress = progress::of_stderr();
         let summary = run::execute(plan, &options, progress.as_ref())?;
-        if self.json {
-            summary.lines.iter().for_each(|line| say(line));
-            print(&super::json(&summary.record)?)
-        } else {
-            print(&super::visible(&summary.lines.join("\n")))
-        }
+        tell(&summary, self.json)
+    }
+}
+
+/// The result: lines for people, or data with the lines beside it.
+pub(super) fn tell(summary: &run::Summary, json: bool) -> Outcome {
+    if json {
+        summary.lines.iter().for_each(|line| say(line));
+        print(&super::json(&summary.record)?)
+    } else {
+        print(&super::visible(&summary.lines.join("\n")))
     }
 }
 
 /// The checked plan; its problems are told here.
 fn plan(pipeline: &str, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
+    planned(findings::open(pipeline, set, seed)?)
+}
+
+/// The checked plan of an opened pipeline.
+pub(super) fn planned(opened: Opened) -> Result<Plan, Failure> {
     let paint = Paint::of_stderr();
     let told = |name: &str, text: &str, found: &[_]| {
         say(&findings::render(name, text, found, paint));
         Failure::Told(2)
     };
-    match findings::open(pipeline, set, seed)? {
+    match opened {
         Opened::Broken(name, text, finding) => Err(told(&name, &text, &[*finding])),
         Opened::Spec(spec) => spec.plan(&Registry::default()).map_err(|found| told(spec.name(), spec.text(), &found)),
     }

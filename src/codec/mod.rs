@@ -7,6 +7,7 @@ pub mod audio;
 mod compressed;
 pub mod image;
 pub mod limits;
+pub mod npy;
 pub mod text;
 mod wav;
 

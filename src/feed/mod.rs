@@ -10,6 +10,7 @@ pub use manifest::Manifest;
 pub use replay::Replay;
 pub use replay_buffer::ReplayBuffer;
 pub use sampler_weights::SamplerWeights;
+pub use write::whole as write_whole;
 
 use crate::{
     context::FeedContext,

@@ -2,6 +2,7 @@
 
 use super::{FeedPlan, Feeder, Receipt, Sink, write};
 use crate::{
+    codec::npy,
     context::FeedContext,
     error::{Error, Problem, Result},
     operator::{Configure, Table},
@@ -16,15 +17,16 @@ use std::path::{Path, PathBuf};
 ///
 /// Method: a row's weight is `boost` times the selection's (1 where it was not selected) times the guard's (0 for a suspect that is set aside). All
 /// weights are scaled by one factor to a mean of 1, and none exceeds `cap`: what the cap takes is given to the others in
-/// proportion. Written are the last round's weights, one JSON line a sample with `id` and `weight`, and beside them
-/// `....summary.json` with the effective sample size `(sum w)^2 / sum w^2`.
+/// proportion. Written are the last round's weights in the order of the data: by the ending of `path` one JSON line a sample with `id` and
+/// `weight`, CSV with the same columns, or an NPY array of `f64`; and beside them `....summary.json` with the effective sample size
+/// `(sum w)^2 / sum w^2`.
 ///
 /// Reference: Kish, "Survey Sampling", 1965 (effective sample size); Katharopoulos and Fleuret, "Not All Samples Are Created Equal: Deep
 /// Learning with Importance Sampling", ICML 2018.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplerWeights {
-    /// File of the weights, relative to the output folder.
+    /// File of the weights, relative to the output folder; ends in `.jsonl`, `.csv` or `.npy`.
     pub path: String,
     /// Largest weight, at least 1 (the mean is 1).
     pub cap: f64,
@@ -44,6 +46,9 @@ impl Configure<dyn Feeder> for SamplerWeights {
 
     fn build(self, _: &Table<dyn Feeder>) -> Result<Box<dyn Feeder>, Vec<Problem>> {
         let mut problems: Vec<Problem> = write::check_inside(&self.path).err().map(|told| Problem::new("path", told)).into_iter().collect();
+        if !["jsonl", "csv", "npy"].contains(&ending(&self.path)) {
+            problems.push(Problem::new("path", format!("expected a name that ends in .jsonl, .csv or .npy, found `{}`", self.path)));
+        }
         for (name, value) in [("cap", self.cap), ("boost", self.boost)] {
             if !(value.is_finite() && value >= 1.0) {
                 problems.push(Problem::new(name, format!("expected a number of at least 1, found {value}")));
@@ -88,8 +93,8 @@ impl Sink for Weights {
         if self.rounds == 0 {
             return Ok(Receipt { taken: self.taken, files: Vec::new() });
         }
-        let lines: String = self.last.iter().map(|(id, weight)| format!("{}\n", json!({ "id": id, "weight": weight }))).collect();
         let only: Vec<f64> = self.last.iter().map(|(_, weight)| *weight).collect();
+        let bytes = encoded(ending(&self.config.path), &self.last)?;
         let summary = json!({
             "rows": only.len(),
             "round": self.rounds,
@@ -99,10 +104,31 @@ impl Sink for Weights {
             "zero": only.iter().filter(|weight| **weight == 0.0).count(),
             "effective_sample_size": effective_sample_size(&only),
         });
-        let side = Path::new(&self.config.path).with_extension("summary.json").to_string_lossy().into_owned();
-        write::whole(&self.folder.join(&self.config.path), lines.as_bytes())?;
+        let side = format!("{}.summary.json", self.config.path.trim_end_matches(".jsonl"));
+        write::whole(&self.folder.join(&self.config.path), &bytes)?;
         write::whole(&self.folder.join(&side), format!("{summary:#}\n").as_bytes())?;
         Ok(Receipt { taken: self.taken, files: vec![self.config.path, side] })
+    }
+}
+
+fn ending(path: &str) -> &str {
+    Path::new(path).extension().and_then(|ending| ending.to_str()).unwrap_or("")
+}
+
+/// Weights as `jsonl`, `csv` (with a header) or `npy`.
+pub fn encoded(format: &str, weights: &[(SampleId, f64)]) -> Result<Vec<u8>> {
+    match format {
+        "npy" => Ok(npy::encode(&weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())),
+        "csv" => {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            let failed = |error: csv::Error| Error::internal(format!("weights cannot be written as CSV: {error}"));
+            writer.write_record(["id", "weight"]).map_err(failed)?;
+            for (id, weight) in weights {
+                writer.write_record([id.as_str(), &weight.to_string()]).map_err(failed)?;
+            }
+            writer.into_inner().map_err(|error| Error::internal(format!("weights cannot be written as CSV: {error}")))
+        }
+        _ => Ok(weights.iter().map(|(id, weight)| format!("{}\n", json!({ "id": id, "weight": weight }))).collect::<String>().into_bytes()),
     }
 }
 
@@ -191,11 +217,11 @@ mod tests {
             let told = sink.round(&score_table(2), &diagnoses(&[1.0; 2]), &selection(&[(1, bad)])).unwrap_err();
             assert_eq!(told.to_string(), "sample s1: the weight is NaN; expected a finite number of at least 0");
         }
-        let config = SamplerWeights { path: "../x".into(), cap: 0.5, boost: f64::NAN };
+        let config = SamplerWeights { path: "../x.npy".into(), cap: 0.5, boost: f64::NAN };
         let problems: Vec<String> = config.build(&super::super::table()).err().unwrap().iter().map(ToString::to_string).collect();
         let cap = "cap: expected a number of at least 1, found 0.5";
         let boost = "boost: expected a number of at least 1, found NaN";
-        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x`", cap, boost]);
+        assert_eq!(problems, ["path: expected a path inside the output folder, found `../x.npy`", cap, boost]);
     }
 
     #[test]

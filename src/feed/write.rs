@@ -16,7 +16,7 @@ pub(super) fn check_inside(path: &str) -> Result<(), String> {
 }
 
 /// Writes a file under a temporary name and renames it.
-pub(super) fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     let mut partial = path.as_os_str().to_owned();

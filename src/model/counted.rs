@@ -1,6 +1,6 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
-use super::{Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target};
+use super::{Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Recorded, Target};
 use crate::{
     error::Result,
     sample::{Modality, ModalitySet},
@@ -74,6 +74,9 @@ impl Model for Counted {
     }
     fn evaluations(&self) -> Evaluations {
         Evaluations { forward: self.counts.forward(), gradient: self.counts.gradient() }
+    }
+    fn recorded(&self) -> Option<&Recorded> {
+        self.model.recorded()
     }
 }
 

@@ -10,8 +10,10 @@ pub mod load;
 pub mod measure;
 pub mod parameters;
 pub mod preprocess;
+mod recorded;
 
 pub use counted::{Counted, Counts};
+pub use recorded::{Answers, Recorded};
 
 use crate::{
     error::{Error, Result},
@@ -195,6 +197,10 @@ pub trait Model: Send + Sync {
     /// Evaluations counted so far; a model that does not count says none (wrap it in [`Counted`]).
     fn evaluations(&self) -> Evaluations {
         Evaluations::default()
+    }
+    /// The recorded answers, where this is no model but what one said elsewhere: asked by sample id, not by input.
+    fn recorded(&self) -> Option<&Recorded> {
+        None
     }
 }
 

@@ -7,12 +7,13 @@ use super::{
 };
 use crate::{
     context::StageInfo,
-    error::Problem,
-    model::ModelSource,
+    error::{Error, Problem},
+    model::{Capabilities, DataProfile, ModelSource, Opened},
     operator::{Built, Table, read_config, unknown},
+    random::SeedTree,
     read::Reader,
     registry::Registry,
-    sample::{Digest, ReasonCode},
+    sample::{Digest, ModalitySet, ReasonCode},
     units::Fraction,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -85,21 +86,29 @@ fn build(
     }
     let seed = section(root, "seed", 0u64, problems);
     let data = data(root.get("data"), base, registry, problems);
+    let answers = data.as_ref().is_some_and(|data| data.train.operator.answers());
     let model = match (root.get("model").filter(|model| !model.is_null()), given) {
+        (Some(written), _) if answers && *written != json!({ "predictions": {} }) => {
+            problems.push(Problem::new("model", "the training split brings its predictions along: leave `model` out"));
+            None
+        }
+        (Some(_), None) if answers => Some(predicted()),
         (_, Some(given)) => Some(given),
         (Some(written), None) => keep(registry.models.build(&operator(written)), "model", problems),
+        (None, None) if answers => Some(predicted()),
         (None, None) => {
             problems.push(Problem::new("model", "`model` is missing; write `model: { fusion: {} }` for the built-in one"));
             None
         }
     };
-    let train = train(root.get("train"), problems);
+    let train = train(root.get("train"), answers, problems);
     let (stages, sites) = stages(root.get("stages"), registry, data.as_ref().map_or(OnError::default(), |d| d.on_error), problems);
     let cures = cures(root.get("cures"), &stages, problems);
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);
     let budget = budget(root.get("budget"), problems);
-    check::stages(&stages, &sites, model.as_ref(), train.as_ref(), registry, problems);
+    let given = data.as_ref().filter(|_| answers).map(|data| data.train.operator.out_of_fold());
+    check::stages(&stages, &sites, &check::Given { model: model.as_ref(), train: train.as_ref(), answers: given }, registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
         check::evaluation(&evaluate, data, model, problems);
     }
@@ -221,6 +230,11 @@ fn data(value: Option<&Value>, base: &Path, registry: &Registry, problems: &mut 
     if map.get("train").is_none_or(Value::is_null) {
         problems.push(Problem::new("data.train", "`train` is missing; write `train: { manifest: { path: train.jsonl } }`"));
     }
+    for (name, reader) in [("validation", &validation), ("test", &test)] {
+        if reader.as_ref().is_some_and(|reader| reader.operator.answers()) {
+            problems.push(Problem::new(format!("data.{name}"), "predictions are read of the training split alone"));
+        }
+    }
     let mut own = Vec::new();
     let limit = section(map, "limit", None::<usize>, &mut own);
     if limit == Some(0) {
@@ -237,7 +251,36 @@ fn default_ceiling() -> Fraction {
     Fraction::new(CEILING).unwrap_or_else(|_| unreachable!("a constant inside 0..=1"))
 }
 
-fn train(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<TrainPlan> {
+/// The model of a split that brings its predictions along.
+struct Predicted;
+
+fn predicted() -> Built<dyn ModelSource> {
+    Built { name: "predictions", version: 1, config: json!({}), operator: Box::new(Predicted) }
+}
+
+impl ModelSource for Predicted {
+    fn capabilities(&self) -> Capabilities {
+        // Which embeddings there are is known when the files are read; a score that lacks them says so.
+        Capabilities {
+            trainable: false,
+            modalities: ModalitySet::ALL,
+            gradients: ModalitySet::EMPTY,
+            embeddings: ModalitySet::ALL,
+            decodes: ModalitySet::EMPTY,
+        }
+    }
+    fn open(&self, _: &DataProfile, _: &SeedTree) -> Result<Opened, Error> {
+        Err(Error::internal("the predictions of the training split take the place of a model"))
+    }
+}
+
+fn train(value: Option<&Value>, answers: bool, problems: &mut Vec<Problem>) -> Option<TrainPlan> {
+    if answers {
+        if value.is_some_and(|value| !value.is_null() && value.as_str() != Some("none")) {
+            problems.push(Problem::new("train", "predictions cannot be trained; leave `train` out, or write `train: none`"));
+        }
+        return None;
+    }
     if let Some(Value::String(text)) = value {
         if text != "none" {
             problems.push(Problem::new("train", format!("expected a map of training parameters or `none`, found `{text}`")));

@@ -48,15 +48,17 @@ fn weights_only(feed: &Value) -> bool {
     super::build::operator(feed).get("sampler_weights").is_some()
 }
 
+/// What the stages are held against.
+pub(super) struct Given<'a> {
+    pub model: Option<&'a Built<dyn ModelSource>>,
+    pub train: Option<&'a TrainPlan>,
+    /// Whether recorded predictions take the place of a model, and whether they are out of fold.
+    pub answers: Option<bool>,
+}
+
 /// Requirements of all stages against the model, the training and the earlier stages.
-pub(super) fn stages(
-    stages: &Stages,
-    sites: &[Site],
-    model: Option<&Built<dyn ModelSource>>,
-    train: Option<&TrainPlan>,
-    registry: &Registry,
-    problems: &mut Vec<Problem>,
-) {
+pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registry: &Registry, problems: &mut Vec<Problem>) {
+    let Given { model, train, answers } = *given;
     let path = |id: &str| sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()).to_owned();
     let mut needs: Vec<(String, Requirements, bool, &Value)> = Vec::new();
     macro_rules! collect {
@@ -96,12 +98,12 @@ pub(super) fn stages(
     for (path, requirements, ranks, config) in &needs {
         columns(path, requirements, *ranks, config, &added, registry, problems);
         if let Some((name, capabilities)) = &capabilities {
-            abilities(path, requirements, name, capabilities, problems);
+            abilities(path, requirements, name, capabilities, answers, problems);
         }
         if requirements.teachers && folds.is_empty() {
             problems.push(Problem::new(path, "needs models that never trained on the sample; add `- score: { out_of_fold: {} }`"));
         }
-        if requirements.history && train.is_none() {
+        if requirements.history && train.is_none() && answers.is_none() {
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
         }
     }
@@ -110,10 +112,10 @@ pub(super) fn stages(
     for stage in &stages.feed {
         let plan = stage.operator.plan();
         replayed = replayed.max(plan.replay_share);
-        if train.is_none() && (plan.replay_share > 0.0 || plan.sampler_weights) {
+        if train.is_none() && plan.replay_share > 0.0 {
             problems.push(Problem::new(
                 path(&stage.info.id),
-                "changes what is trained on, but the pipeline says `train: none`; feed a `manifest` instead",
+                "changes what is trained on, but nothing is trained here (`train: none`); feed a `manifest` or `sampler_weights` instead",
             ));
         }
     }
@@ -173,7 +175,14 @@ fn scorer_of(column: &str, registry: &Registry) -> Option<&'static str> {
     })
 }
 
-fn abilities(path: &str, requirements: &Requirements, model: &str, capabilities: &Capabilities, problems: &mut Vec<Problem>) {
+fn abilities(
+    path: &str,
+    requirements: &Requirements,
+    model: &str,
+    capabilities: &Capabilities,
+    answers: Option<bool>,
+    problems: &mut Vec<Problem>,
+) {
     let needs = [
         ("the input gradient of", requirements.gradients, capabilities.gradients),
         ("an embedding of", requirements.embeddings, capabilities.embeddings),
@@ -185,15 +194,19 @@ fn abilities(path: &str, requirements: &Requirements, model: &str, capabilities:
             problems.push(Problem::new(path, format!("needs {what} {missing}, but the model `{model}` has that of {has}")));
         }
     }
-    if requirements.folds.is_some() && !capabilities.trainable {
+    if answers == Some(false) && (requirements.folds.is_some() || requirements.teachers) {
+        let message = "needs predictions by models that never trained on the sample (cross-validation); if these are, write `out_of_fold: true` beside `files`";
+        problems.push(Problem::new(path, message));
+    }
+    if answers.is_none() && requirements.folds.is_some() && !capabilities.trainable {
         problems.push(Problem::new(path, format!("trains models of its own, but the model `{model}` cannot be trained")));
     }
 }
 
 /// The evaluation against the data and the model.
 pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built<dyn ModelSource>, problems: &mut Vec<Problem>) {
-    if data.test.is_none() && *evaluate != EvaluatePlan::default() {
-        problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test`"));
+    if data.test.is_none() && data.validation.is_none() && *evaluate != EvaluatePlan::default() {
+        problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test` (or `data.validation`)"));
     }
     let capabilities = model.operator.capabilities();
     let withheld: ModalitySet = evaluate.withhold.iter().copied().collect();

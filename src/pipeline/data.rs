@@ -2,15 +2,15 @@ use super::{DataPlan, Ledger, OnError};
 use crate::{
     context::Fetch,
     error::{Error, Result},
-    model::DataProfile,
+    model::{DataProfile, Recorded},
     operator::Built,
     progress::Progress,
     read::{Entry, LabelIndex, Reader, Source},
-    sample::{Classes, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
+    sample::{Classes, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId, TrainingHistory},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
 };
 
 /// Samples decoded ahead of the consumer, in batches; bounds the memory of a pass.
@@ -65,7 +65,10 @@ impl Split {
         ledger.count(wanted);
         let labels = match opening.classes {
             Some(classes) => LabelIndex::with(classes.clone()),
-            None => LabelIndex::of(&source.entries()[..wanted]),
+            None => match source.classes() {
+                Some(classes) => LabelIndex::with(classes.clone()),
+                None => LabelIndex::of(&source.entries()[..wanted]),
+            },
         };
         let step = progress.begin(&format!("read {}", opening.name), wanted as u64);
         let mut split = Self {
@@ -145,6 +148,14 @@ impl Split {
     /// Class names.
     pub fn classes(&self) -> &Classes {
         &self.classes
+    }
+    /// Recorded predictions, where the split has them in place of a model.
+    pub fn recorded(&self) -> Option<&Arc<Recorded>> {
+        self.source.recorded()
+    }
+    /// Recorded training dynamics.
+    pub fn history(&self) -> Option<&Arc<TrainingHistory>> {
+        self.source.history()
     }
     /// What a model needs to know.
     pub fn profile(&self) -> &DataProfile {

@@ -68,7 +68,7 @@ pub fn score(
                     rows.push(TableRow {
                         id: sample.id.clone(),
                         class: sample.label.as_ref().map(|label| label.class()),
-                        present: sample.present(),
+                        present: models.subject.recorded().and_then(|r| r.present(&sample.id)).unwrap_or_else(|| sample.present()),
                         group: train.group_of(*i),
                         fields: sample.fields.clone(),
                     });

@@ -224,7 +224,7 @@ impl Seen {
 }
 
 /// The next lines that are not empty, with their numbers; an overlong one as its error. Empty at the end of the file.
-fn read_block(input: &mut impl BufRead, lines: &mut usize) -> std::io::Result<Vec<(usize, Result<Vec<u8>>)>> {
+pub(super) fn read_block(input: &mut impl BufRead, lines: &mut usize) -> std::io::Result<Vec<(usize, Result<Vec<u8>>)>> {
     let mut block = Vec::new();
     let mut bytes = 0;
     while block.len() < BLOCK_LINES && bytes < BLOCK_BYTES {

@@ -9,6 +9,7 @@ mod manifest;
 mod measure;
 mod memory;
 mod place;
+pub mod predictions;
 mod profile;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,15 @@ pub use labels::LabelIndex;
 pub use line::{LabelKind, Line};
 pub use manifest::{Manifest, ManifestSource};
 pub use memory::MemorySource;
+pub use predictions::{Predictions, PredictionsSource};
 pub use profile::profile;
 
 use crate::{
     codec,
     error::{Error, Result},
+    model::Recorded,
     operator::{Requirements, Table},
-    sample::{ModalitySet, Sample, SampleId},
+    sample::{Classes, ModalitySet, Sample, SampleId, TrainingHistory},
 };
 use serde_json::{Map, Value};
 use std::{path::Path, sync::Arc};
@@ -69,6 +72,18 @@ pub trait Source: Send + Sync {
     fn measure(&self, index: usize) -> Result<Measured> {
         self.fetch(index).map(|sample| measure::of_sample(&sample))
     }
+    /// The classes, where the source knows more than its labels tell.
+    fn classes(&self) -> Option<&Classes> {
+        None
+    }
+    /// Recorded predictions of its samples, which take the place of a model.
+    fn recorded(&self) -> Option<&Arc<Recorded>> {
+        None
+    }
+    /// Recorded training dynamics of its samples.
+    fn history(&self) -> Option<&Arc<TrainingHistory>> {
+        None
+    }
 }
 
 /// Sizes of the media of a sample; `None` where one is missing.
@@ -90,9 +105,17 @@ pub trait Reader: Send + Sync {
     fn requirements(&self) -> Requirements {
         Requirements::default()
     }
+    /// Whether its samples bring recorded predictions, so that no model is needed (nor can be trained).
+    fn answers(&self) -> bool {
+        false
+    }
+    /// Whether those are by models that never trained on the sample.
+    fn out_of_fold(&self) -> bool {
+        false
+    }
 }
 
 /// The shipped readers.
 pub fn table() -> Table<dyn Reader> {
-    Table::default().with::<Folder>().with::<Manifest>()
+    Table::default().with::<Folder>().with::<Manifest>().with::<Predictions>()
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     context::Fetch,
     error::{Error, Result},
-    model::{Opened, Trainable},
+    model::{Model, Opened, Teachers, Trainable},
     operator::{FoldPlan, unknown},
     pipeline::{Arm, Plan, Split, Stop, TrainPlan, open_extra, open_splits},
     progress::Progress,
@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
@@ -321,10 +321,17 @@ impl<'a> Run<'a> {
 
     fn generate_only(&mut self, stop: &Stop) -> Result<RunRecord> {
         let seeds = SeedTree::new(self.plan.seed);
-        let model = match self.plan.model.operator.open_at(&self.plan.data.base, self.train.profile(), &seeds.child("model"))? {
-            Opened::Frozen(model) => model,
-            Opened::Trainable(model) => model.freeze()?,
+        let model: Arc<dyn Model> = match self.train.recorded() {
+            Some(recorded) => recorded.clone(),
+            None => match self.plan.model.operator.open_at(&self.plan.data.base, self.train.profile(), &seeds.child("model"))? {
+                Opened::Frozen(model) => model,
+                Opened::Trainable(model) => model.freeze()?,
+            },
         };
+        let teachers = (self.train.recorded().is_some() && self.plan.data.train.operator.out_of_fold()).then(|| Teachers {
+            models: vec![model.clone()],
+            fold_of: (0..self.train.len()).map(|i| (self.train.entry(i).id.clone(), 0)).collect(),
+        });
         let own = model.spec().classes.names();
         if own != self.train.classes().names() {
             return Err(Error::policy(format!(
@@ -337,7 +344,7 @@ impl<'a> Run<'a> {
             let progress = Recorder { inner: self.progress, run: self };
             let experiment = Experiment { plan: self.plan, splits: self.splits(), seeds, stop, progress: &progress };
             let mut keeper = Keeper::new(self.folder, self.plan, &self.train, generated()?)?;
-            let finished = experiment.generate_only(model, &mut keeper)?;
+            let finished = experiment.generate_only(model, teachers, self.train.history().map(Arc::as_ref), &mut keeper)?;
             self.keep(keeper, &finished, HashMap::new())?
         };
         self.clock.lap("generate".into());
@@ -346,15 +353,18 @@ impl<'a> Run<'a> {
 
     fn keep(&self, mut keeper: Keeper<'_>, finished: &Finished, fold_of: HashMap<SampleId, usize>) -> Result<RunRecord> {
         keeper.finish(&fold_of)?;
-        self.folder.write_with("model.safetensors", |path| finished.model.save(path))?;
         let mut models = std::mem::take(&mut keeper.models);
-        models.push(ModelRecord {
-            digest: finished.model.spec().digest.clone(),
-            role: ModelRole::Trained,
-            round: None,
-            fold: None,
-            file: Some("model.safetensors".into()),
-        });
+        // Recorded predictions have no weights.
+        if finished.model.recorded().is_none() {
+            self.folder.write_with("model.safetensors", |path| finished.model.save(path))?;
+            models.push(ModelRecord {
+                digest: finished.model.spec().digest.clone(),
+                role: ModelRole::Trained,
+                round: None,
+                fold: None,
+                file: Some("model.safetensors".into()),
+            });
+        }
         let record = RunRecord {
             version: crate::record::VERSION,
             name: self.plan.name.clone(),

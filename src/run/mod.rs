@@ -4,6 +4,7 @@ mod execute;
 mod explain;
 mod folder;
 mod keeper;
+pub mod outside;
 mod overrides;
 mod print;
 mod regenerate;

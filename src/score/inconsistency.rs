@@ -107,8 +107,8 @@ impl Scorer for Inconsistency {
         let forwards = context.forwards;
         let reads = forwards.models().subject.spec().modalities;
         let mut passes: BTreeMap<Vec<Modality>, Arc<Rows>> = BTreeMap::new();
-        for sample in forwards.samples() {
-            for keep in sample.present().and(reads).subsets() {
+        for i in 0..forwards.samples().len() {
+            for keep in forwards.present(i).and(reads).subsets() {
                 if let Entry::Vacant(free) = passes.entry(keep.iter().collect()) {
                     free.insert(forwards.subject_on(keep)?);
                 }
@@ -120,7 +120,7 @@ impl Scorer for Inconsistency {
                 let key: Vec<Modality> = keep.iter().collect();
                 passes.get(&key).and_then(|rows| rows.logits(i)).map(measure::probabilities)
             };
-            scores.push(self.of(sample, sample.present().and(reads), predict));
+            scores.push(self.of(sample, forwards.present(i).and(reads), predict));
         }
         Ok(columns_of(scores))
     }
@@ -142,6 +142,12 @@ impl Inconsistency {
         let alone: Vec<(Modality, Vec<f64>)> = present.iter().filter_map(|m| Some((m, predict(ModalitySet::one(m))?))).collect();
         let known = |value: f64| Score::Known(value as f32);
         let single = present.len() == 1;
+        if alone.len() < present.len() {
+            let lacks = present.iter().find(|m| alone.iter().all(|(own, _)| own != m));
+            let why = lacks.map_or_else(String::new, |m| format!("needs the prediction from {m} alone"));
+            scores.fill(Score::absent(why));
+            return scores;
+        }
 
         scores[0] = weighted_mean(alone.iter().map(|(m, p)| (self.weight(*m), divergence(p, &all))))
             .map_or(Score::absent("its modalities have no competence"), known);
@@ -155,25 +161,32 @@ impl Inconsistency {
             |label| label.class(),
         );
         let prior = self.prior.as_ref().map_or(1.0 / all.len() as f64, |prior| prior.get(class).copied().unwrap_or(f64::NAN));
+        // A model answers for every subset; of recorded predictions some may be missing.
+        let missing: Vec<ModalitySet> = present.subsets().filter(|keep| predict(*keep).is_none()).collect();
         let value = |keep: ModalitySet| match keep.is_empty() {
             true => prior,
             false => predict(keep).and_then(|p| p.get(class).copied()).unwrap_or(f64::NAN),
         };
         let shares = shapley(present, value);
+        let need = |keep: ModalitySet| format!("needs the prediction from {keep} alone");
         for (place, modality) in Modality::ALL.into_iter().enumerate() {
             let three = if present.has(modality) {
-                let all_but = present.without(modality);
-                [value(present) - value(all_but), shares[modality], value(ModalitySet::one(modality))].map(known)
+                let (all_but, one) = (present.without(modality), ModalitySet::one(modality));
+                let or = |lack: Option<&ModalitySet>, value: f64| lack.map_or(known(value), |keep| Score::absent(need(*keep)));
+                let lacks = |keep: ModalitySet| missing.iter().find(|m| **m == keep);
+                [or(lacks(all_but), value(present) - value(all_but)), or(missing.first(), shares[modality]), or(lacks(one), value(one))]
             } else {
-                let missing = !sample.present().has(modality);
+                let read = sample.present().has(modality);
                 std::array::from_fn(|_| {
-                    Score::absent(format!("the {modality} {}", if missing { "is missing" } else { "is not read by the model" }))
+                    Score::absent(format!("the {modality} {}", if read { "is not read by the model" } else { "is missing" }))
                 })
             };
             three.into_iter().enumerate().for_each(|(k, score)| scores[2 + 3 * k + place] = score);
         }
         if single {
             scores[11..].fill(Score::absent("only one modality"));
+        } else if let Some(keep) = missing.first() {
+            scores[11..].fill(Score::absent(need(*keep)));
         } else {
             let (relied, reliance) = over_reliance(present, &shares);
             scores[11] = known(reliance);

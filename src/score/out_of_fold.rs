@@ -4,7 +4,7 @@ use crate::{
     error::{Problem, Result},
     model::measure,
     operator::{Configure, FoldPlan, Requirements, Table},
-    sample::{Column, Modality, ModalitySet, Sample, Score},
+    sample::{Column, Modality, ModalitySet, Score},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,9 +79,9 @@ impl Scorer for OutOfFold {
         let fused = forwards.teacher()?;
         let teachers = forwards.models().teachers.as_ref();
         let reads = teachers.and_then(|t| t.models.first()).map_or(ModalitySet::EMPTY, |model| model.spec().modalities);
-        let media = |sample: &Sample| sample.present().and(reads).without(Modality::Text);
+        let media = |i: usize| forwards.present(i).and(reads).without(Modality::Text);
         let mut passes: BTreeMap<Vec<Modality>, Arc<Rows>> = BTreeMap::new();
-        let wanted = Modality::ALL.into_iter().map(ModalitySet::one).chain(forwards.samples().iter().map(media));
+        let wanted = Modality::ALL.into_iter().map(ModalitySet::one).chain((0..forwards.samples().len()).map(media));
         for keep in wanted.filter(|keep| !keep.is_empty() && reads.contains(*keep)) {
             if let Entry::Vacant(free) = passes.entry(keep.iter().collect()) {
                 free.insert(forwards.teacher_on(keep)?);
@@ -98,7 +98,7 @@ impl Scorer for OutOfFold {
             scores[1] = seen.confidence.map_or_else(unlabelled, Score::Known);
             scores[2] = class.map_or_else(unlabelled, |class| Score::Known(probability_margin(&p, class)));
             scores[3] = Score::Known(seen.prediction);
-            let subsets = Modality::ALL.map(ModalitySet::one).into_iter().chain([media(sample)]);
+            let subsets = Modality::ALL.map(ModalitySet::one).into_iter().chain([media(i)]);
             for (keep, three) in subsets.zip(scores[4..].chunks_exact_mut(3)) {
                 let key: Vec<Modality> = keep.iter().collect();
                 let found = passes.get(&key).and_then(|rows| rows.logits(i)).map(|logits| Seen::of(&measure::probabilities(logits), class));
@@ -108,7 +108,7 @@ impl Scorer for OutOfFold {
                         three[1] = Score::Known(seen.prediction);
                         three[2] = Score::Known(seen.top);
                     }
-                    None => three.fill(Score::absent(why_absent(keep, sample, reads))),
+                    None => three.fill(Score::absent(why_absent(keep, forwards.present(i), reads))),
                 }
             }
             scores
@@ -116,15 +116,15 @@ impl Scorer for OutOfFold {
     }
 }
 
-fn why_absent(keep: ModalitySet, sample: &Sample, reads: ModalitySet) -> String {
+fn why_absent(keep: ModalitySet, present: ModalitySet, reads: ModalitySet) -> String {
     if keep.is_empty() {
         "nothing but text".into()
-    } else if !sample.present().contains(keep) {
+    } else if !present.contains(keep) {
         format!("the {keep} is missing")
     } else if !reads.contains(keep) {
         format!("the model does not read {keep}")
     } else {
-        "no forward pass".into()
+        format!("needs the prediction from {keep} alone")
     }
 }
 

@@ -295,11 +295,18 @@ impl<'a> Experiment<'a> {
     }
 
     /// One round with a model that is only asked (`train: none`).
-    pub fn generate_only(&self, model: Arc<dyn Model>, observer: &mut dyn Observer) -> Result<Finished> {
+    /// `teachers` and `history` are there where predictions were recorded elsewhere.
+    pub fn generate_only(
+        &self,
+        model: Arc<dyn Model>,
+        teachers: Option<Teachers>,
+        history: Option<&TrainingHistory>,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
-        let models = ModelSet { subject, teachers: None };
+        let models = ModelSet { subject, teachers };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, None, &seeds, &mut HashSet::new())?;
+        let mined = self.mine(&models, history, &seeds, &mut HashSet::new())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {

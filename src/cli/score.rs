@@ -1,0 +1,84 @@
+use super::{Outcome, findings, print, progress, run};
+use crate::{
+    pipeline::OnError,
+    run::{
+        Options, execute,
+        outside::{Wanted, pipeline_of},
+    },
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Score predictions that a trainer of any framework wrote down: no model and no pipeline file is needed
+///
+/// Files of JSON lines or CSV hold `id`, `label` and `logits` (or `probabilities`), and may hold `epoch`, logits from single modalities
+/// (`image_logits`), embeddings (`audio_embedding`) and any other fields; NPY files are named by what they hold. `hardmine list readers` has the details.
+#[derive(Debug, Args)]
+pub(super) struct Score {
+    /// Files of predictions: .jsonl, .csv, .tsv, .npy, ids.txt
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Output folder: scores.jsonl, sampler weights, a report
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The predictions are by models that never trained on the sample (cross-validation): the guard can judge
+    #[arg(long)]
+    out_of_fold: bool,
+    /// Class names in the order of the logits, where labels are names
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// Manifest of the same samples, joined by id: labels, fields, and media whose quality is measured
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<String>,
+    /// Field whose equal values keep samples together
+    #[arg(long, value_name = "FIELD")]
+    group_by: Option<String>,
+    /// What happens to a line that cannot be used; `fail` keeps the weights in step with the data
+    #[arg(long, value_enum, default_value = "fail")]
+    on_error: Policy,
+    /// Change a value of the pipeline that this stands for: `stages.band.low=0.5`; may be given again
+    #[arg(long, value_name = "dotted.path=value")]
+    set: Vec<String>,
+    /// Print the pipeline that this stands for, and do nothing
+    #[arg(long)]
+    print_pipeline: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Policy {
+    /// The first one ends the command
+    Fail,
+    /// It is left out and counted
+    Skip,
+    /// It is left out, counted and listed
+    Quarantine,
+}
+
+impl Score {
+    pub(super) fn execute(self) -> Outcome {
+        let wanted = Wanted {
+            files: self.files.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
+            classes: self.classes,
+            out_of_fold: self.out_of_fold,
+            manifest: self.manifest,
+            group_by: self.group_by,
+            on_error: match self.on_error {
+                Policy::Fail => OnError::Fail,
+                Policy::Skip => OnError::Skip,
+                Policy::Quarantine => OnError::Quarantine,
+            },
+        };
+        let text = pipeline_of(&wanted)?;
+        if self.print_pipeline {
+            return print(&text);
+        }
+        let opened = findings::of_text("score".into(), PathBuf::from("."), text, &self.set, None)?;
+        let plan = run::planned(opened)?;
+        let options = Options { out: self.out, threads: None };
+        let summary = execute(plan, &options, progress::of_stderr().as_ref())?;
+        run::tell(&summary, self.json)
+    }
+}
