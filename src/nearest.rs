@@ -3,9 +3,10 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Queries and keys of one block of products: 128 x 1024 numbers stay in a second-level cache. Constants, so that nothing depends on them.
-const QUERIES: usize = 128;
-const KEYS: usize = 1024;
+/// Queries and keys of one block of products: 256 x 512 numbers stay in a second-level cache, and copying the
+/// rows into the product's own layout costs less the nearer to a square a block is. Constants, so that nothing depends on them.
+const QUERIES: usize = 256;
+const KEYS: usize = 512;
 
 /// Products looked at together before one of them is compared.
 const LANES: usize = 16;

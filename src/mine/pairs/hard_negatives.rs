@@ -74,7 +74,7 @@ impl Default for HardNegatives {
 struct Guard {
     /// Rows of its positives among the keys.
     positives: Vec<u32>,
-    /// Largest cosine that a negative may have; NaN where nothing may be taken.
+    /// Largest cosine that a negative may have; negatively infinite where nothing may be taken.
     ceiling: f32,
     /// Only keys at least this similar to the query can be near-duplicates of a positive.
     duplicates_from: f32,
@@ -91,19 +91,17 @@ impl HardNegatives {
             return Err(Error::usage("hard negatives across two sides need the ids of both (`with_ids`), which say what belongs together"));
         }
         let guards = self.guards(compare);
+        let known = |side: &[u32], row: usize| side.get(row).copied().filter(|class| *class != NO_CLASS);
+        let group = |side: &[Option<u64>], row: usize| side.get(row).copied().flatten();
         let allow = |query: usize, key: Neighbour| {
-            let guard = &guards[query];
-            let row = key.row;
-            let known = |side: &[u32], row: usize| side.get(row).copied().filter(|class| *class != NO_CLASS);
+            let (guard, row) = (&guards[query], key.row);
+            if key.similarity > guard.ceiling || compare.within && query == row {
+                return false;
+            }
             let same_class = known(&queries.classes, query).is_some_and(|class| known(&keys.classes, row) == Some(class));
-            let group = queries.groups.get(query).copied().flatten();
-            let same_group = group.is_some() && keys.groups.get(row).copied().flatten() == group;
-            key.similarity <= guard.ceiling
-                && !(compare.within && query == row)
-                && !same_class
-                && !same_group
-                && !guard.positives.contains(&(row as u32))
-                && !self.duplicates(guard, keys.row(row), key.similarity, |positive| keys.row(positive))
+            let same_group = group(&queries.groups, query).is_some_and(|one| group(&keys.groups, row) == Some(one));
+            let positive = guard.positives.contains(&(row as u32));
+            !(same_class || same_group || positive || self.duplicates(guard, keys.row(row), key.similarity, |positive| keys.row(positive)))
         };
         let mut found = nearest_where(&queries.values, &keys.values, queries.dim(), last, allow);
         for (query, found) in found.iter_mut().enumerate() {
@@ -167,7 +165,7 @@ impl HardNegatives {
     fn ceiling(&self, positive: Option<f32>) -> f32 {
         let mut ceiling = self.max_score.unwrap_or(f32::INFINITY);
         if self.absolute_margin.is_some() || self.relative_margin.is_some() {
-            let Some(positive) = positive else { return f32::NAN };
+            let Some(positive) = positive else { return f32::NEG_INFINITY };
             ceiling = ceiling.min(self.absolute_margin.map_or(f32::INFINITY, |margin| positive - margin));
             ceiling = ceiling.min(self.relative_margin.map_or(f32::INFINITY, |margin| positive - margin * positive.abs()));
         }
