@@ -5,9 +5,10 @@ pub mod ivf;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Queries and keys of one block of products: 128 x 1024 numbers stay in a second-level cache. Constants, so that nothing depends on them.
-const QUERIES: usize = 128;
-const KEYS: usize = 1024;
+/// Queries and keys of one block of products: 256 x 512 numbers stay in a second-level cache, and copying the
+/// rows into the product's own layout costs less the nearer to a square a block is. Constants, so that nothing depends on them.
+const QUERIES: usize = 256;
+const KEYS: usize = 512;
 
 /// Products looked at together before one of them is compared.
 const LANES: usize = 16;
@@ -33,6 +34,17 @@ pub fn normalise(rows: &mut [f32], dim: usize) {
 /// For each query the `k` keys with the largest inner product among those that `allow(query, key)` permits, the nearest first, equal ones by row.
 /// `queries` and `keys` are rows of `dim` numbers. Fewer than `k` where fewer are allowed; products that are NaN are never found.
 pub fn nearest(queries: &[f32], keys: &[f32], dim: usize, k: usize, allow: impl Fn(usize, usize) -> bool + Sync) -> Vec<Vec<Neighbour>> {
+    nearest_where(queries, keys, dim, k, |query, key| allow(query, key.row))
+}
+
+/// [`nearest`] where `allow(query, key)` may look at the inner product as well. It is asked only about keys that would be among the `k` found so far.
+pub fn nearest_where(
+    queries: &[f32],
+    keys: &[f32],
+    dim: usize,
+    k: usize,
+    allow: impl Fn(usize, Neighbour) -> bool + Sync,
+) -> Vec<Vec<Neighbour>> {
     let count = queries.len() / dim.max(1);
     if k == 0 || dim == 0 || keys.len() < dim {
         return vec![Vec::new(); count];
@@ -103,7 +115,7 @@ impl Best {
         Self { k, found: Vec::new(), least: f32::NEG_INFINITY }
     }
 
-    fn scan(&mut self, products: &[f32], from: usize, allow: impl Fn(usize) -> bool) {
+    fn scan(&mut self, products: &[f32], from: usize, allow: impl Fn(Neighbour) -> bool) {
         for (group, lanes) in products.chunks(LANES).enumerate() {
             // Most groups hold nothing: one comparison for all of them. NaN never wins.
             let top = lanes.iter().fold(f32::NEG_INFINITY, |top, v| if *v > top { *v } else { top });
@@ -113,8 +125,9 @@ impl Best {
             for (lane, &similarity) in lanes.iter().enumerate() {
                 let row = from + group * LANES + lane;
                 let wanted = if self.found.len() < self.k { !similarity.is_nan() } else { similarity > self.least };
-                if wanted && allow(row) {
-                    self.insert(Neighbour { row, similarity });
+                let one = Neighbour { row, similarity };
+                if wanted && allow(one) {
+                    self.insert(one);
                 }
             }
         }

@@ -8,6 +8,7 @@ pub mod ohem;
 mod prioritized;
 mod query;
 mod quota;
+pub mod pairs;
 mod rank;
 mod schedule;
 mod superloss;
