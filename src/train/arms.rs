@@ -371,7 +371,8 @@ impl<'a> Experiment<'a> {
     fn mine(&self, models: &ModelSet, history: Option<&TrainingHistory>, seeds: &SeedTree, skip: &mut HashSet<SampleId>) -> Result<Mined> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
-        let Scored { mut table, mut index, mut answers, left_out } = pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
+        let Scored { mut table, mut index, mut answers, left_out } =
+            pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
         for (id, stage, error) in left_out {
             let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
             split.leave_out(policy, &id, &stage, &error)?;
