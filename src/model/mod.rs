@@ -2,6 +2,7 @@
 
 #[cfg(feature = "burn")]
 pub mod adapter;
+pub mod ascent;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;

@@ -96,7 +96,7 @@ impl Scorer for Calibration {
                 figures.extend(expected_calibration_error(&confidence, &right, self.bins).map(|ece| (format!("ece_{when}"), ece)));
             }
         }
-        let mut columns: Vec<Vec<Score>> = vec![Vec::with_capacity(own.len()); 2];
+        let mut columns: Vec<Vec<Score>> = (0..2).map(|_| Vec::with_capacity(own.len())).collect();
         for (row, class) in own.iter().enumerate() {
             let scores = match (temperature, answers.logits(row)) {
                 (None, _) => [(); 2].map(|()| Score::absent("no labelled sample to fit the temperature on")),

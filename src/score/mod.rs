@@ -1,5 +1,7 @@
 //! Scoring: one number a sample and column. Larger is harder, always; columns of kind `measure` are evidence and not ranked.
 
+mod adversarial_distance;
+mod augmentation_disagreement;
 mod calibration;
 mod composite;
 mod disagreement;
@@ -17,6 +19,8 @@ mod quality;
 mod reducible_loss;
 mod uncertainty;
 
+pub use adversarial_distance::{AdversarialDistance, Flip, flip_distances};
+pub use augmentation_disagreement::AugmentationDisagreement;
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
 pub use disagreement::{Disagreement, Opinion};
@@ -80,6 +84,8 @@ pub struct TableScores {
 /// The shipped scorers.
 pub fn table() -> Table<dyn Scorer> {
     Table::default()
+        .with::<AdversarialDistance>()
+        .with::<AugmentationDisagreement>()
         .with::<Calibration>()
         .with::<Composite>()
         .with::<Disagreement>()

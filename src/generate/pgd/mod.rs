@@ -1,10 +1,9 @@
 //! Projected gradient descent on pixels and waveforms: the generator, and the ascent as a library function for trainers and evaluations.
 
-mod ascent;
 #[cfg(test)]
 mod tests;
 
-pub use ascent::{Ascent, AttackConfig, Budget, Radius, Until, ascend};
+pub use crate::model::ascent::{Ascent, AttackConfig, Budget, Radius, Until, ascend};
 
 use super::{
     Generated, Generator, Outcome,
@@ -13,13 +12,15 @@ use super::{
 use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
-    model::{Input, Objective, Target},
+    model::{
+        Input, Objective, Target,
+        ascent::{Terrain, Walk, retrace},
+    },
     operator::{Configure, Requirements, Table},
     random::SeedTree,
     sample::{AudioBuffer, Claim, DifficultyBand, ImageBuffer, Media, Modality, ModalitySet, Norm, PerModality, ReasonCode, Sample},
     units::{Decibels, Epsilon},
 };
-use ascent::{Terrain, Walk, retrace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

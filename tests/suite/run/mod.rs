@@ -8,6 +8,7 @@ mod bytes;
 mod door;
 mod input;
 mod media;
+mod scorers;
 mod shared;
 
 use crate::{cli::text, golden::root};

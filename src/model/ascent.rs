@@ -1,9 +1,9 @@
-//! The ascent itself: one loop for every norm, modality and use (generator, trainer, robust accuracy).
+//! Projected gradient ascent on inputs: one loop for every norm, modality and use (generator, scorer, trainer, robust accuracy).
 
+use super::{Gradients, Input, Model, Objective, Target, measure};
 use crate::{
     augment::ball::{self, Ball},
     error::{Error, Result},
-    model::{Gradients, Input, Model, Objective, Target, measure},
     random::SeedTree,
     sample::{Modality, ModalitySet, Norm, PerModality},
 };
@@ -93,7 +93,7 @@ impl AttackConfig {
     }
 
     /// The balls around one input and the step size in each; `None` where the input or the budget lacks the modality.
-    pub(super) fn terrain(&self, input: &Input) -> PerModality<Option<Terrain>> {
+    pub(crate) fn terrain(&self, input: &Input) -> PerModality<Option<Terrain>> {
         let one = |budget: Option<Budget>, values: Option<&[f32]>, bounds: (f32, f32)| {
             let (budget, values) = (budget?, values?);
             let epsilon = match budget.radius {
@@ -113,7 +113,7 @@ impl AttackConfig {
 
 /// The ball of one sample and modality, as a replay needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Terrain {
+pub(crate) struct Terrain {
     pub norm: Norm,
     pub epsilon: f64,
     pub step_size: f64,
@@ -155,7 +155,7 @@ impl Ascent {
 }
 
 /// One sample on its way up from one start.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     centre: Input,
     point: Input,
     terrain: PerModality<Option<Terrain>>,
@@ -382,7 +382,7 @@ fn climb(
 }
 
 /// The point of one recorded walk: the same start, the same number of steps.
-pub(super) fn retrace(
+pub(crate) fn retrace(
     model: &dyn Model,
     walk: Walk,
     target: &Target,
