@@ -64,7 +64,7 @@ const DOUBT: f64 = 0.02;
 impl<'a> Source<'a> {
     /// `None` if the columns are not there or say nothing.
     fn of(table: &'a ScoreTable, stage: &str, name: &str) -> Option<Self> {
-        let get = |what: &str| table.column(&format!("{stage}oof_{name}_{what}"));
+        let get = |what: &str| table.column(&format!("{stage}oof_{name}{what}"));
         let mut source = Self {
             confidence: get("confidence")?,
             prediction: get("prediction")?,
@@ -182,9 +182,14 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
     if table.classes() < 2 {
         return vec![None; table.len()];
     }
-    let voices: Vec<(Modality, Source<'_>)> =
-        Modality::ALL.into_iter().filter_map(|m| Some((m, Source::of(table, stage, m.name())?))).collect();
-    let media = Source::of(table, stage, "media");
+    let mut voices: Vec<(Modality, Source<'_>)> =
+        Modality::ALL.into_iter().filter_map(|m| Some((m, Source::of(table, stage, &format!("{m}_"))?))).collect();
+    // Where nothing is known of single modalities (recorded predictions), all of them together are the one witness. Alone it can say nothing of
+    // pairs, so that the modality it stands under is never told.
+    if voices.is_empty() {
+        voices.extend(Source::of(table, stage, "").map(|fused| (Modality::Image, fused)));
+    }
+    let media = Source::of(table, stage, "media_");
     let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
     let prior = Prior { label: 0.45 * wrong, pair: 0.45 * wrong, outlier: 0.1 * wrong };
     let aum = table.column_of_any("low_aum");

@@ -17,7 +17,7 @@ use std::{
 ///
 /// Method: the training set is split into `folds` grouped folds; a fresh model is trained on all but one and judges that one (the teacher).
 /// `out_of_fold` is the teacher's cross entropy with the label in nats; `oof_confidence` is `p_y`, `oof_margin` is `p_y` minus the largest
-/// other probability (-1..=1), `oof_prediction` the most probable class. The same teacher judges each modality alone, the others absent:
+/// other probability (-1..=1), `oof_prediction` the most probable class, `oof_top` its probability. The same teacher judges each modality alone, the others absent:
 /// `oof_image_confidence`, `oof_image_prediction` and `oof_image_top` (the prediction's probability), likewise for audio and text; and all that is
 /// there but the text, `oof_media_*`, since a caption that names the class hides what the media say. Absent where the modality is missing.
 ///
@@ -66,6 +66,7 @@ impl Scorer for OutOfFold {
             columns.push(Column::measure(format!("oof_{name}_prediction"), format!("class from {seen} alone, an index")));
             columns.push(Column::measure(format!("oof_{name}_top"), format!("probability of the class from {seen} alone, 0..=1")));
         }
+        columns.push(Column::measure("oof_top", "probability of the teacher's class, 0..=1"));
         columns
     }
 
@@ -89,7 +90,7 @@ impl Scorer for OutOfFold {
         }
         Ok(columns_of(forwards.samples().iter().enumerate().map(|(i, sample)| {
             let class = sample.label.as_ref().map(|label| label.class());
-            let mut scores: [Score; 16] = std::array::from_fn(|_| Score::absent("not in any fold"));
+            let mut scores: [Score; 17] = std::array::from_fn(|_| Score::absent("not in any fold"));
             let Some(logits) = fused.logits(i) else { return scores };
             let p = measure::probabilities(logits);
             let seen = Seen::of(&p, class);
@@ -98,8 +99,9 @@ impl Scorer for OutOfFold {
             scores[1] = seen.confidence.map_or_else(unlabelled, Score::Known);
             scores[2] = class.map_or_else(unlabelled, |class| Score::Known(probability_margin(&p, class)));
             scores[3] = Score::Known(seen.prediction);
+            scores[16] = Score::Known(seen.top);
             let subsets = Modality::ALL.map(ModalitySet::one).into_iter().chain([media(i)]);
-            for (keep, three) in subsets.zip(scores[4..].chunks_exact_mut(3)) {
+            for (keep, three) in subsets.zip(scores[4..16].chunks_exact_mut(3)) {
                 let key: Vec<Modality> = keep.iter().collect();
                 let found = passes.get(&key).and_then(|rows| rows.logits(i)).map(|logits| Seen::of(&measure::probabilities(logits), class));
                 match found {
