@@ -49,8 +49,12 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     add(held.epochs, "score", "dynamics");
     add(held.subsets, "score", "inconsistency");
     add(wanted.manifest.is_some(), "score", "quality");
-    add(wanted.out_of_fold, "diagnose", "noise_guard");
-    add(true, "diagnose", "reasons");
+    add(wanted.out_of_fold && held.subsets, "diagnose", "noise_guard");
+    if wanted.out_of_fold && !held.subsets {
+        // One witness alone seldom makes a wrong label more probable than its own mistake.
+        stages.push(json!({ "diagnose": { "noise_guard": { "label_threshold": 0.3 } } }));
+    }
+    stages.push(json!({ "diagnose": { "reasons": {} } }));
     let by = if wanted.out_of_fold { "out_of_fold" } else { "loss" };
     stages.push(json!({ "mine": { "band": { "by": by } } }));
     for format in ["jsonl", "csv", "npy"] {

@@ -14,4 +14,5 @@ mod misuse;
 mod pipelines;
 mod run;
 mod scenes;
+mod score;
 mod spec;

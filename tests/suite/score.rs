@@ -1,0 +1,55 @@
+//! Predictions of another trainer, scored and mined from the command line.
+
+use crate::cli::{hardmine, text};
+use hardmine::{
+    codec::npy::{self, Array, Numbers},
+    record::{ScoreLine, read_lines},
+};
+use std::{fs, path::Path};
+
+/// 200 samples of five classes; every fiftieth label is another than the model is sure of.
+fn predictions(folder: &Path) {
+    let line = |i: usize| {
+        let (class, wrong) = (i % 5, i % 50 == 7);
+        let label = if wrong { (class + 2) % 5 } else { class };
+        let logits: Vec<f64> =
+            (0..5).map(|k| if k == class { 5.0 + (i % 7) as f64 / 10.0 } else { ((i * 7 + k * 3) % 10) as f64 / 10.0 }).collect();
+        format!("{{\"id\": \"s{i}\", \"label\": {label}, \"logits\": {logits:?}}}\n")
+    };
+    fs::write(folder.join("p.jsonl"), (0..200).map(line).collect::<String>()).unwrap();
+}
+
+#[test]
+fn predictions_are_scored_and_mined_without_a_pipeline_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    predictions(at);
+    let output = hardmine(at, &["score", "p.jsonl", "--out-of-fold", "--out", "scored"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<ScoreLine> = read_lines(&fs::read_to_string(at.join("scored/scores.jsonl")).unwrap()).unwrap();
+    assert_eq!(lines.iter().map(|line| line.id.to_string()).collect::<Vec<_>>(), (0..200).map(|i| format!("s{i}")).collect::<Vec<_>>());
+    let mut ranked: Vec<&ScoreLine> = lines.iter().collect();
+    ranked.sort_by(|a, b| b.score("label_suspicion").partial_cmp(&a.score("label_suspicion")).unwrap());
+    let mut first: Vec<&str> = ranked[..4].iter().map(|line| line.id.as_str()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["s107", "s157", "s57", "s7"]);
+    let Array::Numbers(Numbers { shape, values }) = npy::decode(&fs::read(at.join("scored/sampler_weights.npy")).unwrap()).unwrap() else {
+        panic!("texts")
+    };
+    assert_eq!(shape, [200]);
+    assert!((values.iter().sum::<f64>() - 200.0).abs() < 1e-9);
+
+    let miner = "top_fraction: { by: loss, fraction: 0.1 }";
+    let output = hardmine(at, &["mine", "scored", "--miner", miner, "--out", "top"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let chosen = fs::read_to_string(at.join("top/selected.jsonl")).unwrap();
+    assert!((19..=20).contains(&chosen.lines().count()), "{chosen}");
+
+    let output = hardmine(at, &["mine", "scored", "--miner", "top: {}", "--out", "top"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("unknown operator `top`"), "{}", text(&output.stderr));
+    fs::write(at.join("broken.jsonl"), "{\"id\": \"a\", \"logits\": [1, 2]}\n{\"id\": \"b\"}\n").unwrap();
+    let output = hardmine(at, &["score", "broken.jsonl", "--out", "b"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("line 2: field logits: no `logits` and no `probabilities`"), "{}", text(&output.stderr));
+}
