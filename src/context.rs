@@ -121,8 +121,15 @@ impl<'a> Forwards<'a> {
     pub fn member(&self, fold: usize) -> Result<Arc<Rows>> {
         self.run(Who::Member(fold), None)
     }
-    /// How many teachers there are; 0 where none were trained.
+    /// Whether recorded predictions stand in for subject and teacher at once, so that comparing the two says nothing.
+    pub fn one_voice(&self) -> bool {
+        self.models.subject.recorded().is_some()
+    }
+    /// How many teachers there are beside the subject; 0 where none were trained.
     pub fn members(&self) -> usize {
+        if self.one_voice() {
+            return 0;
+        }
         self.models.teachers.as_ref().map_or(0, |teachers| teachers.models.len())
     }
     /// The teacher on exactly the modalities of `keep`.

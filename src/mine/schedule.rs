@@ -14,7 +14,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the training looks at for now.
+/// What a phase of the training looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Phase {
     /// Every sample alike.
