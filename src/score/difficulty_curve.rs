@@ -244,9 +244,7 @@ impl Scorer for DifficultyCurve {
             Column::measure(format!("{name}_level"), format!("where the prediction changes: {unit}")),
         ];
         columns.extend(
-            self.values()
-                .iter()
-                .map(|value| Column::measure(format!("{name}_loss_at_{}", shown(*value)), format!("loss in nats at this {unit}"))),
+            self.values().iter().map(|value| Column::measure(format!("{name}{LOSS_AT}{}", shown(*value)), format!("{LOSS_UNIT}{unit}"))),
         );
         columns
     }
@@ -316,6 +314,17 @@ impl DifficultyCurve {
 }
 
 /// A value as a part of a column's name: no more than three decimals.
+const LOSS_AT: &str = "_loss_at_";
+
+/// How the line of a loss column begins; the unit of the curve's values follows.
+pub const LOSS_UNIT: &str = "loss in nats at this ";
+
+/// Takes the name of a loss column apart: the curve (`noise`, of a stage with an id `id.noise`) and the value on its axis. `None` for other columns.
+pub fn curve_of(column: &str) -> Option<(&str, f64)> {
+    let (curve, value) = column.rsplit_once(LOSS_AT)?;
+    Some((curve, value.parse().ok()?))
+}
+
 fn shown(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

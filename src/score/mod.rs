@@ -24,7 +24,7 @@ pub use adversarial_distance::{AdversarialDistance, Flip, flip_distances};
 pub use augmentation_disagreement::AugmentationDisagreement;
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
-pub use difficulty_curve::{Axis, Crossing, DifficultyCurve, crossing};
+pub use difficulty_curve::{Axis, Crossing, DifficultyCurve, LOSS_UNIT, crossing, curve_of};
 pub use disagreement::{Disagreement, Opinion};
 pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
