@@ -153,8 +153,10 @@ impl BandSearch {
                 Some(_) => {
                     let inputs: Vec<Input> = children.iter().map(|(_, child)| Input::of(child)).collect();
                     let logits = if inputs.is_empty() { Default::default() } else { subject.forward(&inputs)?.logits };
-                    let loss =
-                        |(row, (trial, _)): (usize, &(Trial, Sample))| Some(measure::cross_entropy(logits.row(row), &targets[trial.item]));
+                    // A child may say itself what it is (a mix of two classes).
+                    let loss = |(row, (trial, child)): (usize, &(Trial, Sample))| {
+                        Some(measure::cross_entropy(logits.row(row), child.label.as_ref().unwrap_or(&targets[trial.item])))
+                    };
                     children.iter().enumerate().map(loss).collect()
                 }
             };

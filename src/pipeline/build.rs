@@ -109,6 +109,10 @@ fn build(
             problems.push(problem.under(site));
         }
     }
+    for stage in &mut stages.generate {
+        let site = sites.iter().find(|site| site.id == stage.info.id).map_or("stages", |site| site.path.as_str());
+        problems.extend(stage.operator.bind(base).into_iter().map(|problem| problem.under(site)));
+    }
     let cures = cures(root.get("cures"), &stages, problems);
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);
