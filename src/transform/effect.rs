@@ -204,3 +204,74 @@ impl<E: Effect> Configure<dyn Transform> for E {
         if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::testing::{caption, draw, plan};
+
+    /// Repeats the caption; places 0 and 1 are refused and empty.
+    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Echo {
+        first: u8,
+    }
+
+    impl Effect for Echo {
+        const NAME: &'static str = "echo";
+        const EXAMPLE: &'static str = "{ first: 0 }";
+        const CHANGES: ModalitySet = ModalitySet::TEXT;
+        type Draw = u8;
+
+        fn draw(&self, site: &Site<'_>) -> Plan<u8> {
+            match site.scene.words().len() {
+                0 => Plan::no_op("no_words"),
+                1 => Plan::refused("one_word"),
+                _ => Plan::Fires((self.first..3).collect()),
+            }
+        }
+
+        fn apply(draw: &u8, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+            let Some(text) = scene.text.as_ref().filter(|_| *draw != 1) else { return Ok(()) };
+            if *draw == 0 {
+                return Err("place_refused".into());
+            }
+            let content = text.content.repeat(1 + (severity * f64::from(*draw)) as usize);
+            scene.text = Some(crate::sample::Text::new(content).into());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_first_draw_that_holds_is_taken() {
+        let seeds = SeedTree::new(1);
+        let of = |first, sample: &Sample| plan(&Echo { first }, sample, None, &seeds);
+        let words = caption("a dog ");
+        assert_eq!(draw(&Echo { first: 0 }, &words, 1), Plan::Fires(vec![0, 1, 2]));
+        assert_eq!(of(0, &words), Plan::one(Value::from(2)));
+        assert_eq!(of(3, &words), Plan::no_op("nothing_to_change"));
+        assert_eq!(of(0, &caption("dog")), Plan::refused("one_word"));
+        assert_eq!(of(0, &caption("")), Plan::no_op("no_words"));
+        assert_eq!(of(0, &Sample::new("bare")), Plan::no_op("no_text"));
+        // A severity so small that nothing fires leaves nothing but the refusal of the first place.
+        assert_eq!(Transform::plan(&Echo { first: 0 }, &site(&words, &seeds), 0.1), Plan::refused("place_refused"));
+    }
+
+    fn site<'a>(sample: &'a Sample, seeds: &'a SeedTree) -> Site<'a> {
+        let scene: &'static Scene = Box::leak(Box::new(Scene::of(sample)));
+        Site { sample, scene, class_name: None, classes: crate::transform::testing::classes(), partners: &[], seeds }
+    }
+
+    #[test]
+    fn severity_zero_leaves_the_scene_alone_and_a_broken_draw_is_told() {
+        let (echo, words) = (Echo { first: 2 }, caption("a dog "));
+        let mut scene = Scene::of(&words);
+        assert_eq!(echo.perform(&Value::from(2), 0.0, &mut scene, &[]), Ok(()));
+        assert!(scene.changed(&words).is_empty());
+        assert!(echo.perform(&Value::from("x"), 0.0, &mut scene, &[]).is_ok());
+        let told = echo.perform(&Value::from("x"), 1.0, &mut scene, &[]).unwrap_err();
+        assert!(told.starts_with("the draw of `echo` does not read: "), "{told}");
+        assert_eq!(echo.perform(&Value::from(2), 1.0, &mut scene, &[]), Ok(()));
+        assert_eq!(scene.text.unwrap().content, "a dog a dog a dog ");
+    }
+}

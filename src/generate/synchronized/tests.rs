@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
     augment::audio as sound,
-    codec,
     context::ReplayContext,
     generate::{
         Outcome,
@@ -16,7 +15,7 @@ use crate::{
     transform::{
         Plan,
         scene::{Direction, Level},
-        testing::{self, classes, content, field, scenes},
+        testing::{self, content, field, scenes},
     },
 };
 use serde_json::json;
@@ -130,7 +129,7 @@ fn digits_are_never_mirrored_and_bare_samples_are_no_op() {
     assert_eq!(run(&*only_flip, &[sample.clone()], None).outcomes[0].1, Outcome::NoOp);
     sample.text = Some(Media::new(Text::new("a dog")));
     let made = run(&*synchronized(json!({})), &[sample], None);
-    assert!(made.candidates.iter().all(|c| c.sample.present() == ModalitySet::one(Modality::Text)));
+    assert!(made.candidates.iter().all(|c| c.sample.present() == ModalitySet::TEXT));
     let mut read = Sample::new("made");
     read.image = Some(Media::new(ImageBuffer::new(8, 6, 3, (0..144).collect()).unwrap()));
     read.text = Some(Media::new(Text::new("the digit on the left")));
