@@ -5,7 +5,7 @@ use crate::{error::Problem, sample::ModalitySet};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap};
 
 /// The written side of an operator of family `F` (`dyn Generator`, `dyn Miner`, ...): one struct whose fields are its
 /// parameters and whose doc comment is its manual: a summary line, then paragraphs that begin with `Method:` and
@@ -111,7 +111,7 @@ pub struct Entry<F: ?Sized> {
 /// The operators of one family, by name, and where these are made of parts, the table of the parts.
 pub struct Table<F: ?Sized> {
     entries: BTreeMap<&'static str, Entry<F>>,
-    parts: Option<Arc<dyn Any + Send + Sync>>,
+    parts: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl<F: ?Sized> Default for Table<F> {
@@ -132,8 +132,15 @@ impl<F: ?Sized> Table<F> {
     /// With the parts that its operators are made of (the transforms that generators choose from) in place of those it had.
     #[must_use]
     pub fn with_parts<P: ?Sized + 'static>(mut self, parts: Table<P>) -> Self {
-        self.parts = Some(Arc::new(parts));
+        self.parts = Some(Box::new(parts));
         self
+    }
+
+    /// Adds one part to those it has.
+    #[must_use]
+    pub fn with_part<P: ?Sized + 'static, C: Configure<P>>(mut self) -> Self {
+        let parts = self.parts.take().and_then(|parts| parts.downcast::<Table<P>>().ok());
+        self.with_parts(parts.map_or_else(Table::default, |parts| *parts).with::<C>())
     }
 
     /// The parts of kind `P`, if it has such.
@@ -295,6 +302,17 @@ mod tests {
         fn build(self, _: &Table<dyn Speak>) -> Result<Box<dyn Speak>, Vec<Problem>> {
             Ok(Box::new(self))
         }
+    }
+
+    #[test]
+    fn a_table_carries_the_parts_of_its_operators() {
+        let table = Table::<dyn Speak>::default();
+        assert!(table.parts::<dyn Speak>().is_none());
+        let table = table.with_part::<dyn Speak, Say>().with::<Say>();
+        assert!(table.parts::<dyn Speak>().is_some_and(|parts| parts.get("say").is_some()));
+        assert!(table.parts::<dyn std::fmt::Debug>().is_none());
+        let empty = table.with_parts(Table::<dyn Speak>::default());
+        assert!(empty.parts::<dyn Speak>().is_some_and(|parts| parts.entries().count() == 0) && empty.get("say").is_some());
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub trait Generator: Send + Sync {
     }
 }
 
-/// The shipped generators, which choose from the shipped transforms.
+/// The shipped generators, with the shipped transforms to choose from.
 pub fn table() -> Table<dyn Generator> {
     Table::default()
         .with_parts(transform::table())

@@ -10,6 +10,7 @@ use crate::{
     sample::{Column, ColumnKind, Modality, ModalitySet},
 };
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Where a built stage is written: `stages[3].generate.pgd`.
 pub(super) struct Site {
@@ -56,6 +57,18 @@ pub(super) fn presence(stages: &[Value], problems: &mut Vec<Problem>) {
 /// Weights follow the selection and take no candidate, so that nothing is to be verified.
 fn weights_only(feed: &Value) -> bool {
     super::build::operator(feed).get("sampler_weights").is_some()
+}
+
+/// Opens what the stages read from files.
+pub(super) fn bind(stages: &mut Stages, sites: &[Site], base: &Path, problems: &mut Vec<Problem>) {
+    let under =
+        |id: &str, problem: Problem| problem.under(sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()));
+    for stage in &mut stages.diagnose {
+        problems.extend(stage.operator.bind(base).err().map(|problem| under(&stage.info.id, problem)));
+    }
+    for stage in &mut stages.generate {
+        problems.extend(stage.operator.bind(base).into_iter().map(|problem| under(&stage.info.id, problem)));
+    }
 }
 
 /// What the stages are held against.

@@ -48,7 +48,8 @@ pub trait Effect: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'sta
     /// Changes the scene at a severity in `0..=1`. Pure: the same numbers give the same bytes. An error is a refusal with its reason (`object_lost`), and
     /// the scene is then of no use.
     fn apply(draw: &Self::Draw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String>;
-    /// What becomes of the label.
+    /// What becomes of the label. Who claims [`Claim::LabelMixed`] or [`Claim::LabelChanged`] puts the new label into the scene; [`Claim::Mismatched`] makes a
+    /// labelled negative without a class.
     fn claim(_draw: &Self::Draw) -> Claim {
         Claim::LabelKept
     }
@@ -186,7 +187,11 @@ impl<E: Effect> Transform for E {
             return Ok(());
         }
         let draw = E::Draw::deserialize(draw).map_err(|error| format!("the draw of `{}` does not read: {error}", E::NAME))?;
-        E::apply(&draw, severity, scene, &With { partners, files: self.files() })
+        E::apply(&draw, severity, scene, &With { partners, files: self.files() })?;
+        if let Claim::Mismatched(set) = E::claim(&draw) {
+            scene.mismatched = scene.mismatched.or(set);
+        }
+        Ok(())
     }
 
     fn claim_of(&self, draw: &Value) -> Claim {

@@ -41,10 +41,7 @@ impl Scene {
 
     /// The media that differ from the sample's.
     pub fn changed(&self, from: &Sample) -> ModalitySet {
-        fn differs<T: PartialEq>(now: Option<&Arc<T>>, then: Option<&Media<T>>) -> bool
-        where
-            T: Bytes,
-        {
+        fn differs<T: Bytes + PartialEq>(now: Option<&Arc<T>>, then: Option<&Media<T>>) -> bool {
             match (now, then) {
                 (Some(now), Some(then)) => !Arc::ptr_eq(now, &then.shared()) && **now != *then.get(),
                 (now, then) => now.is_some() != then.is_some(),
@@ -58,8 +55,8 @@ impl Scene {
         Modality::ALL.into_iter().filter(|modality| differs(*modality)).collect()
     }
 
-    /// The sample with this scene's media, annotations and label; an unchanged medium keeps its file. Modalities that do not belong any more are named in the
-    /// field [`MISMATCHED`].
+    /// The sample with this scene's media, annotations and label; an unchanged medium keeps its file. Modalities that do not belong to the others any more are
+    /// named in the field [`MISMATCHED`], and such a labelled negative has no class: it must not teach one.
     pub fn into_sample(self, from: &Sample) -> Sample {
         let changed = self.changed(from);
         let mut sample = from.clone();
@@ -79,7 +76,7 @@ impl Scene {
             let names = self.mismatched.iter().map(|modality| Value::from(modality.name())).collect();
             Arc::make_mut(&mut sample.fields).insert(MISMATCHED.into(), Value::Array(names));
         }
-        sample.label = self.label;
+        sample.label = if self.mismatched.is_empty() { self.label } else { None };
         sample
     }
 

@@ -16,7 +16,7 @@ pub mod text;
 pub use check::{Checks, decibels, often, range, share};
 pub use effect::{Effect, Plan, Site, Transform, With};
 pub use files::{FileRef, Files};
-pub use media::Scene;
+pub use media::{MISMATCHED, Scene};
 pub use partners::{PartnerClass, Partners};
 
 use crate::operator::Table;

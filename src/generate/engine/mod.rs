@@ -314,6 +314,7 @@ impl Policy {
         }
         let parameters = Parameters { severity, ..drawn.parameters.clone() };
         match self.apply(&parameters, &item.parent.sample, &drawn.partners) {
+            Ok(Some(child)) if self.claims(&parameters).iter().any(|claim| matches!(claim, Claim::Mismatched(_))) => Made::Negative(child),
             Ok(Some(child)) => Made::Child(child),
             Ok(None) => Made::Unchanged,
             Err(why) => Made::Refused(why),
@@ -343,7 +344,9 @@ impl Policy {
         let share = self.seeds(item, 0, context).child("severity").rng().random_range(0.0..=1.0);
         let severity = self.severity_range.at(share);
         Ok(match self.make(item, &Trial { item: 0, draw: 0, magnitude: share }, severity) {
-            Made::Child(child) => (Some(self.candidate(item, 0, severity, codec::settle(child)?, context)?), Outcome::Made),
+            Made::Child(child) | Made::Negative(child) => {
+                (Some(self.candidate(item, 0, severity, codec::settle(child)?, context)?), Outcome::Made)
+            }
             Made::Unchanged => (None, Outcome::NoOp),
             Made::Refused(why) => (None, Outcome::Refused(why)),
         })

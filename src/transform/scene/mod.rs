@@ -2,6 +2,7 @@
 
 mod crop;
 mod cutout;
+pub mod desynchronize;
 mod flip;
 mod level;
 mod noise;
@@ -21,5 +22,12 @@ use crate::operator::Table;
 
 /// Adds the transforms of the scene.
 pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
-    table.with::<Crop>().with::<Cutout>().with::<Flip>().with::<Level>().with::<Noise>().with::<Shift>()
+    table
+        .with::<Crop>()
+        .with::<Cutout>()
+        .with::<desynchronize::Desynchronize>()
+        .with::<Flip>()
+        .with::<Level>()
+        .with::<Noise>()
+        .with::<Shift>()
 }
