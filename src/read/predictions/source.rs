@@ -158,7 +158,7 @@ impl PredictionsSource {
         }
         let history = history.map(|rows| {
             let rows = samples.iter().zip(rows).filter(|(_, row)| row.count > 0).map(|(sample, row)| (sample.id.clone(), row)).collect();
-            Arc::new(TrainingHistory { rows })
+            Arc::new(TrainingHistory { rows, probe: None })
         });
         let recorded = Recorded::new(samples.into_iter().map(|sample| sample.id), present, classes.clone(), answers)?;
         let joined = manifest.map(|manifest| (manifest, of_manifest));
