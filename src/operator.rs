@@ -44,6 +44,8 @@ pub struct Requirements {
     pub teachers: bool,
     /// How the teachers are trained (only the out-of-fold scorer says).
     pub folds: Option<FoldPlan>,
+    /// Probe runs with threshold samples, and how they are trained.
+    pub probe: Option<ProbePlan>,
     /// The embeddings of train and validation by the subject model.
     pub embedding_index: bool,
     /// Answers that must be kept of all samples at once.
@@ -81,6 +83,13 @@ impl Kept {
 pub struct FoldPlan {
     /// Number of folds, at least 2.
     pub folds: usize,
+    /// Epochs of each; `None` for as many as the warm-up.
+    pub epochs: Option<usize>,
+}
+
+/// How probe runs with threshold samples are trained: two of them, with threshold samples that they do not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ProbePlan {
     /// Epochs of each; `None` for as many as the warm-up.
     pub epochs: Option<usize>,
 }

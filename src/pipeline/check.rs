@@ -122,6 +122,10 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     if let [_, second, ..] = folds.as_slice() {
         problems.push(Problem::new(*second, "the teachers are trained once: only one stage may say how"));
     }
+    let probes: Vec<&String> = needs.iter().filter(|need| need.1.probe.is_some()).map(|need| &need.0).collect();
+    if let [_, second, ..] = probes.as_slice() {
+        problems.push(Problem::new(*second, "the probe models are trained once: only one stage may ask for them"));
+    }
     for (i, (path, requirements, ranks, config)) in needs.iter().enumerate() {
         // The score stages stand first; one sees what those before it add.
         let earlier = before.get(i).copied().unwrap_or(added.len());
@@ -135,6 +139,14 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
         }
         if requirements.kept.logits && data.is_some_and(|data| data.validation.is_none()) {
             problems.push(Problem::new(path, "needs labelled validation samples; add `data.validation`"));
+        }
+        if requirements.probe.is_some() && train.is_none() && !data.is_some_and(|data| data.train.operator.probes()) {
+            let message = if answers.is_some() {
+                "needs probe runs with threshold samples; write their files as `probes` beside `files`"
+            } else {
+                "trains probe models, but the pipeline says `train: none`"
+            };
+            problems.push(Problem::new(path, message));
         }
         if requirements.history && train.is_none() && answers.is_none() {
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));
