@@ -1,6 +1,5 @@
 use super::level::db_to_factor;
 use crate::sample::AudioBuffer;
-use std::collections::VecDeque;
 
 /// What a [`compress`] does above its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,38 +81,51 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
     if super::peak(audio.samples()) <= threshold {
         return;
     }
-    let need = |frame: &[f32]| {
-        let level = frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
-        if level > threshold { f64::from(threshold) / f64::from(level) } else { 1.0 }
-    };
-    let needs: Vec<f64> = audio.samples().chunks_exact(channels).map(need).collect();
-    // Least need among the frames at..=at + ahead: candidates in a queue, ascending.
-    let mut queue: VecDeque<usize> = VecDeque::new();
-    let (mut state, mut next, mut held) = (1f64, 0usize, Vec::with_capacity(frames));
-    for at in 0..frames {
-        while next < frames && next <= at + ahead {
-            while queue.back().is_some_and(|last| needs[*last] >= needs[next]) {
-                queue.pop_back();
-            }
-            queue.push_back(next);
-            next += 1;
-        }
-        while queue.front().is_some_and(|first| *first < at) {
-            queue.pop_front();
-        }
-        let least = queue.front().map_or(1.0, |first| needs[*first]);
-        let recovered = 1.0 - release * (1.0 - state);
-        state = least.min(recovered);
-        held.push(state);
+    // By how much less than 1 the gain of each frame has to be.
+    let missing = |level: f32| if level > threshold { 1.0 - threshold / level } else { 0.0 };
+    let width = ahead.min(frames) + 1;
+    let mut needs = vec![0f32; (frames + width).next_multiple_of(width)];
+    if channels == 1 {
+        needs.iter_mut().zip(audio.samples()).for_each(|(n, s)| *n = missing(s.abs()));
+    } else {
+        let level = |frame: &[f32]| frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
+        needs.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(n, frame)| *n = missing(level(frame)));
     }
-    // The mean of the last `ahead + 1` held gains: each of them is at most what this frame needs.
-    let (width, mut sum) = ((ahead + 1) as f64, held.first().copied().unwrap_or(1.0) * (ahead + 1) as f64);
-    for (at, frame) in audio.samples_mut().chunks_exact_mut(channels).enumerate() {
-        let leaving = if at > ahead { held[at - ahead - 1] } else { held[0] };
-        sum += held[at] - leaving;
-        let factor = (sum / width) as f32;
+    let most = largest_ahead(&needs, width, frames);
+    // Held, recovering, and averaged over the last `width` frames: each of their gains is at most what this frame needs. Before the sound the first one held.
+    let first = f64::from(most.first().copied().unwrap_or(0.0));
+    let (mut state, mut sum, share) = (0f64, first * width as f64, 1.0 / width as f64);
+    let mut held = vec![first; width];
+    let mut place = 0;
+    for (frame, need) in audio.samples_mut().chunks_exact_mut(channels).zip(&most) {
+        state = f64::from(*need).max(release * state);
+        sum += state - held[place];
+        held[place] = state;
+        place = if place + 1 == width { 0 } else { place + 1 };
+        let factor = (1.0 - sum * share) as f32;
         frame.iter_mut().for_each(|s| *s = (*s * factor).clamp(-threshold, threshold));
     }
+}
+
+/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one and the beginning of the next
+/// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
+fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut from_end = values.to_vec();
+    let mut from_start = values.to_vec();
+    for (back, front) in from_end.chunks_exact_mut(width).zip(from_start.chunks_exact_mut(width)) {
+        let mut most = 0f32;
+        for value in front {
+            most = larger(most, *value);
+            *value = most;
+        }
+        most = 0.0;
+        for value in back.iter_mut().rev() {
+            most = larger(most, *value);
+            *value = most;
+        }
+    }
+    from_end[..count].iter().zip(&from_start[width - 1..]).map(|(a, b)| larger(*a, *b)).collect()
 }
 
 #[cfg(test)]

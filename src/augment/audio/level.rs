@@ -1,10 +1,11 @@
+use super::wide::wide;
 use crate::sample::AudioBuffer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// Sums held side by side, so that a loop over samples runs in vector registers; the order is fixed by the length alone.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// The amplitude factor of a gain in decibels.
 pub fn db_to_factor(db: f64) -> f64 {
@@ -18,31 +19,49 @@ fn bounded_factor(db: f64) -> f32 {
     if db.is_nan() { 1.0 } else { db_to_factor(db.clamp(-MOST_DB, MOST_DB)) as f32 }
 }
 
-/// Mean square of all samples, summed in `f64` in an order that the length alone decides.
-pub fn power(samples: &[f32]) -> f64 {
-    let mut sums = [0f64; LANES];
-    let blocks = samples.chunks_exact(LANES);
-    let rest: f64 = blocks.remainder().iter().map(|s| f64::from(*s) * f64::from(*s)).sum();
-    for block in blocks {
-        for (sum, s) in sums.iter_mut().zip(block) {
-            *sum += f64::from(*s) * f64::from(*s);
+wide! {
+    /// Mean square of all samples, summed in `f64` in an order that the length alone decides.
+    pub fn power(samples: &[f32]) -> f64 {
+        let mut sums = [0f64; LANES];
+        let (blocks, rest) = samples.as_chunks::<LANES>();
+        let rest: f64 = rest.iter().map(|s| f64::from(*s) * f64::from(*s)).sum();
+        for block in blocks {
+            for i in 0..LANES {
+                sums[i] += f64::from(block[i]) * f64::from(block[i]);
+            }
         }
+        (sums.iter().sum::<f64>() + rest) / samples.len().max(1) as f64
     }
-    (sums.iter().sum::<f64>() + rest) / samples.len().max(1) as f64
 }
 
-/// The largest absolute sample.
-pub fn peak(samples: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut peaks = [0f32; 2 * LANES];
-    let blocks = samples.chunks_exact(2 * LANES);
-    let rest = blocks.remainder().iter().fold(0f32, |peak, s| larger(peak, s.abs()));
-    for block in blocks {
-        for (peak, s) in peaks.iter_mut().zip(block) {
-            *peak = larger(*peak, s.abs());
+wide! {
+    /// The largest absolute sample.
+    pub fn peak(samples: &[f32]) -> f32 {
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let mut peaks = [0f32; LANES];
+        let (blocks, rest) = samples.as_chunks::<LANES>();
+        let rest = rest.iter().fold(0f32, |peak, s| larger(peak, s.abs()));
+        for block in blocks {
+            for i in 0..LANES {
+                peaks[i] = larger(peaks[i], block[i].abs());
+            }
         }
+        peaks.into_iter().fold(rest, larger)
     }
-    peaks.into_iter().fold(rest, larger)
+}
+
+wide! {
+    /// Multiplies, cut at `-1..=1`.
+    fn multiply(samples: &mut [f32], factor: f32) {
+        samples.iter_mut().for_each(|s| *s = (*s * factor).clamp(-1.0, 1.0));
+    }
+}
+
+wide! {
+    /// Cut at `-limit..=limit`.
+    fn cut(samples: &mut [f32], limit: f32) {
+        samples.iter_mut().for_each(|s| *s = s.clamp(-limit, limit));
+    }
 }
 
 /// The gain in decibels that brings the largest absolute sample to 1; infinite for silence, negative where samples lie beyond 1.
@@ -52,15 +71,15 @@ pub fn headroom_db(audio: &AudioBuffer) -> f64 {
 
 /// Multiplies by `gain_db` decibels (`-240..=240`, clamped), cut at `-1..=1` like a converter.
 pub fn gain(audio: &AudioBuffer, gain_db: f64) -> AudioBuffer {
-    let mut out = audio.clone();
-    gain_in_place(&mut out, gain_db);
-    out
+    let factor = bounded_factor(gain_db);
+    let samples = audio.samples().iter().map(|s| (s * factor).clamp(-1.0, 1.0)).collect();
+    AudioBuffer::new(audio.sample_rate_hz(), audio.channels(), samples).unwrap_or_else(|_| audio.clone())
 }
 
 /// [`gain`] on the sound itself.
 pub fn gain_in_place(audio: &mut AudioBuffer, gain_db: f64) {
     let factor = bounded_factor(gain_db);
-    audio.samples_mut().iter_mut().for_each(|s| *s = (*s * factor).clamp(-1.0, 1.0));
+    multiply(audio.samples_mut(), factor);
 }
 
 /// Divides by the largest absolute sample where that is above 1, and returns what it multiplied with (1 where nothing lay beyond).
@@ -71,7 +90,7 @@ pub fn fit(audio: &mut AudioBuffer) -> f64 {
         return 1.0;
     }
     let factor = 1.0 / peak;
-    audio.samples_mut().iter_mut().for_each(|s| *s = (*s * factor).clamp(-1.0, 1.0));
+    multiply(audio.samples_mut(), factor);
     f64::from(factor)
 }
 
@@ -105,7 +124,7 @@ pub fn normalize(audio: &mut AudioBuffer, measure: Measure, level_db: f64) -> Op
 /// Cuts everything beyond `threshold` (`0..=1`, clamped).
 pub fn clip(audio: &mut AudioBuffer, threshold: f64) {
     let limit = if threshold.is_nan() { 1.0 } else { threshold.clamp(0.0, 1.0) as f32 };
-    audio.samples_mut().iter_mut().for_each(|s| *s = s.clamp(-limit, limit));
+    cut(audio.samples_mut(), limit);
 }
 
 /// Drives the sound `drive_db` decibels (`0..=60`, clamped) into a hard limit at full scale, then back by as much: what an overdriven input does.
@@ -119,7 +138,7 @@ pub fn clip_share(audio: &mut AudioBuffer, share: f64) -> f32 {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
     let rank = ((1.0 - share) * (audio.samples().len() - 1) as f64).round() as usize;
     let threshold = absolute_rank(audio.samples(), rank);
-    audio.samples_mut().iter_mut().for_each(|s| *s = s.clamp(-threshold, threshold));
+    cut(audio.samples_mut(), threshold);
     threshold
 }
 
@@ -248,16 +267,15 @@ pub fn gain_transition(audio: &mut AudioBuffer, from_db: f64, to_db: f64, start:
     let channels = audio.channels();
     let (from, to) = (bounded_factor(from_db), bounded_factor(to_db));
     let (start, end) = (start.min(audio.frames()), end.min(audio.frames()).max(start.min(audio.frames())));
-    let by = |samples: &mut [f32], factor: f32| samples.iter_mut().for_each(|s| *s = (*s * factor).clamp(-1.0, 1.0));
     let (before, rest) = audio.samples_mut().split_at_mut(start * channels);
     let (ramp, after) = rest.split_at_mut((end - start) * channels);
-    by(before, from);
-    by(after, to);
+    multiply(before, from);
+    multiply(after, to);
     // A geometric ramp is one product a frame.
     let step = (f64::from(to) / f64::from(from)).powf(1.0 / (end - start).max(1) as f64);
     let mut factor = f64::from(from);
     for frame in ramp.chunks_exact_mut(channels) {
-        by(frame, factor as f32);
+        frame.iter_mut().for_each(|s| *s = (*s * factor as f32).clamp(-1.0, 1.0));
         factor *= step;
     }
 }

@@ -1,4 +1,7 @@
-use super::level::{peak, power};
+use super::{
+    level::{peak, power},
+    wide::wide,
+};
 use crate::{
     error::{Error, Result},
     sample::AudioBuffer,
@@ -79,15 +82,8 @@ fn add(audio: &mut AudioBuffer, field: &[f32], start: usize, signal: f64, loudne
     }
     let end = (start + field.len()).min(audio.samples().len());
     let part = audio.samples().get(start..end)?;
-    let mut largest = [0f64; 4];
-    for (s, n) in part.chunks(4).zip(field.chunks(4)) {
-        for ((l, s), n) in largest.iter_mut().zip(s).zip(n) {
-            let v = (f64::from(*s) + noise_factor * f64::from(*n)).abs();
-            *l = if v > *l { v } else { *l };
-        }
-    }
     let outside = peak(&audio.samples()[..start]).max(peak(&audio.samples()[end..]));
-    let peak = largest.into_iter().fold(f64::from(outside), f64::max);
+    let peak = peak_of_sum(part, field, noise_factor).max(f64::from(outside));
     let scale = if peak > 1.0 { 1.0 / peak } else { 1.0 };
     let samples = audio.samples_mut();
     if scale < 1.0 {
@@ -95,18 +91,50 @@ fn add(audio: &mut AudioBuffer, field: &[f32], start: usize, signal: f64, loudne
         let after = &mut rest[end - start..];
         before.iter_mut().chain(after).for_each(|s| *s = (f64::from(*s) * scale) as f32);
     }
-    let mut sums = [0f64; 4];
-    for (s, n) in samples[start..end].chunks_mut(4).zip(field.chunks(4)) {
-        for ((sum, s), n) in sums.iter_mut().zip(s).zip(n) {
-            let clean = f64::from(*s) * scale;
-            let mixed = (clean + noise_factor * scale * f64::from(*n)) as f32;
-            *s = mixed;
-            *sum += (f64::from(mixed) - clean).powi(2);
-        }
-    }
-    let added: f64 = sums.iter().sum::<f64>() / (end - start) as f64;
+    let added = add_scaled(&mut samples[start..end], field, scale, noise_factor * scale) / (end - start) as f64;
     let reached = 10.0 * (signal * scale * scale / added).log10();
     (added > 0.0).then_some(Mixture { noise_factor, scale, snr_db: reached })
+}
+
+/// Lanes of the sums below.
+const LANES: usize = 8;
+
+wide! {
+    /// The largest absolute value of `part + factor * field`.
+    fn peak_of_sum(part: &[f32], field: &[f32], factor: f64) -> f64 {
+        let larger = |a: f64, b: f64| if b > a { b } else { a };
+        let value = |s: f32, n: f32| (f64::from(s) + factor * f64::from(n)).abs();
+        let ((parts, part), (fields, field)) = (part.as_chunks::<LANES>(), field[..part.len()].as_chunks::<LANES>());
+        let mut largest = [0f64; LANES];
+        for (s, n) in parts.iter().zip(fields) {
+            for i in 0..LANES {
+                largest[i] = larger(largest[i], value(s[i], n[i]));
+            }
+        }
+        let rest = part.iter().zip(field).fold(0f64, |peak, (s, n)| larger(peak, value(*s, *n)));
+        largest.into_iter().fold(rest, larger)
+    }
+}
+
+wide! {
+    /// `part = scale * part + factor * field`; returns the sum of the squares of what was really added.
+    fn add_scaled(part: &mut [f32], field: &[f32], scale: f64, factor: f64) -> f64 {
+        let one = |s: &mut f32, n: f32| {
+            let clean = f64::from(*s) * scale;
+            *s = (clean + factor * f64::from(n)) as f32;
+            let added = f64::from(*s) - clean;
+            added * added
+        };
+        let (fields, field) = field[..part.len()].as_chunks::<LANES>();
+        let (parts, part) = part.as_chunks_mut::<LANES>();
+        let mut sums = [0f64; LANES];
+        for (s, n) in parts.iter_mut().zip(fields) {
+            for i in 0..LANES {
+                sums[i] += one(&mut s[i], n[i]);
+            }
+        }
+        sums.iter().sum::<f64>() + part.iter_mut().zip(field).map(|(s, n)| one(s, *n)).sum::<f64>()
+    }
 }
 
 /// The signal-to-noise ratio of `mixed` in decibels, where `scale * clean` is its signal; `None` where the lengths differ, the signal is silent or nothing was added.

@@ -17,6 +17,7 @@ mod space;
 mod stretch;
 mod time;
 mod transmission;
+mod wide;
 
 pub use dynamics::{Compression, compress, limit};
 pub use filters::{
@@ -28,7 +29,7 @@ pub use level::{
     normalize, peak, power, soft_clip, swap_channels, swap_channels_in_place, to_mono,
 };
 pub use mix::{Mixed, Mixture, active_power, babble, background, looped, mix_at_snr, mix_in_place, mix_over_active, overlap, snr_db};
-pub use noise::{Colour, clicks, gaussian, hum, noise};
+pub use noise::{Colour, add_gaussian, clicks, gaussian, hum, noise};
 pub use resample::{resample, speed};
 pub use room::{MOST_REFLECTIONS, Room, SPEED_OF_SOUND, room_response};
 pub use space::{Reverb, noise_tail, reverberate};

@@ -1,4 +1,5 @@
-use crate::random::SeedTree;
+use super::wide::wide;
+use crate::{random::SeedTree, sample::AudioBuffer};
 use fundsp::prelude32::{An, AttoHash, AudioNode, BufferRef, BufferVec, MAX_BUFFER_SIZE, U0, U1, brown, pink, white};
 use rand::RngExt;
 use schemars::JsonSchema;
@@ -65,20 +66,34 @@ const LANES: usize = 16;
 /// Box and Muller's transform (1958) of a counter hashed with the seed: nothing depends on what was drawn before, so that the loop runs in vector registers.
 /// Amplitudes end at 5.8 deviations, where the 24 bits of its uniform numbers do.
 pub fn gaussian(len: usize, seed: u64) -> Vec<f32> {
-    let keys = [seed as u32, (seed >> 32) as u32];
     let mut out = vec![0f32; len];
-    let mut blocks = out.chunks_exact_mut(2 * LANES);
-    let mut counter = 0u32;
-    for block in &mut blocks {
-        let (a, b) = normal_pairs(counter, keys);
-        block[..LANES].copy_from_slice(&a);
-        block[LANES..].copy_from_slice(&b);
-        counter = counter.wrapping_add(LANES as u32);
-    }
-    let rest = blocks.into_remainder();
-    let (a, b) = normal_pairs(counter, keys);
-    rest.iter_mut().zip(a.into_iter().chain(b)).for_each(|(s, v)| *s = v);
+    add_normal(&mut out, 1.0, seed);
     out
+}
+
+/// Adds [`gaussian`] noise of `deviation` (of full scale, `0..=1`, clamped) to every sample, in place, without a field of its own. May overshoot 1 ([`fit`](super::fit)).
+pub fn add_gaussian(audio: &mut AudioBuffer, deviation: f64, seed: u64) {
+    let deviation = if deviation.is_nan() { 0.0 } else { deviation.clamp(0.0, 1.0) } as f32;
+    add_normal(audio.samples_mut(), deviation, seed);
+}
+
+wide! {
+    /// Adds `deviation` times its normal number to every sample.
+    fn add_normal(out: &mut [f32], deviation: f32, seed: u64) {
+        let keys = [seed as u32, (seed >> 32) as u32];
+        let (blocks, rest) = out.as_chunks_mut::<{ 2 * LANES }>();
+        let mut counter = 0u32;
+        for block in blocks {
+            let (a, b) = normal_pairs(counter, keys);
+            for i in 0..LANES {
+                block[i] += deviation * a[i];
+                block[LANES + i] += deviation * b[i];
+            }
+            counter = counter.wrapping_add(LANES as u32);
+        }
+        let (a, b) = normal_pairs(counter, keys);
+        rest.iter_mut().zip(a.into_iter().chain(b)).for_each(|(s, v)| *s += deviation * v);
+    }
 }
 
 /// A bijection of 32 bits in which every input bit moves every output bit (the constants are those of Wellons' search, `lowbias32`).
@@ -279,6 +294,11 @@ mod tests {
         let pairs: f64 = field.chunks_exact(32).map(|b| (0..16).map(|i| f64::from(b[i] * b[16 + i])).sum::<f64>()).sum::<f64>() / 500_000.0;
         assert!(pairs.abs() < 0.005, "{pairs}");
         assert_eq!(gaussian(37, 5), gaussian(100, 5)[..37]);
+        let mut audio = AudioBuffer::new(8000, 1, vec![0.5; 37]).unwrap();
+        add_gaussian(&mut audio, 0.1, 5);
+        assert!(audio.samples().iter().zip(gaussian(37, 5)).all(|(s, v)| (s - (0.5 + 0.1 * v)).abs() < 1e-6));
+        add_gaussian(&mut audio, f64::NAN, 6);
+        assert!(audio.samples().iter().all(|s| s.is_finite()));
         assert_ne!(gaussian(37, 5), gaussian(37, 6));
         assert_ne!(gaussian(37, 5), gaussian(37, 5 + (1 << 32)));
         for x in [1e-7f32, 0.1, 0.5, 0.70710677, 0.9999, 1.0] {

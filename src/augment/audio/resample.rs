@@ -1,6 +1,7 @@
 use super::{
     fft::{channel, put_channel},
     time::Retimed,
+    wide::wide,
 };
 use crate::{
     augment::timeline::Timeline,
@@ -17,8 +18,9 @@ const PLACES: usize = 1024;
 const BETA: f64 = 9.0;
 /// Cut-off as a share of the lower of the two Nyquist frequencies; with the window's slope nothing above it comes through at more than -80 dB.
 const ROLL_OFF: f64 = 0.93;
-/// Positions between two samples for which a kernel is made at most; between them results are interpolated linearly.
-const PHASES: usize = 256;
+/// Positions between two samples for which a kernel is made; between them results are interpolated linearly, which is exact to -84 dB at the Nyquist frequency and 12 dB more an octave below. Where the
+/// rate falls, fewer do as well: the table stays in the nearest cache.
+const PHASES: usize = 128;
 /// The most that a rate may change by.
 const MOST: f64 = 256.0;
 
@@ -48,7 +50,10 @@ fn kernel() -> &'static [f32] {
     })
 }
 
-/// Kernels for evenly spaced positions between two samples, each `taps` long, and one more for the position 1.
+/// Lanes of a sum of products.
+const LANES: usize = 16;
+
+/// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
 struct Phases {
     taps: usize,
     count: usize,
@@ -60,51 +65,120 @@ struct Phases {
 }
 
 impl Phases {
-    /// For output sample `i` at input position `i * step`.
+    /// For steps of `step` samples of a sound of `frames`; `exact` is the number of positions that come up.
     fn new(step: f64, exact: Option<usize>, frames: usize) -> Self {
         let scale = step.max(1.0);
         let half = ((ZEROS as f64 * scale).ceil() as usize).min(frames + 1);
-        let taps = (2 * half).next_multiple_of(8);
+        let taps = (2 * half).next_multiple_of(LANES);
         // At extreme ratios the table is kept small: there one position is like the next.
         let most = (1usize << 22).div_ceil(taps);
-        let count = exact.filter(|n| *n <= 2 * PHASES && *n <= most);
-        let (count, exact) = (count.unwrap_or(PHASES.min(most)), count.is_some());
-        let (before, kernel) = (half - 1, kernel());
+        let count = exact.filter(|n| *n <= 4 * PHASES && *n <= most);
+        let between = ((PHASES as f64 / scale).ceil() as usize).clamp(1, most);
+        let (count, exact) = (count.unwrap_or(between), count.is_some());
         let mut values = vec![0f32; (count + 1) * taps];
-        for (phase, row) in values.chunks_exact_mut(taps).enumerate() {
-            let offset = phase as f64 / count as f64 + before as f64;
-            let mut sum = 0f64;
-            for (k, value) in row.iter_mut().enumerate() {
-                let place = ((k as f64 - offset) / scale).abs() * PLACES as f64;
-                let whole = place as usize;
-                if let Some([a, b]) = kernel.get(whole..whole + 2) {
-                    *value = a + (b - a) * (place - whole as f64) as f32;
-                    sum += f64::from(*value);
-                }
-            }
-            // A constant stays exactly what it is.
-            let factor = (1.0 / sum) as f32;
-            row.iter_mut().for_each(|v| *v *= factor);
-        }
-        Self { taps, count, before, values, exact }
+        values.chunks_exact_mut(taps).enumerate().for_each(|(at, row)| kernel_at(row, at as f64 / count as f64, half, scale));
+        Self { taps, count, before: half - 1, values, exact }
     }
 
-    fn row(&self, phase: usize) -> &[f32] {
-        &self.values[phase * self.taps..(phase + 1) * self.taps]
+    /// The usual case of a rate that rises: always the same table.
+    fn rising() -> &'static Self {
+        static RISING: OnceLock<Phases> = OnceLock::new();
+        RISING.get_or_init(|| Phases::new(1.0, None, usize::MAX - 1))
     }
 }
 
-/// Products summed side by side; both slices are as long as a multiple of 8.
+/// The kernel for a position `phase` (`0..=1`) behind the tap `half - 1`.
+fn kernel_at(row: &mut [f32], phase: f64, half: usize, scale: f64) {
+    let (kernel, places) = (kernel(), PLACES as f64 / scale);
+    let offset = phase + (half - 1) as f64;
+    let mut sum = 0f64;
+    for (k, value) in row.iter_mut().enumerate() {
+        let place = (k as f64 - offset).abs() * places;
+        let whole = (place as usize).min(ZEROS * PLACES + 1);
+        let (a, b) = (kernel[whole], kernel[whole + 1]);
+        *value = a + (b - a) * (place - whole as f64).min(1.0) as f32;
+        sum += f64::from(*value);
+    }
+    // A constant stays exactly what it is.
+    let factor = (1.0 / sum) as f32;
+    row.iter_mut().for_each(|v| *v *= factor);
+}
+
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 8];
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
+fn halves<const N: usize, const H: usize>(sums: [f32; N]) -> [f32; H] {
+    std::array::from_fn(|i| sums[i] + sums[i + H])
+}
+
+/// The sum of all lanes, in pairs.
+#[inline(always)]
+fn total(sums: [f32; LANES]) -> f32 {
+    let [a, b] = halves::<4, 2>(halves::<8, 4>(halves::<LANES, 8>(sums)));
+    a + b
+}
+
+/// Where the next sample is read: whole samples, and parts of `up`.
+struct Place {
+    whole: usize,
+    part: u64,
+}
+
+wide! {
+    /// Reads `out.len()` samples at steps of `down / up`, kernels as exact as the positions.
+    fn read_exactly(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let (taps, last) = (phases.taps, padded.len() - phases.taps);
+        let mut place = Place { whole: 0, part: 0 };
+        for out in out {
+            let (x, row) = (&padded[place.whole.min(last)..][..taps], &phases.values[place.part as usize * taps..][..taps]);
+            let mut sums = [0f32; LANES];
+            for (x, a) in x.as_chunks::<LANES>().0.iter().zip(row.as_chunks::<LANES>().0) {
+                for i in 0..LANES {
+                    sums[i] += x[i] * a[i];
+                }
+            }
+            *out = total(sums);
+            place.step(down, up);
         }
     }
-    let s = [sums[0] + sums[4], sums[1] + sums[5], sums[2] + sums[6], sums[3] + sums[7]];
-    (s[0] + s[2]) + (s[1] + s[3])
+}
+
+wide! {
+    /// The same between kernels.
+    fn read_between(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let (taps, last) = (phases.taps, padded.len() - phases.taps);
+        let mut place = Place { whole: 0, part: 0 };
+        let scale = phases.count as f64 / up as f64;
+        for out in out {
+            let exact = place.part as f64 * scale;
+            let row = (exact as usize).min(phases.count - 1);
+            let share = (exact - row as f64) as f32;
+            let (x, pair) = (&padded[place.whole.min(last)..][..taps], &phases.values[row * taps..][..2 * taps]);
+            let (this, next) = pair.split_at(taps);
+            let (mut sums, mut more) = ([0f32; LANES], [0f32; LANES]);
+            let rows = this.as_chunks::<LANES>().0.iter().zip(next.as_chunks::<LANES>().0);
+            for (x, (a, b)) in x.as_chunks::<LANES>().0.iter().zip(rows) {
+                for i in 0..LANES {
+                    sums[i] += x[i] * a[i];
+                    more[i] += x[i] * b[i];
+                }
+            }
+            for i in 0..LANES {
+                sums[i] += share * (more[i] - sums[i]);
+            }
+            *out = total(sums);
+            place.step(down, up);
+        }
+    }
+}
+
+impl Place {
+    #[inline(always)]
+    fn step(&mut self, down: u64, up: u64) {
+        self.part += down;
+        while self.part >= up {
+            self.part -= up;
+            self.whole += 1;
+        }
+    }
 }
 
 fn divisor(a: u64, b: u64) -> u64 {
@@ -118,31 +192,22 @@ pub(super) fn resample_channel(input: &[f32], step: (u64, u64), frames: usize) -
     if up == down {
         return (0..frames).map(|i| input.get(i).copied().unwrap_or(0.0)).collect();
     }
-    let phases = Phases::new(down as f64 / up as f64, usize::try_from(up).ok(), input.len());
+    let own;
+    let rising = up > down && up > 4 * PHASES as u64 && input.len() >= ZEROS;
+    let phases = if rising {
+        Phases::rising()
+    } else {
+        own = Phases::new(down as f64 / up as f64, usize::try_from(up).ok(), input.len());
+        &own
+    };
     // Silence around the sound, so that every kernel lies inside.
     let mut padded = vec![0f32; phases.before + input.len() + 2 * phases.taps];
     padded[phases.before..phases.before + input.len()].copy_from_slice(input);
-    let last = padded.len() - phases.taps;
-    let (whole_step, part_step) = ((down / up) as usize, down % up);
-    let (mut whole, mut part) = (0usize, 0u64);
-    let scale = phases.count as f64 / up as f64;
-    let mut out = Vec::with_capacity(frames);
-    for _ in 0..frames {
-        let x = &padded[whole.min(last)..whole.min(last) + phases.taps];
-        out.push(if phases.exact {
-            dot(x, phases.row(part as usize))
-        } else {
-            let place = part as f64 * scale;
-            let row = (place as usize).min(phases.count - 1);
-            let (a, b) = (dot(x, phases.row(row)), dot(x, phases.row(row + 1)));
-            a + (b - a) * (place - row as f64) as f32
-        });
-        whole += whole_step;
-        part += part_step;
-        if part >= up {
-            part -= up;
-            whole += 1;
-        }
+    let mut out = vec![0f32; frames];
+    if phases.exact {
+        read_exactly(&padded, phases, down, up, &mut out);
+    } else {
+        read_between(&padded, phases, down, up, &mut out);
     }
     out
 }

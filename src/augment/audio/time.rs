@@ -21,26 +21,28 @@ pub struct Retimed {
 /// [`Edge::Zero`]: silence.
 pub fn shift(audio: &AudioBuffer, frames: i64, edge: Edge) -> AudioBuffer {
     let (channels, length) = (audio.channels(), audio.frames());
-    let mut out = audio.clone();
-    let first = frames.clamp(0, length as i64) as usize;
-    let last = (length as i64).saturating_add(frames).clamp(0, length as i64) as usize;
-    let target = out.samples_mut();
-    let mut one = |at: usize| {
-        let frame = &mut target[at * channels..(at + 1) * channels];
-        match edge.source((at as i64).saturating_sub(frames), length) {
-            Some(from) => frame.copy_from_slice(&audio.samples()[from * channels..(from + 1) * channels]),
-            None => frame.fill(0.0),
-        }
-    };
-    if first >= last {
-        (0..length).for_each(one);
-        return out;
+    let old = audio.samples();
+    // Each sample is written once: what comes in before, what stays, what comes in behind.
+    let mut samples = Vec::with_capacity(old.len());
+    if edge == Edge::Wrap {
+        let (kept, turned) = old.split_at(old.len() - frames.rem_euclid(length as i64) as usize * channels);
+        samples.extend_from_slice(turned);
+        samples.extend_from_slice(kept);
+    } else {
+        let by = frames.clamp(-(length as i64), length as i64);
+        let (before, behind) = (by.max(0) as usize, (-by).max(0) as usize);
+        let hole = |samples: &mut Vec<f32>, places: std::ops::Range<usize>| match edge {
+            Edge::Zero => samples.resize(samples.len() + places.len() * channels, 0.0),
+            _ => places.for_each(|at| match edge.source((at as i64).saturating_sub(frames), length) {
+                Some(from) => samples.extend_from_slice(&old[from * channels..(from + 1) * channels]),
+                None => samples.resize(samples.len() + channels, 0.0),
+            }),
+        };
+        hole(&mut samples, 0..before);
+        samples.extend_from_slice(&old[behind * channels..old.len() - before * channels]);
+        hole(&mut samples, length - behind..length);
     }
-    (0..first).for_each(&mut one);
-    (last..length).for_each(&mut one);
-    let begin = (first as i64 - frames) as usize;
-    target[first * channels..last * channels].copy_from_slice(&audio.samples()[begin * channels..(begin + last - first) * channels]);
-    out
+    AudioBuffer::new(audio.sample_rate_hz(), channels, samples).unwrap_or_else(|_| audio.clone())
 }
 
 /// [`shift`] on the sound itself; with silence ([`Edge::Zero`]) or a turn ([`Edge::Wrap`]) nothing is copied aside.
@@ -131,8 +133,10 @@ fn room_for(frames: Option<usize>) -> Result<usize> {
 pub fn pad(audio: &AudioBuffer, before: usize, after: usize) -> Result<Retimed> {
     let (channels, length) = (audio.channels(), audio.frames());
     let frames = room_for(length.checked_add(before).and_then(|n| n.checked_add(after)))?;
-    let mut samples = vec![0f32; frames * channels];
-    samples[before * channels..(before + length) * channels].copy_from_slice(audio.samples());
+    let mut samples = Vec::with_capacity(frames * channels);
+    samples.resize(before * channels, 0.0);
+    samples.extend_from_slice(audio.samples());
+    samples.resize(frames * channels, 0.0);
     let timeline = Timeline::crop(-(before as f64) / length as f64, 1.0 + after as f64 / length as f64).unwrap_or_default();
     Ok(Retimed { audio: AudioBuffer::new(audio.sample_rate_hz(), channels, samples).map_err(Error::data)?, timeline })
 }

@@ -2,9 +2,11 @@ use super::{
     fft::{change_spectrum, frame_length},
     filters::{Biquad, filter, high_pass_sections, low_pass_sections},
     resample::resample_frames,
+    wide::wide,
 };
 use crate::{error::Result, random::SeedTree, sample::AudioBuffer};
 use rand::RngExt;
+use realfft::num_complex::Complex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +114,14 @@ pub fn code(audio: &mut AudioBuffer, coding: Coding) {
 /// Rounds to `bits` bits a sample (`1..=24`, clamped), in place: steps of `2^(1 - bits)`, in the middle of which silence lies.
 pub fn bit_depth(audio: &mut AudioBuffer, bits: u32) {
     let steps = 2f32.powi(bits.clamp(1, 24) as i32 - 1);
-    audio.samples_mut().iter_mut().for_each(|s| *s = ((*s * steps).round_ties_even() / steps).clamp(-1.0, 1.0));
+    round_to(audio.samples_mut(), steps, 1.0 / steps);
+}
+
+wide! {
+    /// To multiples of `step`, `steps` of which are 1, cut at `-1..=1`.
+    fn round_to(samples: &mut [f32], steps: f32, step: f32) {
+        samples.iter_mut().for_each(|s| *s = ((*s * steps).round_ties_even() * step).clamp(-1.0, 1.0));
+    }
 }
 
 /// Keeps every `hold`-th frame (at least 1) and holds it, without a filter before or after, in place: frequencies above `rate / 2 hold` fold down, as in a cheap converter.
@@ -152,6 +161,29 @@ const BANDS_HZ: [f64; 24] = [
     5300.0, 6400.0, 7700.0, 9500.0, 12000.0, 15500.0,
 ];
 
+wide! {
+    fn loudest(bins: &[Complex<f32>]) -> f32 {
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let mut peaks = [0f32; 16];
+        let (blocks, rest) = bins.as_chunks::<16>();
+        for block in blocks {
+            for i in 0..16 {
+                peaks[i] = larger(peaks[i], larger(block[i].re.abs(), block[i].im.abs()));
+            }
+        }
+        rest.iter().map(|b| larger(b.re.abs(), b.im.abs())).chain(peaks).fold(0.0, larger)
+    }
+}
+
+wide! {
+    fn round_bins(bins: &mut [Complex<f32>], up: f32, down: f32) {
+        for bin in bins {
+            bin.re = (bin.re * up).round_ties_even() * down;
+            bin.im = (bin.im * up).round_ties_even() * down;
+        }
+    }
+}
+
 /// What a lossy transform coder leaves of a sound, in place: everything above `bandwidth_hz` is removed, and in each critical band (Zwicker 1961) of each frame of about 32 ms the bins are rounded to
 /// steps set by the band's loudest bin, `2^bits` of them from one end of its range to the other (`1..=16`, clamped); a band more than 60 dB below the frame's loudest bin is dropped. Few bits give the
 /// "birdies" and gaps of a low MP3 rate; it is no MP3 coder and has no rate.
@@ -167,7 +199,6 @@ pub fn lossy(audio: &mut AudioBuffer, bandwidth_hz: f64, bits: f64) {
     // From -half to half in whole steps.
     let half = (2f64.powf(if bits.is_nan() { 16.0 } else { bits.clamp(1.0, 16.0) }) / 2.0) as f32;
     change_spectrum(audio, length, |_, _, bins| {
-        let loudest = |part: &[realfft::num_complex::Complex<f32>]| part.iter().fold(0f32, |peak, b| peak.max(b.re.abs()).max(b.im.abs()));
         let least = loudest(&bins[..end]) * 1e-3;
         for edge in edges.windows(2) {
             let band = &mut bins[edge[0]..edge[1].max(edge[0])];
@@ -177,10 +208,7 @@ pub fn lossy(audio: &mut AudioBuffer, bandwidth_hz: f64, bits: f64) {
                 continue;
             }
             let (up, down) = (half / largest, largest / half);
-            for bin in band {
-                bin.re = (bin.re * up).round_ties_even() * down;
-                bin.im = (bin.im * up).round_ties_even() * down;
-            }
+            round_bins(band, up, down);
         }
         bins[end..].fill(Default::default());
     });
