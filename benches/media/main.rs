@@ -8,6 +8,7 @@
 //! tell CPU time, ours is by wall clock.
 
 // Each medium is one file that gives its cases.
+mod audio;
 mod image;
 
 use hardmine::error::{Error, Result};
@@ -84,10 +85,13 @@ impl Peers {
         let script = self.scripts.join(peer.script);
         let mut command = Command::new(&self.python);
         command.arg(&script).args(["--only", filter, "--threads", "1", "--seconds", &SECONDS.to_string()]);
+        let mut folders = vec![self.scripts.clone().into_os_string()];
         if let Some(folder) = peer.path {
             let Some(folder) = std::env::var_os(folder) else { return Ok(BTreeMap::new()) };
-            command.env("PYTHONPATH", folder);
+            folders.insert(0, folder);
         }
+        let joined = std::env::join_paths(folders).map_err(|error| Error::usage(error.to_string()))?;
+        command.env("PYTHONPATH", joined);
         let output = command.output().map_err(|error| Error::io(&self.python, error))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -152,6 +156,7 @@ fn main() -> Result<()> {
         println!("PEERS_PYTHON names no Python: only ours is timed");
     }
     let mut cases = Vec::new();
+    cases.extend(audio::cases(peers.as_ref(), &wanted)?);
     cases.extend(image::cases(peers.as_ref(), &wanted)?);
     cases.retain(|case| wanted.has(&case.name));
 
@@ -191,6 +196,7 @@ fn main() -> Result<()> {
         };
         println!("| {} | {} | {own:.0} | {spread} | {ratio} |", case.name, list.join(", "));
     }
+    audio::two_threads(peers.as_ref(), &wanted)?;
     if !ratios.is_empty() {
         let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
         println!("\ngeometric mean of {} ratios: {mean:.2}", ratios.len());
