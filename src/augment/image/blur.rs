@@ -278,15 +278,15 @@ pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
     out
 }
 
-/// Frosted glass (Hendrycks and Dietterich 2019): blurred by `sigma`, pixels exchanged `rounds` times with one up to `reach` pixels away that `seed`
-/// decides, blurred again. Reach 0 or no round leaves the blur.
-pub fn glass_blur(image: &ImageBuffer, sigma: f32, reach: usize, rounds: usize, seed: u64) -> ImageBuffer {
+/// Frosted glass (Hendrycks and Dietterich 2019): blurred by `sigma`, pixels exchanged `rounds` times with one up to `reach` pixels away (evenly spread over
+/// `-reach - 0.5..reach + 0.5`, rounded; at most 64) that `seed` decides, blurred again. Reach 0 or no round leaves the blur.
+pub fn glass_blur(image: &ImageBuffer, sigma: f32, reach: f32, rounds: usize, seed: u64) -> ImageBuffer {
     let mut out = gaussian_blur(image, sigma);
-    let (width, height) = (image.width(), image.height());
-    let reach = reach.min(width.saturating_sub(1) / 2).min(height.saturating_sub(1) / 2).min(64);
-    if reach == 0 || rounds == 0 {
+    if reach.is_nan() || reach <= 0.0 || rounds == 0 {
         return out;
     }
+    let most = (image.width().min(image.height()) - 1) / 2;
+    let reach = reach.min(most.min(64) as f32);
     match image.channels() {
         1 => exchange::<1>(&mut out, reach, rounds, seed),
         3 => exchange::<3>(&mut out, reach, rounds, seed),
@@ -295,24 +295,26 @@ pub fn glass_blur(image: &ImageBuffer, sigma: f32, reach: usize, rounds: usize, 
     gaussian_blur(&out, sigma)
 }
 
-fn exchange<const C: usize>(image: &mut ImageBuffer, reach: usize, rounds: usize, seed: u64) {
+fn exchange<const C: usize>(image: &mut ImageBuffer, reach: f32, rounds: usize, seed: u64) {
     let (width, height) = (image.width(), image.height());
+    let border = reach.ceil() as usize;
     let pixels = image.pixels_mut().as_chunks_mut::<C>().0;
     let mut lanes = Lanes::new(seed);
     let mut words = lanes.next();
     let mut used = 0;
-    let choices = (2 * reach + 1) as u32;
+    let spread = (2.0 * reach + 1.0) / 65_536.0;
+    // From the corner of what can be reached; never beyond its other end.
+    let draw = |half: u32| ((half as f32 * spread + border as f32 - reach) as usize).min(2 * border);
     for _ in 0..rounds.min(16) {
-        for y in (reach..height - reach).rev() {
-            for x in (reach..width - reach).rev() {
+        for y in (border..height - border).rev() {
+            for x in (border..width - border).rev() {
                 if used == words.len() {
                     (words, used) = (lanes.next(), 0);
                 }
                 let word = words[used];
                 used += 1;
-                let draw = |half: u32| ((half * choices) >> 16) as usize;
                 let (dx, dy) = (draw(word & 0xffff), draw(word >> 16));
-                pixels.swap(y * width + x, (y + dy - reach) * width + x + dx - reach);
+                pixels.swap(y * width + x, (y + dy - border) * width + x + dx - border);
             }
         }
     }
@@ -382,7 +384,7 @@ mod tests {
     #[test]
     fn glass_exchanges_pixels_and_zoom_leaves_the_middle() {
         let picture = image(40, 30, 3, 1);
-        let glass = glass_blur(&picture, 0.0, 2, 1, 5);
+        let glass = glass_blur(&picture, 0.0, 1.4, 1, 5);
         let sorted = |i: &ImageBuffer| {
             let mut pixels: Vec<Vec<u8>> = i.pixels().chunks(3).map(<[u8]>::to_vec).collect();
             pixels.sort();
@@ -405,7 +407,7 @@ mod tests {
                 assert_eq!(defocus_blur(&flat, sigma), flat);
                 assert_eq!(motion_blur(&flat, sigma, sigma), flat);
                 assert_eq!(zoom_blur(&flat, sigma), flat);
-                assert_eq!(glass_blur(&flat, sigma, 3, 2, 1), flat);
+                assert_eq!(glass_blur(&flat, sigma, 3.0, 2, 1), flat);
                 assert_eq!(box_blur(&flat, sigma as usize), flat);
             }
         }
@@ -443,7 +445,7 @@ mod tests {
             motion_blur(&picture, 5.0, v);
             defocus_blur(&picture, v);
             zoom_blur(&picture, v);
-            glass_blur(&picture, v, 4, 2, 1);
+            glass_blur(&picture, v, v, 2, 1);
             sharpen(&mut picture.clone(), v, v);
         }
     }

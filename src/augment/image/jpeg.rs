@@ -268,24 +268,22 @@ mod tests {
 
     fn by_file(picture: &ImageBuffer, quality: u8) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let colour = if picture.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
-        encoder.write_image(picture.pixels(), picture.width() as u32, picture.height() as u32, colour).unwrap();
+        encoder.write_image(picture.pixels(), picture.width() as u32, picture.height() as u32, ExtendedColorType::L8).unwrap();
         image::load_from_memory(&bytes).unwrap().into_bytes()
     }
 
+    // The encoder halves no colours, so gray alone compares; colour has a golden file.
     #[test]
     fn it_is_what_a_file_would_leave() {
-        for (channels, limit) in [(1, 0.6), (3, 2.0)] {
-            let picture = gaussian_blur(&image(70, 45, channels, 4), 2.0);
-            for quality in [10, 50, 90] {
-                let mut ours = picture.clone();
-                jpeg(&mut ours, f64::from(quality));
-                let theirs = by_file(&picture, quality);
-                let distance = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64;
-                let between = distance(ours.pixels(), &theirs);
-                assert!(between < limit, "{channels} {quality}: {between}, {} from the picture", distance(&theirs, picture.pixels()));
-            }
+        let picture = gaussian_blur(&image(70, 45, 1, 4), 2.0);
+        for quality in [10, 50, 90] {
+            let mut ours = picture.clone();
+            jpeg(&mut ours, f64::from(quality));
+            let theirs = by_file(&picture, quality);
+            let distance = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64;
+            let between = distance(ours.pixels(), &theirs);
+            assert!(between < 0.6, "{quality}: {between}, {} from the picture", distance(&theirs, picture.pixels()));
         }
     }
 

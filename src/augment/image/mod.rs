@@ -4,6 +4,7 @@
 mod blur;
 mod boxes;
 mod colour;
+mod corruption;
 mod cover;
 mod geometry;
 mod jpeg;
@@ -17,6 +18,7 @@ mod wide;
 pub use blur::{box_blur, defocus_blur, gaussian_blur, gaussian_blur_cut, glass_blur, motion_blur, sharpen, zoom_blur};
 pub use boxes::{BoxMap, map_boxes, visible_share};
 pub use colour::{Jitter, colour_jitter, grayscale, hue_saturation_value, saturation};
+pub use corruption::{Corruption, corrupt, corruption_map};
 pub use cover::{Fill, cutout, cutouts, grid_mask, mean_colour};
 pub use geometry::{
     Affine, Edge, Field, Filter, PixelRect, Sampling, Sides, affine, crop, crop_resize, crop_resize_by, elastic, elastic_field,
