@@ -3,6 +3,7 @@
 mod arms;
 mod blame;
 mod bootstrap;
+pub mod door;
 mod draw;
 mod drift;
 mod evaluate;
