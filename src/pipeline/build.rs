@@ -104,12 +104,7 @@ fn build(
     };
     let train = training::read(root.get("train"), answers, problems);
     let (mut stages, sites) = stages(root.get("stages"), registry, data.as_ref().map_or(OnError::default(), |d| d.on_error), problems);
-    for stage in &mut stages.diagnose {
-        if let Err(problem) = stage.operator.bind(base) {
-            let site = sites.iter().find(|site| site.id == stage.info.id).map_or("stages", |site| site.path.as_str());
-            problems.push(problem.under(site));
-        }
-    }
+    check::bind(&mut stages, &sites, base, problems);
     if let Some(TrainingMode::Bootstrap { .. }) = train.as_ref().map(|train| train.mode)
         && stages.mine.is_empty()
     {

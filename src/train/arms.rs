@@ -8,6 +8,7 @@ use super::{
     folds::train_teachers,
     memory_bank::{BankConfig, MemoryBank},
     mined::{Mined, retire},
+    probe,
     round::Turn,
     session::{Session, Spent, Uniform},
 };
@@ -22,7 +23,7 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     record::{EpochRecord, RoundRecord, TrainingTime, WatchdogRecord},
-    sample::{Accepted, Diagnosis, Modality, Sample, SampleId, ScoreTable, Selection, TrainingHistory, Treatment},
+    sample::{Accepted, Diagnoses, Diagnosis, Modality, Sample, SampleId, ScoreTable, Selection, TrainingHistory, Treatment},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -64,7 +65,7 @@ pub struct Start {
     pub history: TrainingHistory,
     /// Out-of-fold models, where a stage asked for them.
     pub teachers: Option<Teachers>,
-    /// What the teachers cost.
+    /// What the teachers and the probe runs cost.
     pub fold_cost: Spent,
     /// Epochs of the warm-up.
     pub epochs: Vec<EpochRecord>,
@@ -148,7 +149,7 @@ impl Finished {
 }
 
 impl<'a> Experiment<'a> {
-    /// Warm-up and folds. The history is taken from the warm-up alone: every sample once an epoch, whole.
+    /// Warm-up, folds and probe runs. But for what the probe adds the history is taken from the warm-up alone: every sample once an epoch, whole.
     pub fn start(&self, model: Box<dyn Trainable>, train: &TrainPlan, folds: Option<FoldPlan>) -> Result<Start> {
         let split = self.splits.train;
         let mut session = Session::watched(model, train.watchdog.clone())?;
@@ -189,6 +190,11 @@ impl<'a> Experiment<'a> {
             session.alarms.extend(found.watchdog);
             session.left_out.extend(found.left_out);
             teachers = Some(found.teachers);
+        }
+        if let Some(asked) = self.plan.stages.requirements().find_map(|requirements| requirements.probe) {
+            let (found, spent) = probe::run(self.plan, split, train, asked, &self.seeds.child("probe"), self.progress)?;
+            history.probe = Some(found);
+            fold_cost.add(spent);
         }
         for alarm in &session.alarms {
             self.progress.warn(&format!("watchdog: {}", alarm.words()));
@@ -359,12 +365,13 @@ impl<'a> Experiment<'a> {
         Ok(done)
     }
 
-    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them.
-    pub fn judge(&self, start: &Start) -> Result<(ScoreTable, Vec<Diagnosis>)> {
+    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them. `each` is told of every
+    /// diagnose stage by its id, the columns it added and what it found alone.
+    pub fn judge(&self, start: &Start, each: &mut dyn FnMut(&str, &[String], &Diagnoses)) -> Result<(ScoreTable, Diagnoses)> {
         let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
         let seeds = self.seeds.child("arm").round(1);
         let mut skip = start.session.left_out.clone();
-        let found = self.judged(&models, Some(&start.history), &seeds, &mut skip)?;
+        let found = self.judged(&models, Some(&start.history), &seeds, &mut skip, each)?;
         Ok((found.table, found.diagnoses))
     }
 

@@ -9,7 +9,7 @@ use crate::{
     pipeline::{self, Arm, Figures, Generation, Harvest, Quota, Routing, Scored},
     random::SeedTree,
     record::TrainingTime,
-    sample::{Diagnosis, DifficultyBand, Judgement, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory},
+    sample::{Diagnoses, DifficultyBand, Judgement, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory},
 };
 use rand::seq::SliceRandom;
 use std::{collections::HashSet, time::Instant};
@@ -21,6 +21,7 @@ impl Experiment<'_> {
         history: Option<&TrainingHistory>,
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
+        each: &mut dyn FnMut(&str, &[String], &Diagnoses),
     ) -> Result<Diagnosed> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
@@ -41,8 +42,7 @@ impl Experiment<'_> {
             (answers.validation, answers.validation_classes) = pipeline::logits(validation, models, self.progress)?;
         }
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
-        drop(answers);
-        let diagnoses = pipeline::diagnose(stages, &mut table)?;
+        let diagnoses = pipeline::diagnose(stages, &mut table, &answers, each)?;
         Ok(Diagnosed { table, index, figures, diagnoses })
     }
 
@@ -56,7 +56,7 @@ impl Experiment<'_> {
         time: &mut TrainingTime,
     ) -> Result<Mined> {
         let began = Instant::now();
-        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip)?;
+        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
         time.scoring_s += began.elapsed().as_secs_f64();
         let began = Instant::now();
         let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
@@ -125,7 +125,7 @@ pub(super) struct Diagnosed {
     pub table: ScoreTable,
     pub index: Option<EmbeddingIndex>,
     pub figures: Vec<Figures>,
-    pub diagnoses: Vec<Diagnosis>,
+    pub diagnoses: Diagnoses,
 }
 
 /// With what was chosen.
@@ -133,7 +133,7 @@ pub(super) struct Mined {
     pub table: ScoreTable,
     pub index: Option<EmbeddingIndex>,
     pub figures: Vec<Figures>,
-    pub diagnoses: Vec<Diagnosis>,
+    pub diagnoses: Diagnoses,
     pub selection: Selection,
 }
 

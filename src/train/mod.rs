@@ -10,6 +10,7 @@ mod evaluate;
 mod folds;
 pub mod memory_bank;
 mod mined;
+mod probe;
 mod robust;
 mod round;
 mod session;
