@@ -104,11 +104,10 @@ impl Log {
         let mut read = Reading::default();
         let mut input = BufReader::with_capacity(WIDTH * 1024, &mut file);
         let mut bytes = [0u8; WIDTH];
-        let mut number = 0u64;
         // Numbers of the bad records since the last good one: the file's end, unless another good one follows.
         let mut bad = 0u64;
         let whole = (length - HEADER as u64) / WIDTH as u64;
-        for _ in 0..whole {
+        for number in 0..whole {
             input.read_exact(&mut bytes).map_err(io)?;
             match record::read(&bytes) {
                 None => bad += 1,
@@ -126,7 +125,6 @@ impl Log {
                     read.take(record);
                 }
             }
-            number += 1;
         }
         drop(input);
         let good = whole - bad;
