@@ -18,14 +18,29 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const TEMPLATE: &str = include_str!("page.html");
+const GALLERY: &str = include_str!("transforms.html");
+/// How media are shown, for both pages.
+const MEDIA: &str = include_str!("media.html");
 const STYLE: &str = include_str!("style.css");
 
 /// Lays everything out.
 pub(super) fn page(input: &ReportInput, report: &Report, cards: Vec<Value>, suspects: Vec<Value>, limits: &Limits) -> Result<String> {
+    render(TEMPLATE, &view(input, report, cards, suspects, limits))
+}
+
+/// Lays out the gallery of transforms.
+pub(super) fn gallery(view: &Value) -> Result<String> {
+    let mut view = view.clone();
+    view["style"] = STYLE.into();
+    render(GALLERY, &view)
+}
+
+fn render(template: &'static str, view: &Value) -> Result<String> {
     let broken = |error: minijinja::Error| Error::internal(format!("the report's template: {error:#}"));
     let mut environment = Environment::new();
     // The name ends in .html, so that every value is escaped; charts alone are marked safe, and they escape what they hold.
-    environment.add_template("page.html", TEMPLATE).map_err(broken)?;
+    environment.add_template("page.html", template).map_err(broken)?;
+    environment.add_template("media.html", MEDIA).map_err(broken)?;
     environment.add_filter("count", |value: Cell| match value.kind() {
         ValueKind::Number => u64::try_from(value.clone()).map(count).unwrap_or_else(|_| value.to_string()),
         _ => value.to_string(),
@@ -36,7 +51,7 @@ pub(super) fn page(input: &ReportInput, report: &Report, cards: Vec<Value>, susp
         _ => escape_formatter(out, state, value),
     });
     let template = environment.get_template("page.html").map_err(broken)?;
-    template.render(cell(&view(input, report, cards, suspects, limits))).map_err(broken)
+    template.render(cell(view)).map_err(broken)
 }
 
 /// A JSON value for the template; invisible and reordering characters of every text are spelled out on the way.
