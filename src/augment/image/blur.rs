@@ -256,7 +256,7 @@ pub fn defocus_blur(image: &ImageBuffer, radius: f32) -> ImageBuffer {
 /// The mean of the picture and of itself enlarged about the middle, up to `factor` (1..=4), as when a lens zooms while the shutter is open. As many
 /// pictures as the corner moves pixels, at most 32.
 pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
-    if !(factor > 1.0) {
+    if factor.is_nan() || factor <= 1.0 {
         return image.clone();
     }
     let factor = f64::from(factor.min(4.0));

@@ -87,7 +87,7 @@ fn bounded(severity: f64) -> f64 {
 /// Applies a corruption at a `severity` in 0..=5: the levels 1 to 5 have the paper's parameters, levels between them lie on a straight line, 0 changes nothing.
 /// Lengths are meant for pictures whose smaller side has 224 pixels and are scaled to others.
 ///
-/// It differs from the paper's code where that would need its files or never grows: frost is grown instead of pasted, motion blur is a straight line of the
+/// It differs from the paper's code where that would need its files or never grows: frost is grown instead of pasted, snow has one size of flakes and falls on 5 to 20 % of the points, motion blur is a straight line of the
 /// same spread, contrast turns about the mean luma of all channels, glass takes at least as many rounds as a level before, and the elastic transform pushes places by 0.8 to 4.5 pixels without its affine part, so that it
 /// grows with the level.
 pub fn corrupt(image: &ImageBuffer, corruption: Corruption, severity: f64, seed: u64) -> ImageBuffer {
@@ -126,11 +126,11 @@ pub fn corrupt(image: &ImageBuffer, corruption: Corruption, severity: f64, seed:
         Corruption::ZoomBlur => zoom_blur(image, of([1.0, 1.1, 1.15, 1.2, 1.24, 1.3]) as f32),
         Corruption::Snow => {
             let by = Snow {
-                density: of([0.0, 0.06, 0.09, 0.1, 0.14, 0.2]) as f32,
-                size: (of([1.0, 2.0, 2.0, 3.0, 3.0, 3.0]) * unit) as f32,
+                density: of([0.0, 0.05, 0.08, 0.11, 0.15, 0.2]) as f32,
+                size: (2.5 * unit) as f32,
                 trace: (of([1.0, 8.0, 10.0, 10.0, 12.0, 12.0]) * unit) as f32,
                 degrees: -135.0 + (seed >> 40) as f32 * (90.0 / 16_777_216.0),
-                pale: of([0.0, 0.2, 0.3, 0.3, 0.35, 0.45]) as f32,
+                pale: of([0.0, 0.2, 0.25, 0.3, 0.35, 0.45]) as f32,
             };
             in_place(&|i| snow(i, &by, seed))
         }

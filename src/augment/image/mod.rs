@@ -1,6 +1,9 @@
 //! Pixels: pure functions on [`ImageBuffer`](crate::sample::ImageBuffer). All of them work row by row on contiguous bytes or floats,
 //! leave an alpha channel's values alone unless they move whole pixels, and accept any finite parameter.
 
+// `max` and `min` send NaN to the lower end and become one instruction each; lanes of several arrays are indexed together.
+#![allow(clippy::manual_clamp, clippy::needless_range_loop)]
+
 mod blur;
 mod boxes;
 mod colour;
@@ -38,6 +41,8 @@ pub(crate) fn colour_channels(channels: usize) -> usize {
     if channels == 4 { 3 } else { channels }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 pub(crate) mod tests_support {
     use crate::{random::SeedTree, sample::ImageBuffer};
