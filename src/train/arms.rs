@@ -197,7 +197,8 @@ impl<'a> Experiment<'a> {
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
-                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip)?;
+                let losses: Vec<f64> = start.epochs.iter().chain(&done.epochs).map(|epoch| epoch.train_loss).collect();
+                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &losses, &seeds, &mut skip)?;
                 for (row, diagnosis) in mined.table.rows().iter().zip(&mined.diagnoses) {
                     if arm != Arm::UniformAugmentation
                         && let Some(i) = split.index(&row.id)
@@ -331,7 +332,7 @@ impl<'a> Experiment<'a> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
         let models = ModelSet { subject, teachers };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, history, (1, 1), &seeds, &mut HashSet::new())?;
+        let mined = self.mine(&models, history, (1, 1), &[], &seeds, &mut HashSet::new())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
@@ -432,12 +433,13 @@ impl<'a> Experiment<'a> {
         &self,
         models: &ModelSet,
         history: Option<&TrainingHistory>,
-        (round, rounds): (usize, usize),
+        of_rounds: (usize, usize),
+        losses: &[f64],
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
     ) -> Result<Mined> {
         let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip)?;
-        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
+        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, of_rounds, losses, seeds)?;
         if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
         }
