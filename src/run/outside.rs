@@ -38,6 +38,8 @@ pub struct Wanted {
     pub out_of_fold: bool,
     /// A manifest of the same samples.
     pub manifest: Option<String>,
+    /// Probe runs with threshold samples, one file each.
+    pub probes: Vec<String>,
     /// Field whose equal values keep samples together.
     pub group_by: Option<String>,
     /// Formats of the sampler weights, none of them twice: `jsonl`, `csv`, `npy`.
@@ -56,8 +58,6 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
         }
     };
     let judged = wanted.out_of_fold || !wanted.teacher.is_empty();
-    // The teacher's own files say what it can be asked.
-    let by_judge = if wanted.teacher.is_empty() { held } else { peek(&wanted.teacher, Path::new("."))? };
     add(true, "score", "el2n");
     add(judged, "score", "out_of_fold");
     add(!wanted.teacher.is_empty(), "score", "reducible_loss");
@@ -87,12 +87,14 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
             stages.push(json!({ "score": { scorer: { "pair": [a, b] } }, "id": format!("{a}_{b}_{scorer}") }));
         }
     }
-    if judged && by_judge.subsets {
+    if !wanted.probes.is_empty() {
+        stages.push(json!({ "score": { "aum_probe": {} } }));
+    }
+    if judged {
         stages.push(json!({ "diagnose": { "noise_guard": {} } }));
     }
-    if judged && !by_judge.subsets {
-        // One witness alone seldom makes a wrong label more probable than its own mistake.
-        stages.push(json!({ "diagnose": { "noise_guard": { "label_threshold": 0.3 } } }));
+    if !wanted.probes.is_empty() {
+        stages.push(json!({ "diagnose": { "aum_threshold": {} } }));
     }
     stages.push(json!({ "diagnose": { "reasons": {} } }));
     let by = if judged { "out_of_fold" } else { "loss" };
@@ -109,6 +111,9 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     }
     if !wanted.teacher.is_empty() {
         predictions["teacher"] = json!(wanted.teacher);
+    }
+    if !wanted.probes.is_empty() {
+        predictions["probes"] = json!(wanted.probes);
     }
     if let Some(manifest) = &wanted.manifest {
         predictions["manifest"] = json!(manifest);

@@ -51,6 +51,11 @@ pub struct Predictions {
     /// A manifest of the same samples, joined by `id`: labels, fields and media (for the quality of the media).
     #[serde(default)]
     pub manifest: Option<String>,
+    /// Probe runs for `aum_probe`, one file each (JSON lines or CSV with `id`, `label`, `epoch` and `logits`): logits of the training forward passes of a model with a
+    /// class more than the data, which random threshold samples were given as their label. It is the last class; its label is the number of the other
+    /// classes, or `~threshold` where `classes` are listed. Two runs with threshold samples that they do not share cover all samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<String>,
 }
 
 impl Configure<dyn Reader> for Predictions {
@@ -77,6 +82,13 @@ impl Configure<dyn Reader> for Predictions {
             let told = "says that `files` never saw the samples; beside a `teacher` they are the subject's: leave one of the two out";
             problems.push(Problem::new("out_of_fold", told));
         }
+        for (i, file) in self.probes.iter().enumerate() {
+            let told = match source::Kind::of(file) {
+                Err(told) => Some(told),
+                Ok(kind) => kind.is_array().then(|| format!("expected JSON lines or CSV with an `epoch`, found `{file}`")),
+            };
+            problems.extend(told.map(|told| Problem::new(format!("probes[{i}]"), told)));
+        }
         if let Some(classes) = &self.classes {
             if classes.len() < 2 {
                 problems.push(Problem::new("classes", format!("expected at least two names, found {}", classes.len())));
@@ -100,6 +112,9 @@ impl Reader for Predictions {
     }
     fn answers(&self) -> bool {
         true
+    }
+    fn probes(&self) -> bool {
+        !self.probes.is_empty()
     }
     fn out_of_fold(&self) -> bool {
         self.out_of_fold || self.teacher.is_some()
