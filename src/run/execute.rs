@@ -50,7 +50,7 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
         if record.output != Some(folder.digest()?) {
             progress.warn("files of the folder were changed, added or removed since; name another folder with --out to run again");
         }
-        let results = ReportInput::read(folder.root())?.results;
+        let results = ReportInput::results(folder.root())?;
         return print::summary(record, results.as_ref(), folder.root());
     }
     if let Found::Begun = found {
