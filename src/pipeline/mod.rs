@@ -11,6 +11,7 @@ mod predicted;
 mod schema;
 mod scoring;
 mod stop;
+mod training;
 
 pub use build::{FAMILIES, operator, stage_ids};
 pub use builder::PlanBuilder;
@@ -23,3 +24,4 @@ pub use plan::{
 pub use schema::schema;
 pub use scoring::{Figures, Scored, column_name, diagnose, embed, kept, logits, mine, score, score_table};
 pub use stop::Stop;
+pub use training::{MemoryBankPlan, Stale, TrainingMode, WatchdogPlan};
