@@ -1,10 +1,12 @@
 //! Diagnosis: why a sample is hard, and which are wrong. From the score table alone.
 
+mod cases;
 mod confident;
 mod mixture;
 mod noise_guard;
 mod pair_mixture;
 mod reasons;
+mod shared;
 mod suspicion;
 
 pub use confident::{ConfidentLearning, confident_learning};

@@ -7,12 +7,12 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     sample::{
-        Column, Diagnoses, Diagnosis, Label, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection, TableRow,
-        TrainingHistory,
+        Column, Diagnoses, Diagnosis, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection,
+        TableRow, TrainingHistory,
     },
     score::Scorer,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Samples scored together; a constant, so that nothing depends on it.
 const BATCH: usize = 128;
@@ -65,6 +65,7 @@ pub fn score(
     let wants = Wants { index: stages.requirements().any(|r| r.embedding_index), kept: kept(stages) };
     let mut answers = Answers::default();
     let mut rows: Vec<TableRow> = Vec::with_capacity(order.len());
+    let mut at: Vec<usize> = Vec::with_capacity(order.len());
     let mut values: Vec<Vec<Score>> = vec![Vec::with_capacity(order.len()); columns.len()];
     let mut index = wants.index.then(EmbeddingIndex::default);
     let mut left_out = Vec::new();
@@ -88,6 +89,7 @@ pub fn score(
         for ((i, sample), scored) in batch.iter().zip(scored.rows) {
             match scored {
                 Ok(ScoredRow { cells, embeddings }) => {
+                    at.push(*i);
                     rows.push(TableRow {
                         id: sample.id.clone(),
                         class: sample.label.as_ref().map(|label| label.class()),
@@ -107,6 +109,15 @@ pub fn score(
         Ok(())
     })?;
     let mut table = ScoreTable::new(rows, train.classes().len())?;
+    // Captions repeat by nature; images and clips are what groups go by too.
+    for modality in [Modality::Image, Modality::Audio] {
+        let mut numbers: HashMap<Digest, u32> = HashMap::new();
+        let mut number = |i: &usize| {
+            let next = numbers.len() as u32;
+            train.digests(*i)[modality].map(|digest| *numbers.entry(digest).or_insert(next))
+        };
+        table.set_media(modality, at.iter().map(&mut number).collect())?;
+    }
     for ((s, column), scores) in columns.into_iter().zip(values) {
         table.add(Column { name: column_name(&stages.score[s], &column.name), ..column }, scores)?;
     }
