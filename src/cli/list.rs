@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// List the operators with their documentation
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// model, read, score, diagnose, mine, generate, verify or feed
+    /// model, read, score, diagnose, mine, generate, transform, verify or feed
     family: Option<String>,
     /// Print the pages as Markdown
     #[arg(long)]
@@ -93,6 +93,11 @@ pub fn families(registry: &Registry) -> Vec<Family> {
         of("diagnose", "Why a sample is hard, and which are wrong.", &registry.diagnosers),
         of("mine", "Which samples are worth it.", &registry.miners),
         of("generate", "Neighbours of the chosen samples.", &registry.generators),
+        of(
+            "transform",
+            "What `augment` and `synchronized` choose from, each with `probability` (0..=1, default 1) among its fields.",
+            registry.transforms().unwrap_or(&Table::default()),
+        ),
         of("verify", "Whether a neighbour may be fed; all verifiers must pass.", &registry.verifiers),
         of("feed", "Where accepted samples go.", &registry.feeders),
     ]

@@ -1,6 +1,7 @@
 //! How probable it is that a label, or a pair, is wrong: out-of-fold predictions of the single modalities weighed against each other.
 
 use super::{
+    alone::{self, Word},
     cases::{Cases, Rates},
     shared::{Others, Shared},
 };
@@ -21,7 +22,8 @@ pub struct Suspicion {
     pub suggested_probability: f64,
     /// The modality that fits least, where there are two or more.
     pub odd: Option<Modality>,
-    /// Whether some modality, together with the other uses of its medium, gives another class more than half.
+    /// Whether some modality, together with the other uses of its medium, gives another class more than half; from one witness alone, whether it
+    /// names another class.
     pub confident: bool,
 }
 
@@ -211,7 +213,8 @@ impl<'a> Source<'a> {
 /// cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of `prod_m L_m(k)` (with three modalities also with one of them free); one
 /// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. How often labels are wrong and how often each modality is from
 /// elsewhere is learned from all samples (expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
-/// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities is not among the witnesses: it hides the one that disagrees.
+/// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities is not among the witnesses: it hides the one that disagrees. A single witness
+/// is judged by the rates of its own mistakes and of wrong labels, fitted together; it says nothing of pairs and outliers.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
@@ -224,11 +227,23 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
     if voices.is_empty() {
         voices.extend(Source::of(table, stage, "").map(|fused| (Modality::Image, fused)));
     }
-    // A caption is what its writer chose to say; the same one stands beside many samples. Images and clips are of one class.
-    let shared = PerModality::from_fn(|m| if m == Modality::Text { None } else { Shared::of(table, m) });
-    let media = Source::of(table, stage, "media_");
     let aum = table.column_of_any("low_aum");
     let spread = aum.and_then(|scores| median_and_mad(&scores.iter().filter_map(Score::get).collect::<Vec<_>>()));
+    let late = |row: usize| match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
+        (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
+        _ => 0.0,
+    };
+    if let [(_, witness)] = voices.as_slice() {
+        let word = |row: usize, class: usize| {
+            let (own, prediction, top) = witness.raw(row)?;
+            (class < table.classes()).then_some(Word { class, prediction, own, top, late: aum_weight * late(row) })
+        };
+        let words: Vec<Option<Word>> = table.rows().iter().enumerate().map(|(row, known)| word(row, known.class?)).collect();
+        return alone::suspicions(&words, table.classes(), expected);
+    }
+    let media = Source::of(table, stage, "media_");
+    // A caption is what its writer chose to say; the same one stands beside many samples. Images and clips are of one class.
+    let shared = PerModality::from_fn(|m| if m == Modality::Text { None } else { Shared::of(table, m) });
 
     let cases: Vec<Option<Cases>> = table
         .rows()
@@ -244,13 +259,9 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             if heard.is_empty() {
                 return None;
             }
-            let late = match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
-                (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
-                _ => 0.0,
-            };
-            let confident = heard.iter().any(|(_, opinion)| opinion.names_another(classes));
             let mut one = Cases::weigh(&heard, class, table.classes());
-            (one.late, one.confident) = (aum_weight * late, confident);
+            one.late = aum_weight * late(row);
+            one.confident = heard.iter().any(|(_, opinion)| opinion.names_another(classes));
             Some(one)
         })
         .collect();

@@ -103,12 +103,7 @@ fn build(
     };
     let train = train(root.get("train"), answers, problems);
     let (mut stages, sites) = stages(root.get("stages"), registry, data.as_ref().map_or(OnError::default(), |d| d.on_error), problems);
-    for stage in &mut stages.diagnose {
-        if let Err(problem) = stage.operator.bind(base) {
-            let site = sites.iter().find(|site| site.id == stage.info.id).map_or("stages", |site| site.path.as_str());
-            problems.push(problem.under(site));
-        }
-    }
+    check::bind(&mut stages, &sites, base, problems);
     let cures = cures(root.get("cures"), &stages, problems);
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);

@@ -12,7 +12,7 @@ mod report;
 mod results;
 mod run;
 
-pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, Yield};
+pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, TransformBalance, Yield};
 pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
 pub use lines::{RejectedLine, ScoreLine, SelectedIn, read_lines, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};

@@ -313,6 +313,9 @@ pub(crate) fn claim_words(claim: &Claim) -> String {
         Claim::LabelKept => "the label is kept".to_owned(),
         Claim::CertifiedBudget => "the label is kept by a stated budget".to_owned(),
         Claim::Dropped(set) => format!("dropped: {set}"),
+        Claim::LabelMixed => "the label is a mix of the parents'".to_owned(),
+        Claim::LabelChanged => "the label changed with the content".to_owned(),
+        Claim::Mismatched(set) => format!("a labelled negative: {set} does not belong to the rest"),
     }
 }
 

@@ -255,6 +255,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
         gradient_evaluations: 1234,
         forward_evaluations: 4321,
         balance: balance.clone(),
+        transforms: Default::default(),
     };
     let mut candidates = good.clone();
     candidates.add(&barren);

@@ -94,10 +94,11 @@ impl<T: Bytes> Media<T> {
         let digest = Digest::of(&encoded.bytes);
         Self { encoded: Some(Arc::new(encoded)), decoded: Arc::new(decoded), digest }
     }
-    /// A medium that was made or changed and is not encoded yet.
-    pub fn new(decoded: T) -> Self {
+    /// A medium that was made or changed and is not encoded yet; a shared buffer stays shared.
+    pub fn new(decoded: impl Into<Arc<T>>) -> Self {
+        let decoded = decoded.into();
         let digest = decoded.digest();
-        Self { encoded: None, decoded: Arc::new(decoded), digest }
+        Self { encoded: None, decoded, digest }
     }
     /// The decoded buffer.
     pub fn get(&self) -> &T {

@@ -3,7 +3,8 @@
 use super::{
     evaluate::watch,
     folds::{decay, train_teachers},
-    session::{Mix, Session, Spent},
+    probe,
+    session::{Mix, Session, Spent, Uniform},
 };
 use crate::{
     context::{EmbeddingIndex, Forwards, KnownMedia},
@@ -16,8 +17,8 @@ use crate::{
     random::SeedTree,
     record::EpochRecord,
     sample::{
-        Accepted, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection, TrainingHistory,
-        Treatment,
+        Accepted, Diagnoses, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection,
+        TrainingHistory, Treatment,
     },
 };
 use rand::seq::SliceRandom;
@@ -58,7 +59,7 @@ pub struct Start {
     pub history: TrainingHistory,
     /// Out-of-fold models, where a stage asked for them.
     pub teachers: Option<Teachers>,
-    /// What the teachers cost.
+    /// What the teachers and the probe runs cost.
     pub fold_cost: Spent,
     /// Epochs of the warm-up.
     pub epochs: Vec<EpochRecord>,
@@ -116,7 +117,7 @@ pub struct Finished {
 }
 
 impl<'a> Experiment<'a> {
-    /// Warm-up and folds. The history is taken from the warm-up alone: every sample once an epoch, whole.
+    /// Warm-up, folds and probe runs. But for what the probe adds the history is taken from the warm-up alone: every sample once an epoch, whole.
     pub fn start(&self, model: Box<dyn Trainable>, train: &TrainPlan, folds: Option<FoldPlan>) -> Result<Start> {
         let split = self.splits.train;
         let mut session = Session::new(model);
@@ -127,21 +128,18 @@ impl<'a> Experiment<'a> {
         let step = self.progress.begin("warm-up", (all.len() * train.warmup_epochs) as u64);
         for epoch in 0..train.warmup_epochs {
             let of_epoch = seeds.child(format!("epoch {epoch}"));
-            let dropout = train.modality_dropout.get();
-            let loss = session.uniform_epoch(
-                split,
-                &all,
-                train.batch_size,
-                dropout,
-                train.learning_rate,
-                &of_epoch,
-                Some(&mut history),
-                step.as_ref(),
-            )?;
+            let uniform = Uniform {
+                originals: &all,
+                relabelled: &BTreeMap::new(),
+                batch_size: train.batch_size,
+                modality_dropout: train.modality_dropout.get(),
+                learning_rate: train.learning_rate,
+            };
+            let loss = session.uniform_epoch(split, &uniform, &of_epoch, Some(&mut history), step.as_ref())?;
             epochs.push(self.epoch(epoch + 1, 0, loss, &session)?);
         }
         drop(step);
-        let (teachers, fold_cost) = match folds {
+        let (teachers, mut fold_cost) = match folds {
             None => (None, Spent::default()),
             Some(folds) => {
                 let (teachers, spent) =
@@ -149,6 +147,11 @@ impl<'a> Experiment<'a> {
                 (Some(teachers), spent)
             }
         };
+        if let Some(asked) = self.plan.stages.requirements().find_map(|requirements| requirements.probe) {
+            let (found, spent) = probe::run(self.plan, split, train, asked, &self.seeds.child("probe"), self.progress)?;
+            history.probe = Some(found);
+            fold_cost.add(spent);
+        }
         Ok(Start { session, history, teachers, fold_cost, epochs })
     }
 
@@ -300,11 +303,12 @@ impl<'a> Experiment<'a> {
         Ok(done)
     }
 
-    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them.
-    pub fn judge(&self, start: &Start) -> Result<(ScoreTable, Vec<Diagnosis>)> {
+    /// Scores and diagnoses of the training split by the warmed-up model and its out-of-fold judges, as the first round of an arm has them. `each` is told of every
+    /// diagnose stage by its id, the columns it added and what it found alone.
+    pub fn judge(&self, start: &Start, each: &mut dyn FnMut(&str, &[String], &Diagnoses)) -> Result<(ScoreTable, Diagnoses)> {
         let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
         let seeds = self.seeds.child("arm").round(1);
-        let found = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new())?;
+        let found = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new(), each)?;
         Ok((found.table, found.diagnoses))
     }
 
@@ -403,6 +407,7 @@ impl<'a> Experiment<'a> {
         history: Option<&TrainingHistory>,
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
+        each: &mut dyn FnMut(&str, &[String], &Diagnoses),
     ) -> Result<Diagnosed> {
         let split = self.splits.train;
         let stages = &self.plan.stages;
@@ -423,8 +428,7 @@ impl<'a> Experiment<'a> {
             (answers.validation, answers.validation_classes) = pipeline::logits(validation, models, self.progress)?;
         }
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
-        drop(answers);
-        let diagnoses = pipeline::diagnose(stages, &mut table)?;
+        let diagnoses = pipeline::diagnose(stages, &mut table, &answers, each)?;
         Ok(Diagnosed { table, index, figures, diagnoses })
     }
 
@@ -436,7 +440,7 @@ impl<'a> Experiment<'a> {
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
     ) -> Result<Mined> {
-        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip)?;
+        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
         let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
         if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");

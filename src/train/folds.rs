@@ -1,6 +1,6 @@
 //! Out-of-fold models: each sample is judged by one that never trained on its group.
 
-use super::session::{Session, Spent};
+use super::session::{Session, Spent, Uniform};
 use crate::{
     error::Result,
     model::{Counted, Teachers, Trainable},
@@ -9,7 +9,7 @@ use crate::{
     progress::Progress,
     random::SeedTree,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Trains one fresh model a fold on the samples of the other folds, as the warm-up trains, and returns them with the fold of
 /// each sample. Folds are by group and balanced by class.
@@ -32,19 +32,14 @@ pub fn train_teachers(
         let step = progress.begin(&format!("fold {} of {}", fold + 1, folds.folds), (others.len() * epochs) as u64);
         for epoch in 0..epochs {
             let told = |error: crate::error::Error| error.at("fold", fold + 1);
-            let rate = plan.learning_rate * decay(epoch as f64 / epochs as f64);
-            session
-                .uniform_epoch(
-                    split,
-                    &others,
-                    plan.batch_size,
-                    plan.modality_dropout.get(),
-                    rate,
-                    &own.child(format!("epoch {epoch}")),
-                    None,
-                    step.as_ref(),
-                )
-                .map_err(told)?;
+            let uniform = Uniform {
+                originals: &others,
+                relabelled: &BTreeMap::new(),
+                batch_size: plan.batch_size,
+                modality_dropout: plan.modality_dropout.get(),
+                learning_rate: plan.learning_rate * decay(epoch as f64 / epochs as f64),
+            };
+            session.uniform_epoch(split, &uniform, &own.child(format!("epoch {epoch}")), None, step.as_ref()).map_err(told)?;
         }
         spent.add(session.spent);
         // What they are asked later is counted too: it is a cost of the arm that asks.

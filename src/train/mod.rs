@@ -3,6 +3,7 @@
 mod arms;
 mod evaluate;
 mod folds;
+mod probe;
 mod robust;
 mod session;
 
@@ -10,4 +11,4 @@ pub use arms::{Deaf, Experiment, Finished, Observer, Round, Splits, Start, seed_
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
 pub use folds::train_teachers;
 pub use robust::{budget, robust};
-pub use session::{Mix, Session, Spent};
+pub use session::{Mix, Session, Spent, Uniform};

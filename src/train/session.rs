@@ -63,6 +63,21 @@ pub struct Mix<'a> {
     pub steps: usize,
 }
 
+/// What a uniform epoch is made of.
+#[derive(Clone, Copy)]
+pub struct Uniform<'a> {
+    /// Indices into the split.
+    pub originals: &'a [usize],
+    /// Targets that stand in for the labels of originals, by index into the split.
+    pub relabelled: &'a BTreeMap<usize, Target>,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Probability that a thinned copy of a sample goes along.
+    pub modality_dropout: f64,
+    /// Step size of the optimizer.
+    pub learning_rate: f64,
+}
+
 /// A sample as a step is shown it.
 struct Shown<'a> {
     sample: &'a Sample,
@@ -105,30 +120,31 @@ impl Session {
         Ok(Self { model: self.model.fork()?, spent: self.spent })
     }
 
-    /// One uniform epoch: every sample of `originals` once and whole, in an order of its own; with probability
+    /// One uniform epoch: every labelled sample of `uniform.originals` once and whole, in an order of its own; with probability
     /// `modality_dropout` a thinned copy goes along. `history` records the whole presentations. Returns the mean loss.
-    #[expect(clippy::too_many_arguments, reason = "one call site a phase; a struct would only rename them")]
     pub fn uniform_epoch(
         &mut self,
         split: &Split,
-        originals: &[usize],
-        batch_size: usize,
-        modality_dropout: f64,
-        learning_rate: f64,
+        uniform: &Uniform<'_>,
         seeds: &SeedTree,
         mut history: Option<&mut TrainingHistory>,
         step: &dyn Step,
     ) -> Result<f64> {
-        let order = permutation(originals, seeds);
+        let order = permutation(uniform.originals, seeds);
         let mut total = Mean::default();
-        split.stream(&order, batch_size, |batch| {
-            let samples: Vec<&Sample> = batch.iter().map(|(_, sample)| sample).filter(|sample| sample.label.is_some()).collect();
-            let shown: Vec<Shown> = samples.iter().filter_map(|sample| Shown::of(sample, 1.0)).collect();
-            let seen = self.step(&shown, modality_dropout, Thinning::Copy, learning_rate, seeds)?;
-            for (i, sample) in samples.iter().enumerate() {
+        split.stream(&order, uniform.batch_size, |batch| {
+            let shown: Vec<Shown> = batch
+                .iter()
+                .filter_map(|(i, sample)| {
+                    let one = Shown::of(sample, 1.0)?;
+                    Some(Shown { target: uniform.relabelled.get(i).cloned().unwrap_or(one.target), ..one })
+                })
+                .collect();
+            let seen = self.step(&shown, uniform.modality_dropout, Thinning::Copy, uniform.learning_rate, seeds)?;
+            for (i, one) in shown.iter().enumerate() {
                 total.add(f64::from(seen.losses[i]));
-                if let (Some(history), Some(label)) = (history.as_deref_mut(), &sample.label) {
-                    history.rows.entry(sample.id.clone()).or_default().observe(seen.logits.row(i), label.class());
+                if let Some(history) = history.as_deref_mut() {
+                    history.rows.entry(one.sample.id.clone()).or_default().observe(seen.logits.row(i), one.target.class());
                 }
             }
             step.advance(batch.len() as u64);

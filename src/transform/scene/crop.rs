@@ -1,6 +1,6 @@
 //! One window for picture, sound and transcript.
 
-use super::{scene::Scene, shift::PLACES};
+use super::shift::PLACES;
 use crate::{
     augment::{
         audio,
@@ -9,8 +9,9 @@ use crate::{
         timeline::Timeline,
     },
     error::Problem,
-    random::SeedTree,
-    units::{Fraction, Probability},
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With, share},
+    units::Fraction,
 };
 use rand::RngExt;
 use schemars::JsonSchema;
@@ -24,8 +25,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Crop {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Greatest share of the extent that is cut away at severity 1, 0..=0.9.
     pub share: Fraction,
     /// Least share of every box and event that must stay, 0..=1.
@@ -34,12 +33,7 @@ pub struct Crop {
 
 impl Default for Crop {
     fn default() -> Self {
-        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            share: share(0.35),
-            keep: share(0.6),
-        }
+        Self { share: share(0.35), keep: share(0.6) }
     }
 }
 
@@ -57,8 +51,12 @@ pub struct CropDraw {
     pub keep: f64,
 }
 
-impl Crop {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Crop {
+    const NAME: &'static str = "crop";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = CropDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let share = self.share.get();
         if share > 0.0 && share <= 0.9 {
             return Vec::new();
@@ -66,15 +64,19 @@ impl Crop {
         vec![Problem::new("share", format!("expected a share above 0 and at most 0.9, found {share}"))]
     }
 
-    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<CropDraw> {
-        let mut rng = seeds.rng();
+    fn draw(&self, site: &Site<'_>) -> Plan<CropDraw> {
+        let mut rng = site.rng();
         let mut draw = || CropDraw {
             share: rng.random_range(0.5..=1.0) * self.share.get(),
             x: rng.random_range(0.0..=1.0),
             y: rng.random_range(0.0..=1.0),
             keep: self.keep.get(),
         };
-        (0..PLACES).map(|_| draw()).collect()
+        Plan::Fires((0..PLACES).map(|_| draw()).collect())
+    }
+
+    fn apply(draw: &CropDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
@@ -85,7 +87,7 @@ impl CropDraw {
         (place * (1.0 - size), place * (1.0 - size) + size)
     }
 
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let (start, end) = self.window(self.x, severity);
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
@@ -97,7 +99,7 @@ impl CropDraw {
                 return Err("object_lost".into());
             }
             scene.keeps_sides(&boxes, width)?;
-            scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?);
+            scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?.into());
             scene.annotations.boxes = boxes;
         }
         if let Some(sound) = &scene.audio {
@@ -131,7 +133,7 @@ impl CropDraw {
             }
             scene.annotations.words = timeline.words(&scene.annotations.words, seconds);
             scene.annotations.events = events;
-            scene.audio = Some(cropped);
+            scene.audio = Some(cropped.into());
         }
         Ok(())
     }
