@@ -140,3 +140,54 @@ impl Rates {
         rates
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cases(clean: f64, label: f64, image: f64, audio: f64) -> Option<Cases> {
+        let pair = PerModality { image: Some(image), audio: Some(audio), text: None };
+        Some(Cases { clean, label, pair, ..Cases::default() })
+    }
+
+    fn media() -> impl ExactSizeIterator<Item = Modality> {
+        [Modality::Image, Modality::Audio].into_iter()
+    }
+
+    #[test]
+    fn the_rates_are_those_of_the_data() {
+        // Of a hundred samples 5 have certainly a wrong label, 10 certainly another's clip, the others are certainly clean.
+        let mut all = vec![cases(1.0, 0.0, 0.0, 0.0); 85];
+        all.extend(vec![cases(1e-12, 1e3, 0.0, 0.0); 5]);
+        all.extend(vec![cases(1e-12, 0.0, 0.0, 1e3); 10]);
+        let guess = Rates::guess(0.1, media());
+        assert!((guess.label - 0.045).abs() < 1e-12 && (guess.pair.audio - 0.0225).abs() < 1e-12 && (guess.outlier - 0.01).abs() < 1e-12);
+        let found = guess.learn(&all, None);
+        // The guess counts for ten samples: (10 + 10 x 0.0225) / 110. What is certain is an outlier with a probability of 1 in ten thousand.
+        assert!((found.pair.audio - 10.225 / 110.0).abs() < 1e-4, "{found:?}");
+        assert!((found.label - 5.45 / 110.0).abs() < 1e-4 && (found.pair.image - 0.225 / 110.0).abs() < 1e-3, "{found:?}");
+        // The same evidence weighs more against the modality that is often from elsewhere.
+        let doubtful = cases(1.0, 0.0, 8.0, 8.0).unwrap();
+        let (_, before, _) = doubtful.posterior(&guess);
+        let (_, after, _) = doubtful.posterior(&found);
+        assert!(
+            before.image == before.audio && after.audio > 2.0 * before.audio && after.image < 0.5 * before.image,
+            "{before:?} {after:?}"
+        );
+        let fixed = guess.learn(&all, Some(0.1));
+        assert!((fixed.label + fixed.pair.image + fixed.pair.audio + fixed.outlier - 0.1).abs() < 1e-12 && fixed.pair.audio > fixed.label);
+    }
+
+    #[test]
+    fn suspicions_are_probabilities_whatever_the_likelihoods() {
+        let rates = Rates::guess(0.3, media());
+        for (clean, label, image, audio) in
+            [(0.0, 0.0, 0.0, 0.0), (1e300, 1e-300, 1e-300, 1e-300), (1e-300, 1e300, 1e300, 1e300), (1.0, 1.0, 1.0, 1.0)]
+        {
+            let s = cases(clean, label, image, audio).unwrap().judge(&rates);
+            let sum = s.label + s.pair + s.outlier;
+            assert!([s.label, s.pair, s.outlier, sum].iter().all(|p| (0.0..=1.0 + 1e-9).contains(p)), "{s:?}");
+        }
+        assert_eq!(rates.learn(&[], None), rates);
+    }
+}

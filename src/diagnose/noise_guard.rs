@@ -22,7 +22,8 @@ use std::{collections::BTreeMap, path::Path};
 /// against the clean one, raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample
 /// is suspect when one reaches its threshold and some modality gives another class more than half. A single witness (one modality, or recorded predictions from all together)
 /// says nothing of pairs and outliers; its temperature and the share of wrong labels are fitted together, so that its own mistakes, which come with its
-/// doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
+/// doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`,
+/// `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
 /// `hardmine guard-check` found with a precision below `at_least` on planted faults, or never found, is not set aside but reviewed.
 ///
 /// Reference: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021; Pleiss et al., Identifying Mislabeled

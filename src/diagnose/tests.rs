@@ -134,30 +134,6 @@ fn suspicions_of_all_rows_are_probabilities_and_rank() {
     assert!(get(1, first + 2) > (0..first).map(|i| get(1, i)).fold(0.0, f32::max));
 }
 
-/// Three hundred rows of which the image is often wrong by itself, and `swapped` whose clip is from elsewhere.
-fn weak_image(swapped: usize) -> (ScoreTable, usize) {
-    let clean = |i: usize| {
-        let class = i % CLASSES;
-        let image = if i.is_multiple_of(12) { ((class + 1 + i / 12 % 9) % CLASSES, 0.9) } else { (class, 0.95) };
-        row(class, [Some(image), Some((class, 0.97)), Some((class, 0.8))])
-    };
-    let mut rows: Vec<Row> = (0..300).map(clean).collect();
-    rows.extend(
-        (0..swapped).map(|i| row(i % CLASSES, [Some((i % CLASSES, 0.95)), Some(((i + 3) % CLASSES, 0.97)), Some((i % CLASSES, 0.8))])),
-    );
-    (build(&rows), 300)
-}
-
-#[test]
-fn the_mistakes_of_a_weak_modality_rank_behind_the_mismatches_of_another() {
-    let (table, first) = weak_image(12);
-    let columns = NoiseGuard::default().columns(&table).unwrap();
-    let pair: Vec<f32> = columns[1].1.iter().map(|s| s.get().unwrap()).collect();
-    let least = pair[first..].iter().copied().fold(f32::INFINITY, f32::min);
-    let most = pair[..first].iter().copied().fold(0.0, f32::max);
-    assert!(least > 0.5 && most < 0.3, "{least} {most}");
-}
-
 #[test]
 fn the_other_uses_of_a_clip_tell_that_it_is_elsewhere() {
     // Every clip is used by four samples; the audio model is unsure of all of them, and only the last sample's clip has other labels.
