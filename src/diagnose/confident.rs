@@ -209,6 +209,7 @@ struct Two {
 fn two_largest<const N: usize>(rows: &[f32], classes: usize) -> [Two; N] {
     let row: [&[f32]; N] = std::array::from_fn(|lane| &rows[lane * classes..(lane + 1) * classes]);
     let (mut best, mut top, mut next, mut fine) = ([0u32; N], [f32::NEG_INFINITY; N], [f32::NEG_INFINITY; N], [1u32; N]);
+    #[allow(clippy::needless_range_loop, reason = "all rows are walked side by side")]
     for k in 0..classes {
         let p: [f32; N] = std::array::from_fn(|lane| row[lane][k]);
         for lane in 0..N {

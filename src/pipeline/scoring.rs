@@ -8,13 +8,13 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     sample::{
-        Column, Diagnoses, Diagnosis, Label, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection, TableRow,
-        TrainingHistory,
+        Column, Diagnoses, Diagnosis, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection,
+        TableRow, TrainingHistory,
     },
     score::Scorer,
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -70,6 +70,7 @@ pub fn score(
     let wants = Wants { index: stages.requirements().any(|r| r.embedding_index), kept: kept(stages) };
     let mut answers = Answers::default();
     let mut rows: Vec<TableRow> = Vec::with_capacity(order.len());
+    let mut at: Vec<usize> = Vec::with_capacity(order.len());
     let mut values: Vec<Vec<Score>> = vec![Vec::with_capacity(order.len()); columns.len()];
     // The texts of absent scores, by column: there are few, and rows share them.
     let mut reasons: Vec<Vec<Arc<str>>> = vec![Vec::new(); columns.len()];
@@ -95,6 +96,7 @@ pub fn score(
         for ((i, sample), scored) in batch.iter().zip(scored.rows) {
             match scored {
                 Ok(ScoredRow { mut cells, embeddings }) => {
+                    at.push(*i);
                     cells.iter_mut().zip(&mut reasons).for_each(|(cell, known)| share(cell, known));
                     rows.push(TableRow {
                         id: sample.id.clone(),
@@ -115,6 +117,15 @@ pub fn score(
         Ok(())
     })?;
     let mut table = ScoreTable::new(rows, train.classes().len())?;
+    // Captions repeat by nature; images and clips are what groups go by too.
+    for modality in [Modality::Image, Modality::Audio] {
+        let mut numbers: HashMap<Digest, u32> = HashMap::new();
+        let mut number = |i: &usize| {
+            let next = numbers.len() as u32;
+            train.digests(*i)[modality].map(|digest| *numbers.entry(digest).or_insert(next))
+        };
+        table.set_media(modality, at.iter().map(&mut number).collect())?;
+    }
     for ((s, column), scores) in columns.into_iter().zip(values) {
         table.add(Column { name: column_name(&stages.score[s], &column.name), ..column }, scores)?;
     }

@@ -1,4 +1,4 @@
-use super::{ModalitySet, SampleId};
+use super::{Modality, ModalitySet, PerModality, SampleId};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -82,6 +82,7 @@ pub struct ScoreTable {
     by_id: Arc<HashMap<SampleId, usize>>,
     columns: Vec<(Column, Arc<[Score]>)>,
     classes: usize,
+    media: PerModality<Vec<Option<u32>>>,
 }
 
 impl ScoreTable {
@@ -93,7 +94,7 @@ impl ScoreTable {
                 return Err(Error::data("the id stands twice in one score table").at("sample", &row.id));
             }
         }
-        Ok(Self { rows: rows.into(), by_id: Arc::new(by_id), columns: Vec::new(), classes })
+        Ok(Self { rows: rows.into(), by_id: Arc::new(by_id), columns: Vec::new(), classes, media: PerModality::default() })
     }
 
     /// Adds a column; a number that is not finite is refused with the sample's id.
@@ -109,6 +110,19 @@ impl ScoreTable {
         }
         self.columns.push((column, scores.into()));
         Ok(())
+    }
+
+    /// Tells which rows hold the same image, clip or caption: rows with the same number do. `None` where the modality is missing.
+    pub fn set_media(&mut self, modality: Modality, of: Vec<Option<u32>>) -> Result<()> {
+        if of.len() != self.rows.len() {
+            return Err(Error::internal(format!("{} numbers of media for {} rows", of.len(), self.rows.len())));
+        }
+        self.media[modality] = of;
+        Ok(())
+    }
+    /// A number a row that only rows with the same medium share; empty where nobody told.
+    pub fn media(&self, modality: Modality) -> &[Option<u32>] {
+        &self.media[modality]
     }
 
     /// How many samples.
