@@ -77,19 +77,22 @@ pub fn fog(image: &mut ImageBuffer, thickness: f32, decay: f32, seed: u64) {
     }
 }
 
-/// Frost on the pane: ice crystals (ridges of two cloudy fields, bluish white) added with weight `ice`, the picture kept with weight `keep` (both
-/// `0..=1`). Where the corruption "frost" pastes photographs, this grows its own. Alpha stays.
-pub fn frost(image: &mut ImageBuffer, keep: f32, ice: f32, seed: u64) {
+/// Frost on the pane: every pixel goes towards a bluish white, by `ice` (`0..=1`) times a quarter and three quarters of a field of crystals (ridges of two
+/// cloudy fields, `0..=1`). Where the corruption "frost" pastes photographs, this grows its own. Alpha stays.
+pub fn frost(image: &mut ImageBuffer, ice: f32, seed: u64) {
     let (width, height, channels) = (image.width(), image.height(), image.channels());
+    let ice = if ice.is_nan() { 0.0 } else { ice.clamp(0.0, 1.0) };
     let veins = plasma(width, height, 1.35, seed);
     let cover = plasma(width, height, 1.7, seed ^ 0x6A09_E667_F3BC_C908);
     let shown = colour_channels(channels);
     for ((pixel, vein), cover) in image.pixels_mut().chunks_exact_mut(channels).zip(veins).zip(cover) {
         // A ridge where the first field passes its middle.
         let ridge = 1.0 - (4.0 * vein - 2.0).abs().min(1.0);
-        let white = 255.0 * (0.35 * cover + 0.65 * ridge * ridge * ridge.sqrt() * (0.5 + 0.5 * cover));
-        for (p, tint) in pixel[..shown].iter_mut().zip([0.88, 0.95, 1.0]) {
-            *p = to_byte(keep * f32::from(*p) + ice * white * tint);
+        let crystal = 0.35 * cover + 0.65 * ridge * ridge * (0.5 + 0.5 * cover);
+        let share = ice * (0.25 + 0.75 * crystal);
+        for (p, white) in pixel[..shown].iter_mut().zip([215.0, 232.0, 245.0]) {
+            let value = f32::from(*p);
+            *p = to_byte(value + share * (white - value));
         }
     }
 }
@@ -312,7 +315,7 @@ mod tests {
             for v in [0.0f32, -1.0, 0.5, 1e30, f32::NAN, f32::INFINITY] {
                 let mut picture = image(w, h, c, 4);
                 fog(&mut picture, v, v, 1);
-                frost(&mut picture, v, v, 1);
+                frost(&mut picture, v, 1);
                 snow(&mut picture, &Snow { density: v, size: v, trace: v, degrees: v, pale: v }, 1);
                 rain(&mut picture, &Rain { count: 9, length: v, slant: v, opacity: v, light: v }, 1);
                 rain(&mut picture, &Rain { count: 9, length: 3.0, slant: v, opacity: 1.0, light: v }, 1);

@@ -13,21 +13,19 @@ use serde::{Deserialize, Serialize};
 
 /// Grows ice crystals over the picture.
 ///
-/// Method: the picture times `1 - (1 - keep) s` plus grown crystals times `ice` times `s` at severity `s`; alpha stays.
+/// Method: every pixel goes towards a bluish white, by `ice` times the severity times a grown field of crystals (a quarter everywhere); alpha stays.
 ///
 /// Reference: Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Frost {
-    /// Weight of the picture at severity 1, drawn from this range, 0..=1.
-    pub keep: Range,
-    /// Weight of the ice at severity 1, drawn from this range, 0..=1.
+    /// Share of the way at severity 1 where the ice is thickest, drawn from this range, 0..=1.
     pub ice: Range,
 }
 
 impl Default for Frost {
     fn default() -> Self {
-        Self { keep: range(0.6, 0.9), ice: range(0.4, 0.75) }
+        Self { ice: range(0.3, 0.9) }
     }
 }
 
@@ -35,9 +33,7 @@ impl Default for Frost {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrostDraw {
-    /// Weight of the picture at severity 1.
-    pub keep: f64,
-    /// Weight of the ice at severity 1.
+    /// Share of the way at severity 1 where the ice is thickest.
     pub ice: f64,
     /// Where its random numbers come from.
     pub seed: SeedPath,
@@ -45,28 +41,21 @@ pub struct FrostDraw {
 
 impl Effect for Frost {
     const NAME: &'static str = "frost";
-    const EXAMPLE: &'static str = "{ keep: [0.6, 0.9] }";
+    const EXAMPLE: &'static str = "{ ice: [0.3, 0.9] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = FrostDraw;
 
     fn problems(&self) -> Vec<Problem> {
-        Checks::new().within("keep", self.keep, 0.0..=1.0, "a share").within("ice", self.ice, 0.0..=1.0, "a share").done()
+        Checks::new().within("ice", self.ice, 0.0..=1.0, "a share").done()
     }
 
     fn draw(&self, site: &Site<'_>) -> Plan<FrostDraw> {
         let mut rng = site.rng();
-        Plan::one(FrostDraw { keep: self.keep.draw(&mut rng), ice: self.ice.draw(&mut rng), seed: site.seed() })
+        Plan::one(FrostDraw { ice: self.ice.draw(&mut rng), seed: site.seed() })
     }
 
     fn apply(draw: &FrostDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| {
-            image::frost(
-                picture,
-                (1.0 - (1.0 - draw.keep) * severity) as f32,
-                (draw.ice * severity) as f32,
-                SeedTree::at(&draw.seed).number(),
-            )
-        });
+        scene.edit_image(|picture| image::frost(picture, (draw.ice * severity) as f32, SeedTree::at(&draw.seed).number()));
         Ok(())
     }
 }
@@ -83,7 +72,7 @@ mod tests {
     fn more_severity_is_more_change() {
         let bytes = (0..40 * 30 * 3).map(|i| (128.0 + 90.0 * (i as f32 * 0.05).sin()) as u8).collect();
         let before = ImageBuffer::new(40, 30, 3, bytes).unwrap();
-        let draw = FrostDraw { keep: 0.7, ice: 0.7, seed: SeedTree::new(1).path().clone() };
+        let draw = FrostDraw { ice: 0.7, seed: SeedTree::new(1).path().clone() };
         let change = |severity| {
             let after = apply::<Frost>(&draw, severity, &picture(before.clone())).image.unwrap();
             after.pixels().iter().zip(before.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
