@@ -25,7 +25,7 @@ fn here(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn help_is_data_and_wrong_arguments_are_words() {
     let (code, out, err) = here(&["--help"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    for command in ["run", "check", "list", "schema", "explain", "guard-check", "regenerate", "report", "init", "completions"] {
+    for command in ["run", "check", "list", "schema", "explain", "guard-check", "regenerate", "report", "gallery", "init", "completions"] {
         assert!(out.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in\n{out}");
     }
     let (code, out, err) = here(&["chekc"]);
