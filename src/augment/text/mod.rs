@@ -1,13 +1,30 @@
-//! Text: words with their byte ranges, edits that keep case and move spans, and the senses of the words that speak of sides, loudness and
-//! light. Pure functions on [`Text`](crate::sample::Text); English.
+//! Text: words with their byte ranges, edits that keep case and move spans, noise in characters and words, edits that keep or change the meaning
+//! and say so, and the senses of the words that follow a change of picture or sound. Pure functions on [`Text`](crate::sample::Text); English.
+//!
+//! An operator makes [`Edit`]s and [`apply`] is the one door through which they reach a text, so that spans, tags and word times follow.
+//! No edit touches a span tagged `protected`, and every edit that is returned changes the text.
 
+mod characters;
+mod draw;
 mod edit;
 mod levels;
+mod order;
 mod sides;
+mod spelling;
+mod surface;
+#[cfg(test)]
+mod testing;
 mod words;
 
+pub use characters::{confuse_ocr, delete_characters, homoglyphs, insert_characters, keyboard_typos, swap_characters};
+pub use draw::{share_of, some_edits};
 pub(crate) use edit::is_protected;
 pub use edit::{Edit, Edited, apply, drop_words, mask_words, match_case, move_words};
 pub use levels::{LevelWord, Scale, level_words};
+pub use order::{drop_some, mask_some, repeat_words, some_words, swap_words};
 pub use sides::{SideWord, side_words};
+pub use spelling::spelling_errors;
+pub use surface::{
+    Case, add_punctuation, change_case, double_blanks, drop_punctuation, merge_words, random_case, repeat_punctuation, split_words,
+};
 pub use words::{Sense, Word, words};
