@@ -5,9 +5,12 @@
 //! No edit touches a span tagged `protected`, and every edit that is returned changes the text.
 
 mod characters;
+mod contractions;
 mod draw;
 mod edit;
+mod inflect;
 mod levels;
+mod numbers;
 mod order;
 mod sides;
 mod spelling;
@@ -17,10 +20,13 @@ mod testing;
 mod words;
 
 pub use characters::{confuse_ocr, delete_characters, homoglyphs, insert_characters, keyboard_typos, swap_characters};
+pub use contractions::{contract, expand_contractions};
 pub use draw::{share_of, some_edits};
 pub(crate) use edit::is_protected;
 pub use edit::{Edit, Edited, apply, drop_words, mask_words, match_case, move_words};
+pub use inflect::{article, replace_word};
 pub use levels::{LevelWord, Scale, level_words};
+pub use numbers::{NumberWord, digits_to_words, number_mentions, number_words, ordinal_digits, ordinal_words, words_to_digits};
 pub use order::{drop_some, mask_some, repeat_words, some_words, swap_words};
 pub use sides::{SideWord, side_words};
 pub use spelling::spelling_errors;
