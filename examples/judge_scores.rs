@@ -6,7 +6,10 @@
 use hardmine::{
     error::{Error, Result},
     record::{ScoreLine, read_lines},
-    sample::metrics::{Flags, average_precision, wilson},
+    sample::{
+        Judgement,
+        metrics::{Flags, average_precision, spearman, wilson},
+    },
 };
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -27,9 +30,11 @@ fn main() -> Result<()> {
     };
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| Error::io(path, error));
     let mut planted: HashMap<String, HashSet<String>> = HashMap::new();
+    let mut snr: HashMap<String, f32> = HashMap::new();
     for row in read_lines::<Value>(&read(&truth)?)? {
         if let (Some(id), Some(what)) = (row["id"].as_str(), row["planted"].as_str().or(row["kind"].as_str())) {
             planted.entry(id.to_owned()).or_default().insert(what.to_owned());
+            snr.extend(row["snr_db"].as_f64().map(|db| (id.to_owned(), db as f32)));
         }
     }
     let lines: Vec<ScoreLine> = read_lines(&read(&format!("{run}/scores.jsonl"))?)?;
@@ -47,6 +52,7 @@ fn main() -> Result<()> {
         }
     }
     println!("\n| reason | planted | as | flagged | precision (95 %) | recall (95 %) | F1 |\n|---|---|---|---:|---|---|---:|");
+    let mut scored: Vec<f64> = Vec::new();
     for (reason, faults) in MAPPING {
         for primary in [true, false] {
             let codes =
@@ -59,11 +65,40 @@ fn main() -> Result<()> {
                 (Some(value), Some(interval)) => format!("{value:.3} ({:.3} to {:.3})", interval.low, interval.high),
                 _ => "none".to_owned(),
             };
+            // A missing modality is read off the manifest: finding it says nothing of the reasons.
+            if primary && true_in_all > 0 && reason != "modality_missing" {
+                scored.push(flags.f1().unwrap_or(0.0));
+            }
             let f1 = flags.f1().map_or_else(|| "none".to_owned(), |f1| format!("{f1:.3}"));
             let as_what = if primary { "primary" } else { "any" };
             let (precision, recall) = (share(flags.precision(), flagged), share(flags.recall(), true_in_all));
             println!("| {reason} | {} | {as_what} | {flagged} | {precision} | {recall} | {f1} |", faults.join(", "));
         }
     }
+    if !scored.is_empty() {
+        println!(
+            "\nmacro F1 of {} primary reasons without modality_missing: {:.3}",
+            scored.len(),
+            scored.iter().sum::<f64>() / scored.len() as f64
+        );
+    }
+    let (found, true_db): (Vec<f32>, Vec<f32>) =
+        lines.iter().filter_map(|line| Some((line.score("audio_snr_db")?, *snr.get(line.id.as_str())?))).unzip();
+    if let Some(rho) = spearman(&found, &true_db) {
+        println!("estimated against planted SNR: Spearman {rho:.3} over {} samples", found.len());
+    }
+    let flagged = |line: &&ScoreLine| line.judgement != Judgement::Valuable;
+    let clean: Vec<&ScoreLine> = lines.iter().filter(|line| !planted.contains_key(line.id.as_str())).collect();
+    let (alarms, of) = (clean.iter().copied().filter(flagged).count(), clean.len());
+    println!("set aside without anything planted: {alarms} of {of} ({:.2} %)", 100.0 * alarms as f64 / of.max(1) as f64);
+    let wrong = |line: &&ScoreLine| has(line, &["mislabeled", "mismatched"]);
+    let selected: Vec<&ScoreLine> = lines.iter().filter(|line| !line.selected.is_empty()).collect();
+    for by in ["loss", "out_of_fold"] {
+        let mut ranked: Vec<(f32, &ScoreLine)> = lines.iter().filter_map(|line| Some((line.score(by)?, line))).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        let top = ranked.iter().take(selected.len()).filter(|one| wrong(&one.1)).count();
+        println!("wrong samples among the {} largest by {by}: {top}", selected.len().min(ranked.len()));
+    }
+    println!("wrong samples among the {} selected by the run: {}", selected.len(), selected.iter().copied().filter(wrong).count());
     Ok(())
 }

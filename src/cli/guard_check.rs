@@ -2,6 +2,7 @@ use super::{Outcome, print, progress, run::plan, say};
 use crate::{
     record::NoiseKind,
     run::{self, GuardOptions},
+    sample::{Modality, ModalitySet},
 };
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -11,8 +12,20 @@ use std::path::PathBuf;
 enum Kind {
     /// Any other class
     Uniform,
-    /// The next class
+    /// Classes confused two by two (`--flip`), or each with the next
     PairFlip,
+}
+
+fn flip(text: &str) -> Result<[String; 2], String> {
+    match text.split_once(':') {
+        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok([a.to_owned(), b.to_owned()]),
+        _ => Err(format!("expected two classes such as `4:9`, found `{text}`")),
+    }
+}
+
+fn modality(text: &str) -> Result<Modality, String> {
+    let known = Modality::ALL.into_iter().find(|modality| modality.name() == text);
+    known.ok_or_else(|| format!("expected image, audio or text, found `{text}`"))
 }
 
 /// Plant known faults in the training data and tell how many of them the guard finds, before it is trusted
@@ -30,6 +43,12 @@ pub(super) struct GuardCheck {
     /// How labels are made wrong
     #[arg(long, value_enum, default_value_t = Kind::Uniform)]
     kind: Kind,
+    /// Classes whose labels a pair flip exchanges: `4:9`; may be given again
+    #[arg(long, value_name = "A:B", value_parser = flip)]
+    flip: Vec<[String; 2]>,
+    /// Modalities that may be exchanged [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = modality)]
+    exchange: Vec<Modality>,
     /// Runs, each with faults and models of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: usize,
@@ -63,6 +82,8 @@ impl GuardCheck {
                 Kind::Uniform => NoiseKind::Uniform,
                 Kind::PairFlip => NoiseKind::PairFlip,
             },
+            flips: self.flip,
+            exchanged: if self.exchange.is_empty() { ModalitySet::ALL } else { self.exchange.into_iter().collect() },
             seeds: self.seeds,
             known_wrong: self.known_wrong,
             out: self.out,

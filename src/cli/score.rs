@@ -2,7 +2,7 @@ use super::{Outcome, findings, print, progress, run};
 use crate::{
     pipeline::OnError,
     run::{
-        Options, execute,
+        Options, execute, export,
         outside::{Wanted, pipeline_of},
     },
 };
@@ -36,6 +36,9 @@ pub(super) struct Score {
     /// What happens to a line that cannot be used; `fail` keeps the weights in step with the data
     #[arg(long, value_enum, default_value = "fail")]
     on_error: Policy,
+    /// Formats of the scores and the weights; scores.jsonl is always written
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_values = ["jsonl", "csv", "npy"], value_parser = ["jsonl", "csv", "npy"])]
+    format: Vec<String>,
     /// Change a value of the pipeline that this stands for: `stages.band.low=0.5`; may be given again
     #[arg(long, value_name = "dotted.path=value")]
     set: Vec<String>,
@@ -59,12 +62,16 @@ enum Policy {
 
 impl Score {
     pub(super) fn execute(self) -> Outcome {
+        let mut formats = self.format;
+        formats.sort_unstable();
+        formats.dedup();
         let wanted = Wanted {
             files: self.files.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
             classes: self.classes,
             out_of_fold: self.out_of_fold,
             manifest: self.manifest,
             group_by: self.group_by,
+            formats: formats.clone(),
             on_error: match self.on_error {
                 Policy::Fail => OnError::Fail,
                 Policy::Skip => OnError::Skip,
@@ -78,7 +85,14 @@ impl Score {
         let opened = findings::of_text("score".into(), PathBuf::from("."), text, &self.set, None)?;
         let plan = run::planned(opened)?;
         let options = Options { out: self.out, threads: None };
-        let summary = execute(plan, &options, progress::of_stderr().as_ref())?;
+        let mut summary = execute(plan, &options, progress::of_stderr().as_ref())?;
+        let mut tables = Vec::new();
+        for format in formats.iter().filter(|format| *format != "jsonl") {
+            tables.extend(export::scores(&options.out, format)?);
+        }
+        if !tables.is_empty() {
+            summary.lines.push(format!("as tables: {}", tables.join(", ")));
+        }
         run::tell(&summary, self.json)
     }
 }

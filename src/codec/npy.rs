@@ -62,7 +62,17 @@ pub fn shape(bytes: &[u8]) -> Result<Vec<usize>> {
 
 /// Writes numbers of one axis as little-endian `f64`.
 pub fn encode(values: &[f64]) -> Vec<u8> {
-    let mut head = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+    encode_as(&format!("({},)", values.len()), values)
+}
+
+/// Writes rows of `columns` numbers, one after another, as an array of two axes of little-endian `f64`; a row that is not full is left out.
+pub fn encode_rows(columns: usize, values: &[f64]) -> Vec<u8> {
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    encode_as(&format!("({rows}, {columns})"), &values[..rows * columns])
+}
+
+fn encode_as(shape: &str, values: &[f64]) -> Vec<u8> {
+    let mut head = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
     // Magic, version, length and header together are a multiple of 64.
     while (10 + head.len() + 1) % 64 != 0 {
         head.push(' ');
@@ -208,6 +218,14 @@ mod tests {
             Array::Numbers(Numbers { shape, values }) => (shape, values),
             Array::Texts(texts) => panic!("{texts:?}"),
         }
+    }
+
+    #[test]
+    fn rows_come_back() {
+        let Array::Numbers(read) = decode(&encode_rows(3, &[1.0, 2.0, f64::NAN, 4.0, 5.0, 6.0, 7.0])).unwrap() else { panic!("texts") };
+        assert_eq!((read.shape, &read.values[3..]), (vec![2, 3], &[4.0, 5.0, 6.0][..]));
+        assert!(read.values[2].is_nan());
+        assert_eq!(shape(&encode_rows(0, &[])).unwrap(), [0, 0]);
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub fn argmax(logits: &[f32]) -> usize {
     logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (k, z)| if *z > best.1 { (k, *z) } else { best }).0
 }
 
+/// The most probable class of a distribution, the lowest among equals, and its probability; `(0, -inf)` where nothing is a number.
+pub fn most_probable(p: &[f64]) -> (usize, f64) {
+    p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if *p > best.1 { (k, *p) } else { best })
+}
+
 /// The attack objective of one row of logits; the DLR needs three classes and falls back to the margin loss below that.
 pub fn objective(logits: &[f32], target: &Target, objective: Objective) -> f32 {
     let class = target.class();
@@ -116,6 +121,8 @@ mod tests {
 
     #[test]
     fn worked_values() {
+        assert_eq!(most_probable(&[0.2, 0.4, 0.4]), (1, 0.4));
+        assert_eq!(most_probable(&[f64::NAN]), (0, f64::NEG_INFINITY));
         let z = [2.0, 1.0, 0.0];
         assert!((cross_entropy(&z, &Target::Class(0)) - 0.407606).abs() < 1e-6);
         assert!((cross_entropy(&z, &Target::Soft([0.5, 0.5, 0.0].into())) - 0.907606).abs() < 1e-6);

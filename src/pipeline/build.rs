@@ -140,8 +140,8 @@ fn build(
     Some(plan)
 }
 
-/// `loss` is `{ loss: {} }`.
-pub(super) fn operator(written: &Value) -> Value {
+/// An operator as it may be written, with its config or by name alone (`loss` is `{ loss: {} }`), as a map of one key.
+pub fn operator(written: &Value) -> Value {
     match written {
         Value::String(name) => json!({ name.as_str(): {} }),
         other => other.clone(),

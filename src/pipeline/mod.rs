@@ -11,7 +11,7 @@ mod schema;
 mod scoring;
 mod stop;
 
-pub use build::{FAMILIES, stage_ids};
+pub use build::{FAMILIES, operator, stage_ids};
 pub use builder::PlanBuilder;
 pub use data::{Opening, Split, open_extra, open_splits};
 pub use generation::{Generation, Harvest, Quota, Routing};

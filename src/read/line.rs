@@ -152,14 +152,14 @@ fn in_field(field: &str) -> impl Fn(Error) -> Error {
     move |error| error.at("field", &field)
 }
 
-fn broken_json(error: &serde_json::Error) -> Error {
+pub(super) fn broken_json(error: &serde_json::Error) -> Error {
     let told = error.to_string();
     let told = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
     Error::data(format!("not valid JSON at column {}: {told}", error.column()))
 }
 
 /// A value for messages, cut where it is long.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 40 { text } else { format!("{}...", text.chars().take(40).collect::<String>()) }
 }

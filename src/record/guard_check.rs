@@ -1,4 +1,4 @@
-use crate::sample::{Digest, metrics::Interval};
+use crate::sample::{Digest, ModalitySet, metrics::Interval};
 use serde::{Deserialize, Serialize};
 
 /// Name of the joined guard among the detectors: all diagnosers of the pipeline with their own thresholds.
@@ -11,7 +11,7 @@ pub enum NoiseKind {
     /// Any other class, all alike.
     #[default]
     Uniform,
-    /// The next class (of the last one the first), as labellers confuse neighbours.
+    /// Classes confused two by two; where none are named, the next class (of the last one the first).
     PairFlip,
 }
 
@@ -60,6 +60,18 @@ pub struct DetectorCheck {
     pub average_precision: Option<Interval>,
 }
 
+fn all() -> ModalitySet {
+    ModalitySet::ALL
+}
+
+impl DetectorCheck {
+    /// Harmonic mean of precision and recall, `0..=1`; none where one of them is not known, 0 where both are.
+    pub fn f1(&self) -> Option<f64> {
+        let (precision, recall) = (self.precision?.value, self.recall?.value);
+        Some(if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 })
+    }
+}
+
 /// `guard_check.json`: what the guard is worth on faults planted in the user's own training data. What was wrong in the data before counts as a
 /// false alarm, unless it was named as known to be wrong: precision is a lower estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +84,12 @@ pub struct GuardCheck {
     pub plan: Digest,
     /// How labels were made wrong.
     pub kind: NoiseKind,
+    /// Classes that were exchanged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flips: Vec<[String; 2]>,
+    /// Modalities that were exchanged.
+    #[serde(default = "all")]
+    pub exchanged: ModalitySet,
     /// Share of the labels made wrong, `0..=0.5`.
     pub label_noise: f64,
     /// Share of the pairs torn apart, `0..=0.5`.

@@ -14,27 +14,27 @@ use std::fmt::Write;
 pub(super) const MOST_ROWS: usize = 40;
 
 /// A drawing of a fixed size with its description.
-struct Svg {
+pub(super) struct Svg {
     width: f64,
     height: f64,
     body: String,
 }
 
 impl Svg {
-    fn new(width: f64, height: f64) -> Self {
+    pub(super) fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
-    fn put(&mut self, markup: std::fmt::Arguments<'_>) {
+    pub(super) fn put(&mut self, markup: std::fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
         let _ = self.body.write_fmt(markup);
     }
-    fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
+    pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
         self.put(format_args!("<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>", from.0, from.1, to.0, to.1));
     }
-    fn text(&mut self, class: &str, at: (f64, f64), text: &str) {
+    pub(super) fn text(&mut self, class: &str, at: (f64, f64), text: &str) {
         self.put(format_args!("<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", at.0, at.1, escaped(text)));
     }
-    fn rect(&mut self, class: &str, at: (f64, f64), size: (f64, f64), title: &str) {
+    pub(super) fn rect(&mut self, class: &str, at: (f64, f64), size: (f64, f64), title: &str) {
         let title = if title.is_empty() { String::new() } else { format!("<title>{}</title>", escaped(title)) };
         self.put(format_args!(
             "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\">{title}</rect>",
@@ -44,7 +44,7 @@ impl Svg {
             size.1.max(0.0)
         ));
     }
-    fn finish(self, about: &str) -> String {
+    pub(super) fn finish(self, about: &str) -> String {
         format!("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">{}</svg>", self.width, self.height, escaped(about), self.body)
     }
 }

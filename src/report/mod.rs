@@ -6,6 +6,7 @@
 
 mod arms;
 mod chart;
+mod curve;
 mod gallery;
 mod media;
 mod number;

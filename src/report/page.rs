@@ -3,6 +3,7 @@
 use super::{
     Limits, ReportInput, arms,
     chart::{self, MapPoint},
+    curve,
     gallery::judgement_words,
     number::{count, measure},
     words::{escaped, visible},
@@ -80,6 +81,7 @@ fn view(input: &ReportInput, report: &Report, cards: Vec<Value>, suspects: Vec<V
             "about": run.columns.iter().find(|column| column.name == histogram.column).map(|column| column.about.as_str()),
         })),
         "map": map_view(&input.scores, limits),
+        "difficulty": curve::views(&run.columns, &input.scores),
         "reasons": reasons_view(report),
         "suspects": { "cards": suspects, "of": report.suspects.len(), "kinds": kinds(report) },
         "yields": yields_view(&run.yields),
@@ -304,7 +306,7 @@ mod tests {
     fn only_charts_and_the_style_are_trusted() {
         let trusted: Vec<&str> =
             TEMPLATE.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()).filter(|e| e.contains("safe")).collect();
-        let allowed = ["style", "histogram.svg", "map.svg", "arms.differences", "arms.curves"];
+        let allowed = ["style", "histogram.svg", "map.svg", "curve.svg", "arms.differences", "arms.curves"];
         for expression in &trusted {
             let name = expression.replace("| safe", "").replace("|safe", "");
             assert!(allowed.contains(&name.trim()), "{expression}");

@@ -2,6 +2,7 @@
 
 mod execute;
 mod explain;
+pub mod export;
 mod folder;
 mod guard_check;
 mod keeper;

@@ -32,6 +32,8 @@ pub struct Wanted {
     pub manifest: Option<String>,
     /// Field whose equal values keep samples together.
     pub group_by: Option<String>,
+    /// Formats of the sampler weights, none of them twice: `jsonl`, `csv`, `npy`.
+    pub formats: Vec<String>,
     /// What happens to a line that cannot be used.
     pub on_error: OnError,
 }
@@ -45,11 +47,20 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
             stages.push(json!({ family: { operator: {} } }));
         }
     };
+    add(true, "score", "el2n");
     add(wanted.out_of_fold, "score", "out_of_fold");
+    add(wanted.out_of_fold, "score", "calibration");
     add(held.epochs, "score", "dynamics");
     add(held.subsets, "score", "inconsistency");
     add(wanted.manifest.is_some(), "score", "quality");
-    add(wanted.out_of_fold && held.subsets, "diagnose", "noise_guard");
+    add(held.fused, "score", "neighbours");
+    for modality in held.embeddings.iter() {
+        let id = format!("{modality}_neighbours");
+        stages.push(json!({ "score": { "neighbours": { "space": modality } }, "id": id }));
+    }
+    if wanted.out_of_fold && held.subsets {
+        stages.push(json!({ "diagnose": { "noise_guard": {} } }));
+    }
     if wanted.out_of_fold && !held.subsets {
         // One witness alone seldom makes a wrong label more probable than its own mistake.
         stages.push(json!({ "diagnose": { "noise_guard": { "label_threshold": 0.3 } } }));
@@ -57,7 +68,7 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     stages.push(json!({ "diagnose": { "reasons": {} } }));
     let by = if wanted.out_of_fold { "out_of_fold" } else { "loss" };
     stages.push(json!({ "mine": { "band": { "by": by } } }));
-    for format in ["jsonl", "csv", "npy"] {
+    for format in &wanted.formats {
         let path = format!("sampler_weights.{format}");
         stages.push(json!({ "feed": { "sampler_weights": { "path": path } }, "id": format!("weights_{format}") }));
     }
@@ -95,7 +106,7 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
         let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::usage(format!("--miner: {}", all.join("; ")))
     };
-    let Built { name, version, config, operator } = Registry::default().miners.build(&operator(written.value())).map_err(told)?;
+    let Built { name, version, config, operator } = Registry::default().miners.build(&pipeline::operator(written.value())).map_err(told)?;
     let needs = operator.requirements();
     for column in needs.columns.into_iter().chain(needs.evidence) {
         scored.table.require(&column)?;
@@ -122,13 +133,6 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
     let record = json!({ "chosen": selected.len(), "rows": scored.table.len(), "suspects": suspects, "miner": written.value() });
     let weights = sampler_weights::lines(&scored.table, &selection, weights);
     Ok(Mined { selected, weights, summary: Summary { lines, record } })
-}
-
-fn operator(written: &Value) -> Value {
-    match written {
-        Value::String(name) => json!({ name.as_str(): {} }),
-        other => other.clone(),
-    }
 }
 
 /// The score table of a finished run, read back.

@@ -90,6 +90,18 @@ pub enum Judgement {
     Outlier,
 }
 
+impl Judgement {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valuable => "valuable",
+            Self::SuspectLabel => "suspect_label",
+            Self::SuspectPair => "suspect_pair",
+            Self::Outlier => "outlier",
+        }
+    }
+}
+
 /// What becomes of a sample in training, in order of gravity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -87,14 +87,13 @@ impl Scorer for AugmentationDisagreement {
             let seen = Forwards::new(forwards.models(), &changed).subject()?;
             predictions.iter_mut().enumerate().for_each(|(i, of)| of.extend(seen.logits(i).map(measure::probabilities)));
         }
-        let class =
-            |p: &[f64]| p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if *p > best.1 { (k, *p) } else { best }).0;
         Ok(columns_of(forwards.samples().iter().zip(&predictions).map(|(sample, of)| {
             if sample.image.is_none() && sample.audio.is_none() {
                 return [(); 2].map(|()| Score::absent("neither image nor audio"));
             }
             let Some(opinion) = Opinion::of(of) else { return [(); 2].map(|()| Score::absent("no forward pass")) };
-            let flips = of[1..].iter().filter(|p| class(p) != class(&of[0])).count() as f64 / (of.len() - 1) as f64;
+            let flips = of[1..].iter().filter(|p| measure::most_probable(p).0 != measure::most_probable(&of[0]).0).count() as f64
+                / (of.len() - 1) as f64;
             [opinion.information, flips].map(|v| Score::Known(v as f32))
         })))
     }

@@ -89,7 +89,7 @@ impl Scorer for Calibration {
             for (when, temperature) in [("before", 1.0), ("after", temperature)] {
                 figures.insert(format!("nll_{when}"), negative_log_likelihood(&logits, &labels, temperature));
                 let seen = logits.iter().zip(&labels).map(|(z, label)| {
-                    let (top, p) = largest(&tempered(z, temperature));
+                    let (top, p) = measure::most_probable(&tempered(z, temperature));
                     (p, top == *label)
                 });
                 let (confidence, right): (Vec<f64>, Vec<bool>) = seen.unzip();
@@ -106,7 +106,7 @@ impl Scorer for Calibration {
                     let doubt = class.map(|class| p.get(class).map_or(1.0, |p| 1.0 - p).clamp(0.0, 1.0) as f32);
                     [
                         doubt.map_or_else(|| Score::absent("no label"), Score::Known),
-                        Score::Known((1.0 - largest(&p).1).clamp(0.0, 1.0) as f32),
+                        Score::Known((1.0 - measure::most_probable(&p).1).clamp(0.0, 1.0) as f32),
                     ]
                 }
             };
@@ -131,11 +131,6 @@ fn tempered(z: &[f32], temperature: f64) -> Vec<f64> {
     let total: f64 = p.iter().sum();
     p.iter_mut().for_each(|p| *p /= total);
     p
-}
-
-/// The most probable class, the first among equals, and its probability.
-fn largest(p: &[f64]) -> (usize, f64) {
-    p.iter().enumerate().fold((0, 0.0), |best, (k, p)| if *p > best.1 { (k, *p) } else { best })
 }
 
 /// Mean negative log-likelihood in nats of `softmax(z / T)` at the labels. All slices as [`fit_temperature`] wants them.

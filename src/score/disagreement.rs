@@ -54,6 +54,7 @@ impl Scorer for Disagreement {
                 Some(Opinion { information, split, expected_entropy }) => {
                     [information, split, expected_entropy].map(|v| Score::Known(v as f32))
                 }
+                None if forwards.one_voice() => std::array::from_fn(|_| Score::absent("one recorded model: no ensemble")),
                 None => std::array::from_fn(|_| Score::absent("fewer than two models predict it")),
             }
         })))
@@ -86,8 +87,7 @@ impl Opinion {
         let mut mean = vec![0.0; classes];
         let mut expected_entropy = 0.0;
         for p in predictions {
-            let (top, _) = p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if *p > best.1 { (k, *p) } else { best });
-            votes.iter_mut().skip(top).take(1).for_each(|votes| *votes += 1);
+            votes.iter_mut().skip(measure::most_probable(p).0).take(1).for_each(|votes| *votes += 1);
             mean.iter_mut().zip(p).for_each(|(mean, p)| *mean += p / members as f64);
             expected_entropy += measure::entropy(p) / members as f64;
         }

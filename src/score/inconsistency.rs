@@ -156,10 +156,7 @@ impl Inconsistency {
         scores[1] = weighted_mean(pairs.map(|((m, p), (n, q))| (self.weight(*m) * self.weight(*n), divergence(p, q))))
             .map_or(Score::absent(why), known);
 
-        let class = sample.label.as_ref().map_or_else(
-            || all.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if *p > best.1 { (k, *p) } else { best }).0,
-            |label| label.class(),
-        );
+        let class = sample.label.as_ref().map_or_else(|| measure::most_probable(&all).0, |label| label.class());
         let prior = self.prior.as_ref().map_or(1.0 / all.len() as f64, |prior| prior.get(class).copied().unwrap_or(f64::NAN));
         // A model answers for every subset; of recorded predictions some may be missing.
         let missing: Vec<ModalitySet> = present.subsets().filter(|keep| predict(*keep).is_none()).collect();

@@ -4,6 +4,7 @@ mod adversarial_distance;
 mod augmentation_disagreement;
 mod calibration;
 mod composite;
+mod difficulty_curve;
 mod disagreement;
 mod dynamics;
 mod el2n;
@@ -23,6 +24,7 @@ pub use adversarial_distance::{AdversarialDistance, Flip, flip_distances};
 pub use augmentation_disagreement::AugmentationDisagreement;
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
+pub use difficulty_curve::{Axis, Crossing, DifficultyCurve, LOSS_UNIT, crossing, curve_of};
 pub use disagreement::{Disagreement, Opinion};
 pub use dynamics::Dynamics;
 pub use el2n::{El2n, ErrorNorm, Judge, error_length, last_layer_gradient};
@@ -88,6 +90,7 @@ pub fn table() -> Table<dyn Scorer> {
         .with::<AugmentationDisagreement>()
         .with::<Calibration>()
         .with::<Composite>()
+        .with::<DifficultyCurve>()
         .with::<Disagreement>()
         .with::<Dynamics>()
         .with::<El2n>()

@@ -139,7 +139,7 @@ struct Seen {
 
 impl Seen {
     fn of(p: &[f64], class: Option<usize>) -> Self {
-        let (prediction, top) = p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if *p > best.1 { (k, *p) } else { best });
+        let (prediction, top) = measure::most_probable(p);
         // A prediction that is not a number must reach the table as such, so that the sample is set aside.
         let top = if p.iter().any(|p| p.is_nan()) { f64::NAN } else { top };
         let confidence = class.map(|class| p.get(class).map_or(f32::NAN, |p| *p as f32));

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// Method: `pair_loss` is `-(log softmax_j(<u_i, v_j> / t)_i + log softmax_j(<v_i, u_j> / t)_i) / 2` in nats, at least 0, with the subject's embeddings of the two
 /// modalities at length 1 (symmetric InfoNCE). In the denominator stand the pair itself and the samples of other groups which, with `exclude_class`, are
 /// of another class or of none. Over the whole split, in blocks: memory does not grow with the square of the samples, time does. Absent where a modality is
-/// missing, or where there is no other sample.
+/// missing, or where there is no other sample. It needs two encoders with one space (trained contrastively, as CLIP is), which the built-in model does not promise.
 ///
 /// Reference: Oord, Li, Vinyals, Representation Learning with Contrastive Predictive Coding, 2018; Radford et al., Learning Transferable Visual Models From
 /// Natural Language Supervision, 2021.

@@ -44,9 +44,13 @@ impl Scorer for ReducibleLoss {
     }
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {
+        let one_voice = context.forwards.one_voice();
         let (subject, teacher) = (context.forwards.subject()?, context.forwards.teacher()?);
         Ok(columns_of(context.forwards.samples().iter().enumerate().map(|(i, sample)| {
             let absent = |why: &str| [Score::absent(why), Score::absent(why)];
+            if one_voice {
+                return absent("the recorded predictions are subject and teacher at once");
+            }
             let Some(label) = &sample.label else { return absent("no label") };
             let Some(out_of_fold) = teacher.logits(i) else { return absent("not in any fold") };
             let Some(now) = subject.logits(i) else { return absent("no forward pass") };

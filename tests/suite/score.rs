@@ -39,6 +39,20 @@ fn predictions_are_scored_and_mined_without_a_pipeline_file() {
     assert_eq!(shape, [200]);
     assert!((values.iter().sum::<f64>() - 200.0).abs() < 1e-9);
 
+    let table = fs::read_to_string(at.join("scored/scores.csv")).unwrap();
+    assert!(table.starts_with("id,label,judgement,reason,suggested,treatment,weight,selected,loss,"), "{table}");
+    assert_eq!(table.lines().count(), 201);
+    let columns = fs::read_to_string(at.join("scored/scores.columns.txt")).unwrap();
+    let Array::Numbers(Numbers { shape, values }) = npy::decode(&fs::read(at.join("scored/scores.npy")).unwrap()).unwrap() else {
+        panic!("texts")
+    };
+    assert_eq!(shape, [200, columns.lines().count()]);
+    for (place, name) in columns.lines().enumerate() {
+        let (in_table, in_line) = (values[3 * shape[1] + place], lines[3].score(name));
+        assert!(in_line.map_or(in_table.is_nan(), |score| in_table == f64::from(score)), "{name}");
+    }
+    assert!(["el2n", "calibrated_doubt"].iter().all(|name| columns.lines().any(|column| column == *name)), "{columns}");
+
     let miner = "top_fraction: { by: loss, fraction: 0.1 }";
     let output = hardmine(at, &["mine", "scored", "--miner", miner, "--out", "top"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

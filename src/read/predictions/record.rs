@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    read::line::{broken_json, shown},
     sample::{Modality, ModalitySet},
 };
 use serde_json::{Map, Value};
@@ -94,11 +95,6 @@ pub(super) fn name(value: Value, field: &'static str) -> Result<String> {
     }
 }
 
-pub(super) fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 40 { text } else { format!("{}...", text.chars().take(40).collect::<String>()) }
-}
-
 /// Reads one JSON line.
 pub(super) fn of_json(line: &[u8]) -> Result<Record> {
     let value: Value = serde_json::from_slice(line).map_err(|error| {
@@ -106,9 +102,7 @@ pub(super) fn of_json(line: &[u8]) -> Result<Record> {
         if text.contains("NaN") || text.contains("Infinity") {
             return Error::data("NaN or Infinity, which JSON does not have; a prediction is made of finite numbers");
         }
-        let told = error.to_string();
-        let told = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
-        Error::data(format!("not valid JSON at column {}: {told}", error.column()))
+        broken_json(&error)
     })?;
     let Value::Object(map) = value else {
         return Err(Error::data(format!("expected a JSON object such as {{\"id\": \"a\", \"logits\": [...]}}, found {}", shown(&value))));

@@ -9,11 +9,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::Recorded,
     read::{Entry, ManifestSource, Measured, Source, WrittenLabel, manifest::read_block},
-    sample::{Classes, Sample, SampleId, TrainingHistory},
+    sample::{Classes, ModalitySet, Sample, SampleId, TrainingHistory},
 };
 use rayon::prelude::*;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -244,21 +244,21 @@ fn of_lines(path: &Path, take: &mut impl FnMut(usize, Result<record::Record>)) -
 }
 
 /// What predictions hold, as far as their first lines, headers and names tell.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Held {
     /// Logits or probabilities from some of the modalities.
     pub subsets: bool,
     /// An embedding of all modalities together.
     pub fused: bool,
-    /// Embeddings of single modalities, how many.
-    pub embeddings: usize,
+    /// The modalities with an embedding of their own.
+    pub embeddings: ModalitySet,
     /// Epochs.
     pub epochs: bool,
 }
 
 /// Looks at the beginning of each file alone.
 pub fn peek(files: &[String], base: &Path) -> Result<Held> {
-    let mut keys: Vec<Key> = Vec::new();
+    let mut keys = BTreeSet::new();
     let mut held = Held::default();
     for file in files {
         let path = base.join(file);
@@ -267,7 +267,7 @@ pub fn peek(files: &[String], base: &Path) -> Result<Held> {
                 let mut lines = 0;
                 let first = read_block(&mut open(&path)?.take(1 << 24), &mut lines).map_err(|error| Error::io(&path, error))?;
                 // A broken line is told when all are read.
-                if let Some(record) = first.into_iter().find_map(|(_, bytes)| record::of_json(&bytes.ok()?).ok()) {
+                for record in first.into_iter().filter_map(|(_, bytes)| record::of_json(&bytes.ok()?).ok()) {
                     held.epochs |= record.epoch.is_some();
                     keys.extend(record.lists.into_iter().map(|(key, _)| key));
                 }
@@ -292,10 +292,8 @@ pub fn peek(files: &[String], base: &Path) -> Result<Held> {
             Kind::Ids => {}
         }
     }
-    keys.sort_unstable();
-    keys.dedup();
     held.subsets = keys.iter().any(|key| key.of.is_some() && key.what != What::Embedding);
     held.fused = keys.contains(&Key { of: None, what: What::Embedding });
-    held.embeddings = keys.iter().filter(|key| key.of.is_some() && key.what == What::Embedding).count();
+    held.embeddings = keys.iter().filter(|key| key.what == What::Embedding).filter_map(|key| key.modalities()?.iter().next()).collect();
     Ok(held)
 }

@@ -171,6 +171,6 @@ fn what_is_held_is_seen_at_the_beginning() {
     write("a.jsonl", "{\"id\": 1, \"logits\": [1, 2], \"image_text_logits\": [1, 2], \"epoch\": 0, \"embedding\": [1]}\n");
     write("b.csv", "id,epoch,logits_0,logits_1,audio_embedding_0\n");
     let held = |file: &str| peek(&[file.to_owned()], folder.path()).unwrap();
-    assert_eq!(held("a.jsonl"), Held { subsets: true, fused: true, embeddings: 0, epochs: true });
-    assert_eq!(held("b.csv"), Held { subsets: false, fused: false, embeddings: 1, epochs: true });
+    assert_eq!(held("a.jsonl"), Held { subsets: true, fused: true, embeddings: ModalitySet::EMPTY, epochs: true });
+    assert_eq!(held("b.csv"), Held { subsets: false, fused: false, embeddings: ModalitySet::one(Modality::Audio), epochs: true });
 }

@@ -12,7 +12,7 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     record::{DetectorCheck, GuardCheck, NoiseKind, read_lines},
-    sample::{SampleId, metrics::Interval},
+    sample::{Classes, ModalitySet, SampleId, metrics::Interval},
     train::{self, Experiment, Splits},
 };
 use plant::{Candidate, Faults, Noise, Planted};
@@ -35,6 +35,10 @@ pub struct GuardOptions {
     pub pair_noise: f64,
     /// How labels are made wrong.
     pub kind: NoiseKind,
+    /// Names of classes whose labels a [`NoiseKind::PairFlip`] exchanges, two by two; where there are none, each class becomes the next.
+    pub flips: Vec<[String; 2]>,
+    /// The modalities that may be exchanged; at least one.
+    pub exchanged: ModalitySet,
     /// Runs, each with faults and models of its own; at least 1.
     pub seeds: usize,
     /// JSON lines with the `id` of samples known to be wrong: nothing is planted in them, and they are not judged.
@@ -55,6 +59,12 @@ pub fn guard_check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress)
         if !(0.0..=MOST_NOISE).contains(&share) {
             return Err(Error::usage(format!("expected a {name} in 0..={MOST_NOISE}, found {share}")));
         }
+    }
+    if options.exchanged.is_empty() && options.pair_noise > 0.0 {
+        return Err(Error::usage("expected a modality to exchange, found none"));
+    }
+    if !options.flips.is_empty() && options.kind != NoiseKind::PairFlip {
+        return Err(Error::usage("classes to exchange go with the kind pair_flip alone"));
     }
     if options.seeds == 0 {
         return Err(Error::usage("expected at least 1 seed, found 0"));
@@ -80,14 +90,20 @@ fn check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result
     let known_wrong = options.known_wrong.as_deref().map(known_wrong).transpose()?.unwrap_or_default();
     let base = Split::open(&plan.data.train, &Opening { name: "train", classes: None, plan: &plan.data }, progress)?;
     let candidates = Candidate::of(&base, &known_wrong);
-    let noise = Noise { kind: options.kind, labels: options.label_noise, pairs: options.pair_noise };
+    let noise = Noise {
+        kind: options.kind,
+        flips: flips(&options.flips, base.classes())?,
+        exchanged: options.exchanged,
+        labels: options.label_noise,
+        pairs: options.pair_noise,
+    };
     let mut seeds = Vec::new();
     let mut trials = Vec::new();
     for ordinal in 0..options.seeds {
         let seed = train::seed_of(plan.seed, ordinal);
         progress.note(&format!("seed {seed} ({} of {})", ordinal + 1, options.seeds));
         let root = SeedTree::new(seed);
-        let faults = Faults::draw(&candidates, base.classes().len(), noise, &root.child("guard check"));
+        let faults = Faults::draw(&candidates, base.classes().len(), &noise, &root.child("guard check"));
         if faults == Faults::default() {
             return Err(Error::usage(format!(
                 "no fault could be planted among {} labelled samples: raise the shares, or give data with several classes and modalities",
@@ -104,6 +120,8 @@ fn check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result
         pipeline: plan.name.clone(),
         plan: plan.digest,
         kind: options.kind,
+        flips: options.flips.clone(),
+        exchanged: options.exchanged,
         label_noise: options.label_noise,
         pair_noise: options.pair_noise,
         seeds,
@@ -136,6 +154,16 @@ fn run(
     experiment.judge(&start)
 }
 
+/// The classes of the names, two by two. Errors: a name is no class, or stands twice.
+fn flips(names: &[[String; 2]], classes: &Classes) -> Result<Vec<[usize; 2]>> {
+    let mut seen = BTreeSet::new();
+    let mut of = |name: &String| {
+        let class = classes.index(name).ok_or_else(|| Error::usage(format!("the data have no class `{name}` to exchange")))?;
+        if seen.insert(class) { Ok(class) } else { Err(Error::usage(format!("class `{name}` is exchanged twice"))) }
+    };
+    names.iter().map(|[a, b]| Ok([of(a)?, of(b)?])).collect()
+}
+
 #[derive(Deserialize)]
 struct Named {
     id: SampleId,
@@ -162,9 +190,9 @@ fn lines(check: &GuardCheck, out: &Path) -> Vec<String> {
         interval.map_or_else(|| "none".to_owned(), |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
     };
     let width = check.detectors.iter().map(|d| d.detector.chars().count()).max().unwrap_or(0).max("detector".len());
-    let row = |cells: [&str; 7]| {
-        let [detector, fault, planted, flagged, precision, recall, ap] = cells;
-        format!("{detector:width$}  {fault:5}  {planted:>7}  {flagged:>7}  {precision:22}  {recall:22}  {ap}").trim_end().to_owned()
+    let row = |cells: [&str; 8]| {
+        let [detector, fault, planted, flagged, precision, recall, f1, ap] = cells;
+        format!("{detector:width$}  {fault:5}  {planted:>7}  {flagged:>7}  {precision:22}  {recall:22}  {f1:5}  {ap}").trim_end().to_owned()
     };
     let mut lines = vec![
         format!(
@@ -172,11 +200,12 @@ fn lines(check: &GuardCheck, out: &Path) -> Vec<String> {
             check.rows,
             check.seeds.len()
         ),
-        row(["detector", "fault", "planted", "flagged", "precision", "recall", "average precision"]),
+        row(["detector", "fault", "planted", "flagged", "precision", "recall", "F1", "average precision"]),
     ];
     let of = |d: &DetectorCheck| {
+        let f1 = d.f1().map_or_else(|| "none".to_owned(), |f1| format!("{f1:.3}"));
         let (precision, recall, ap) = (share(d.precision), share(d.recall), share(d.average_precision));
-        row([&d.detector, d.fault.name(), &d.planted.to_string(), &d.flagged.to_string(), &precision, &recall, &ap])
+        row([&d.detector, d.fault.name(), &d.planted.to_string(), &d.flagged.to_string(), &precision, &recall, &f1, &ap])
     };
     lines.extend(check.detectors.iter().map(of));
     lines.push(format!("written: {}; give it to the guard as `noise_guard: {{ trust: ... }}`", out.display()));
@@ -218,6 +247,8 @@ stages:
             label_noise: 0.1,
             pair_noise: 0.1,
             kind: NoiseKind::Uniform,
+            flips: Vec::new(),
+            exchanged: ModalitySet::ALL,
             seeds: 2,
             known_wrong: None,
             out: out.join("guard_check.json"),
@@ -266,6 +297,11 @@ stages:
         let whole = plan(PIPELINE);
         assert!(said(&whole, GuardOptions { label_noise: 0.6, ..own.clone() }).contains("expected a label noise in 0..=0.5, found 0.6"));
         assert!(said(&whole, GuardOptions { pair_noise: f64::NAN, ..own.clone() }).contains("expected a pair noise"));
+        let flip = |a: &str, b: &str| GuardOptions { kind: NoiseKind::PairFlip, flips: vec![[a.into(), b.into()]], ..own.clone() };
+        assert!(said(&whole, flip("4", "ten")).contains("no class `ten`"));
+        assert!(said(&whole, flip("4", "4")).contains("`4` is exchanged twice"));
+        assert!(said(&whole, GuardOptions { kind: NoiseKind::Uniform, ..flip("4", "9") }).contains("pair_flip alone"));
+        assert!(said(&whole, GuardOptions { exchanged: ModalitySet::EMPTY, ..own.clone() }).contains("a modality to exchange"));
         assert!(said(&whole, GuardOptions { seeds: 0, ..own.clone() }).contains("at least 1 seed"));
         let bare = plan(&PIPELINE.replace("  - diagnose: { noise_guard: {} }\n", ""));
         assert!(said(&bare, own.clone()).contains("no guard to check"));

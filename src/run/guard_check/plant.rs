@@ -20,9 +20,13 @@ pub(super) struct Candidate {
 }
 
 /// How much of what is planted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Noise {
     pub kind: NoiseKind,
+    /// Classes that a pair flip exchanges; the next class where none are named.
+    pub flips: Vec<[usize; 2]>,
+    /// The modalities that may be exchanged.
+    pub exchanged: ModalitySet,
     /// Share of the candidates that get another label, `0..=0.5`.
     pub labels: f64,
     /// Share of the candidates that get a modality of a sample of another class, `0..=0.5`.
@@ -53,7 +57,7 @@ impl Candidate {
 
 impl Faults {
     /// Draws faults; every draw is addressed by the sample's id, so that the order of the candidates changes nothing.
-    pub fn draw(candidates: &[Candidate], classes: usize, noise: Noise, seeds: &SeedTree) -> Self {
+    pub fn draw(candidates: &[Candidate], classes: usize, noise: &Noise, seeds: &SeedTree) -> Self {
         let mut faults = Self::default();
         if classes < 2 {
             return faults;
@@ -61,20 +65,25 @@ impl Faults {
         let mut order: Vec<(u64, &Candidate)> = candidates.iter().map(|one| (seeds.child("order").sample(&one.id).number(), one)).collect();
         order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.id.cmp(&b.1.id)));
         let count = |share: f64| (share * candidates.len() as f64).round() as usize;
-        let (labels, rest) = order.split_at(count(noise.labels).min(order.len()));
-        for (_, one) in labels {
-            let step = match noise.kind {
-                NoiseKind::PairFlip => 1,
-                NoiseKind::Uniform => seeds.child("label").sample(&one.id).rng().random_range(1..classes),
-            };
-            faults.labels.insert(one.id.clone(), (one.class + step) % classes);
-        }
+        let given = |one: &Candidate| match noise.kind {
+            NoiseKind::PairFlip if noise.flips.is_empty() => Some((one.class + 1) % classes),
+            NoiseKind::PairFlip => noise.flips.iter().find_map(|[a, b]| match one.class {
+                class if class == *a => Some(*b),
+                class if class == *b => Some(*a),
+                _ => None,
+            }),
+            NoiseKind::Uniform => Some((one.class + seeds.child("label").sample(&one.id).rng().random_range(1..classes)) % classes),
+        };
+        let wrong = order.iter().filter_map(|(_, one)| Some((one.id.clone(), given(one)?))).take(count(noise.labels));
+        faults.labels.extend(wrong);
+        let rest: Vec<(u64, &Candidate)> = order.into_iter().filter(|(_, one)| !faults.labels.contains_key(&one.id)).collect();
         // They come in twos.
         let wanted = count(noise.pairs).next_multiple_of(2);
         for (at, (_, one)) in rest.iter().enumerate() {
             if faults.pairs.len() >= wanted {
                 break;
             }
+            let free = one.present.and(noise.exchanged);
             if faults.pairs.contains_key(&one.id) || one.present.len() < 2 {
                 continue;
             }
@@ -83,10 +92,10 @@ impl Faults {
                 other.class != one.class
                     && other.present.len() >= 2
                     && !faults.pairs.contains_key(&other.id)
-                    && !one.present.and(other.present).is_empty()
+                    && !free.and(other.present).is_empty()
             });
             let Some(other) = partner else { continue };
-            let common: Vec<Modality> = one.present.and(other.present).iter().collect();
+            let common: Vec<Modality> = free.and(other.present).iter().collect();
             let modality = common[seeds.child("pair").sample(&one.id).rng().random_range(0..common.len())];
             faults.pairs.insert(one.id.clone(), (modality, other.id.clone()));
             faults.pairs.insert(other.id.clone(), (modality, one.id.clone()));
@@ -158,13 +167,13 @@ mod tests {
     }
 
     fn noise(kind: NoiseKind) -> Noise {
-        Noise { kind, labels: 0.1, pairs: 0.1 }
+        Noise { kind, flips: Vec::new(), exchanged: ModalitySet::ALL, labels: 0.1, pairs: 0.1 }
     }
 
     #[test]
     fn as_many_as_asked_and_none_twice() {
         let all = candidates(200);
-        let faults = Faults::draw(&all, 5, noise(NoiseKind::Uniform), &SeedTree::new(3));
+        let faults = Faults::draw(&all, 5, &noise(NoiseKind::Uniform), &SeedTree::new(3));
         assert_eq!((faults.labels.len(), faults.pairs.len()), (20, 20));
         assert!(faults.labels.keys().all(|id| !faults.pairs.contains_key(id)));
         let of = |id: &SampleId| all.iter().find(|one| one.id == *id).unwrap();
@@ -174,24 +183,38 @@ mod tests {
             assert!(of(id).class != of(from).class && of(id).present.has(*modality) && of(from).present.has(*modality));
             assert!(of(id).present.len() >= 2);
         }
-        let flipped = Faults::draw(&all, 5, noise(NoiseKind::PairFlip), &SeedTree::new(3));
+        let flipped = Faults::draw(&all, 5, &noise(NoiseKind::PairFlip), &SeedTree::new(3));
         assert!(flipped.labels.iter().all(|(id, class)| *class == (of(id).class + 1) % 5));
         // Another seed, other samples; another order, the same.
-        assert_ne!(Faults::draw(&all, 5, noise(NoiseKind::Uniform), &SeedTree::new(4)), faults);
+        assert_ne!(Faults::draw(&all, 5, &noise(NoiseKind::Uniform), &SeedTree::new(4)), faults);
         let turned: Vec<Candidate> = all.iter().rev().cloned().collect();
-        assert_eq!(Faults::draw(&turned, 5, noise(NoiseKind::Uniform), &SeedTree::new(3)), faults);
+        assert_eq!(Faults::draw(&turned, 5, &noise(NoiseKind::Uniform), &SeedTree::new(3)), faults);
+    }
+
+    #[test]
+    fn named_classes_are_exchanged_and_only_the_modalities_asked_for() {
+        let all = candidates(200);
+        let own = Noise { flips: vec![[1, 3]], exchanged: ModalitySet::one(Modality::Audio), ..noise(NoiseKind::PairFlip) };
+        let faults = Faults::draw(&all, 5, &own, &SeedTree::new(3));
+        let of = |id: &SampleId| all.iter().find(|one| one.id == *id).unwrap();
+        assert_eq!(faults.labels.len(), 20);
+        assert!(faults.labels.iter().all(|(id, class)| matches!((of(id).class, class), (1, 3) | (3, 1))));
+        assert!(faults.pairs.len() == 20 && faults.pairs.values().all(|(modality, _)| *modality == Modality::Audio));
+        // No more of them are there than these classes have.
+        let many = Noise { labels: 0.5, flips: vec![[0, 1]], ..own };
+        assert_eq!(Faults::draw(&all, 5, &many, &SeedTree::new(3)).labels.len(), 80);
     }
 
     #[test]
     fn where_nothing_can_be_planted_nothing_is() {
         let alone: Vec<Candidate> =
             candidates(50).into_iter().map(|one| Candidate { present: ModalitySet::one(Modality::Text), ..one }).collect();
-        assert!(Faults::draw(&alone, 5, noise(NoiseKind::Uniform), &SeedTree::new(3)).pairs.is_empty());
+        assert!(Faults::draw(&alone, 5, &noise(NoiseKind::Uniform), &SeedTree::new(3)).pairs.is_empty());
         let same: Vec<Candidate> = candidates(50).into_iter().map(|one| Candidate { class: 2, ..one }).collect();
-        let faults = Faults::draw(&same, 5, noise(NoiseKind::Uniform), &SeedTree::new(3));
+        let faults = Faults::draw(&same, 5, &noise(NoiseKind::Uniform), &SeedTree::new(3));
         assert_eq!((faults.labels.len(), faults.pairs.len()), (5, 0));
-        assert_eq!(Faults::draw(&same, 1, noise(NoiseKind::Uniform), &SeedTree::new(3)), Faults::default());
-        assert_eq!(Faults::draw(&[], 5, noise(NoiseKind::Uniform), &SeedTree::new(3)), Faults::default());
+        assert_eq!(Faults::draw(&same, 1, &noise(NoiseKind::Uniform), &SeedTree::new(3)), Faults::default());
+        assert_eq!(Faults::draw(&[], 5, &noise(NoiseKind::Uniform), &SeedTree::new(3)), Faults::default());
     }
 
     #[test]
