@@ -261,7 +261,8 @@ pub fn swap_characters<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64,
     let found = clusters(text, words);
     let unlike = |pair: &[(usize, u32, usize)]| {
         let (a, b) = (&text.content[bytes(pair[0])], &text.content[bytes(pair[1])]);
-        pair[0].2 == pair[1].2 && if a.is_ascii() && b.is_ascii() { !a.eq_ignore_ascii_case(b) } else { a.to_lowercase() != b.to_lowercase() }
+        pair[0].2 == pair[1].2
+            && if a.is_ascii() && b.is_ascii() { !a.eq_ignore_ascii_case(b) } else { a.to_lowercase() != b.to_lowercase() }
     };
     let open: Vec<usize> = (1..found.len()).filter(|i| unlike(&found[i - 1..=*i])).collect();
     let mut moved = vec![false; found.len()];

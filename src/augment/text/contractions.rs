@@ -9,10 +9,32 @@ use crate::sample::Text;
 
 /// A verb and its contraction with `not`.
 const WITH_NOT: [(&str, &str); 20] = [
-    ("are", "aren't"), ("can", "can't"), ("could", "couldn't"), ("did", "didn't"), ("do", "don't"), ("does", "doesn't"), ("had", "hadn't"),
-    ("has", "hasn't"), ("have", "haven't"), ("is", "isn't"), ("might", "mightn't"), ("must", "mustn't"), ("need", "needn't"), ("ought", "oughtn't"),
-    ("should", "shouldn't"), ("was", "wasn't"), ("were", "weren't"), ("will", "won't"), ("would", "wouldn't"), ("dare", "daren't"),
+    ("are", "aren't"),
+    ("can", "can't"),
+    ("could", "couldn't"),
+    ("did", "didn't"),
+    ("do", "don't"),
+    ("does", "doesn't"),
+    ("had", "hadn't"),
+    ("has", "hasn't"),
+    ("have", "haven't"),
+    ("is", "isn't"),
+    ("might", "mightn't"),
+    ("must", "mustn't"),
+    ("need", "needn't"),
+    ("ought", "oughtn't"),
+    ("should", "shouldn't"),
+    ("was", "wasn't"),
+    ("were", "weren't"),
+    ("will", "won't"),
+    ("would", "wouldn't"),
+    ("dare", "daren't"),
 ];
+/// The verb of a contraction with `not`, in lower case: `is` of `isn't`.
+pub(super) fn without_not(short: &str) -> Option<&'static str> {
+    WITH_NOT.iter().find(|row| row.1 == short).map(|row| row.0)
+}
+
 const SUBJECTS: [&str; 15] = ["i", "you", "he", "she", "it", "we", "they", "that", "there", "who", "what", "where", "here", "this", "how"];
 /// Endings and the verbs they stand for.
 const ENDINGS: [(&str, &[&str]); 6] =
@@ -22,7 +44,8 @@ const PERFECT: [&str; 10] = ["been", "had", "gotten", "got", "become", "come", "
 /// Those that may also follow `is`.
 const EITHER: [&str; 3] = ["gone", "become", "come"];
 /// Verbs in the form that follows `would`.
-const BARE: [&str; 16] = ["be", "like", "have", "go", "love", "prefer", "rather", "say", "see", "hear", "look", "make", "take", "know", "think", "want"];
+const BARE: [&str; 16] =
+    ["be", "like", "have", "go", "love", "prefer", "rather", "say", "see", "hear", "look", "make", "take", "know", "think", "want"];
 /// Words after which a sentence may end in a verb: "see how big it is".
 const ASKING: [&str; 8] = ["how", "what", "where", "who", "whatever", "wherever", "which", "than"];
 
@@ -45,7 +68,13 @@ fn verb_of(subject: &str, ending: &str, next: Option<&str>) -> Option<&'static s
     let verb = match (verbs, ending) {
         ([verb], _) => verb,
         (_, _) if EITHER.contains(&next) => return None,
-        (_, "'s") => if PERFECT.contains(&next) { "has" } else { "is" },
+        (_, "'s") => {
+            if PERFECT.contains(&next) {
+                "has"
+            } else {
+                "is"
+            }
+        }
         _ if PERFECT.contains(&next) || next == "better" => "had",
         _ if BARE.contains(&next) => "would",
         _ => return None,
@@ -83,7 +112,14 @@ pub fn expand_contractions(text: &Text, words: &[Word]) -> Vec<Edit> {
 fn written(old: &str, first: &str, second: &str) -> String {
     let both = format!("{first} {second}");
     if first == "i" {
-        return format!("I {}", if old.len() > 3 && old.chars().filter(|c| c.is_alphabetic()).all(char::is_uppercase) { second.to_uppercase() } else { second.to_owned() });
+        return format!(
+            "I {}",
+            if old.len() > 3 && old.chars().filter(|c| c.is_alphabetic()).all(char::is_uppercase) {
+                second.to_uppercase()
+            } else {
+                second.to_owned()
+            }
+        );
     }
     match_case(old, &both)
 }
@@ -94,13 +130,20 @@ pub fn contract(text: &Text, words: &[Word]) -> Vec<Edit> {
     for at in 0..words.len().saturating_sub(1) {
         let (one, two) = (&words[at], &words[at + 1]);
         let range = one.range.start..two.range.end;
-        let blank = text.content.get(one.range.end..two.range.start).is_some_and(|between| !between.is_empty() && between.chars().all(char::is_whitespace));
+        let blank = text
+            .content
+            .get(one.range.end..two.range.start)
+            .is_some_and(|between| !between.is_empty() && between.chars().all(char::is_whitespace));
         if !blank || is_protected(text, &range) || edits.last().is_some_and(|edit| edit.range.end > range.start) {
             continue;
         }
         let next = near(words, at + 1, 1);
         let short = if two.lower == "not" {
-            WITH_NOT.iter().find(|row| row.0 == one.lower).filter(|_| !is(next, &SUBJECTS[..7]) && next != Some("only")).map(|row| row.1.to_owned())
+            WITH_NOT
+                .iter()
+                .find(|row| row.0 == one.lower)
+                .filter(|_| !is(next, &SUBJECTS[..7]) && next != Some("only"))
+                .map(|row| row.1.to_owned())
         } else if one.lower == "let" && two.lower == "us" && near(words, at, -1).is_none() && next.is_some() {
             Some("let's".to_owned())
         } else if next == Some("not") && WITH_NOT.iter().any(|row| row.0 == two.lower) {
@@ -110,13 +153,21 @@ pub fn contract(text: &Text, words: &[Word]) -> Vec<Edit> {
             ENDINGS
                 .iter()
                 .find(|row| row.1.contains(&two.lower.as_str()))
-                .filter(|row| SUBJECTS.contains(&one.lower.as_str()) && !asked && verb_of(&one.lower, row.0, next) == Some(two.lower.as_str()))
+                .filter(|row| {
+                    SUBJECTS.contains(&one.lower.as_str()) && !asked && verb_of(&one.lower, row.0, next) == Some(two.lower.as_str())
+                })
                 .map(|row| format!("{}{}", one.lower, row.0))
         };
         let Some(short) = short else { continue };
         let (Some(old), Some(first)) = (text.content.get(range.clone()), text.content.get(one.range.clone())) else { continue };
         // `I` alone is always a capital and says nothing of the case.
-        let pattern = if one.lower == "i" { "Aa" } else if old.chars().any(char::is_lowercase) && first.starts_with(char::is_uppercase) { "Aa" } else { old };
+        let pattern = if one.lower == "i" {
+            "Aa"
+        } else if old.chars().any(char::is_lowercase) && first.starts_with(char::is_uppercase) {
+            "Aa"
+        } else {
+            old
+        };
         edits.push(Edit { range, replacement: match_case(pattern, &short) });
     }
     edits
@@ -154,7 +205,9 @@ mod tests {
 
     #[test]
     fn what_is_not_sure_stays() {
-        for stays in ["see how big it is", "Yes, it is.", "the dog's ball", "it's gone", "he'd", "isn't it", "ain't", "they'd put it down", "it's"] {
+        for stays in
+            ["see how big it is", "Yes, it is.", "the dog's ball", "it's gone", "he'd", "isn't it", "ain't", "they'd put it down", "it's"]
+        {
             assert_eq!((with(expand_contractions, stays).as_str(), with(contract, stays).as_str()), (stays, stays));
         }
         assert_eq!(with(expand_contractions, "it\u{2019}s red"), "it is red");

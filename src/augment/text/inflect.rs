@@ -20,7 +20,11 @@ fn doubles(word: &str) -> bool {
         None => return false,
     };
     let before = first.strip_suffix(b"qu").unwrap_or(first);
-    is_vowel(*vowel) && !is_vowel(*last) && !matches!(last, b'w' | b'x' | b'y') && begun && !before.iter().any(|l| is_vowel(*l) || *l == b'y')
+    is_vowel(*vowel)
+        && !is_vowel(*last)
+        && !matches!(last, b'w' | b'x' | b'y')
+        && begun
+        && !before.iter().any(|l| is_vowel(*l) || *l == b'y')
 }
 
 fn ends_in_consonant_y(word: &str) -> bool {

@@ -8,13 +8,38 @@ use super::{
 use crate::sample::Text;
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
-    "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 /// Ordinals that are not made with `th`.
-const ORDINALS: [(&str, &str); 7] =
-    [("one", "first"), ("two", "second"), ("three", "third"), ("five", "fifth"), ("eight", "eighth"), ("nine", "ninth"), ("twelve", "twelfth")];
+const ORDINALS: [(&str, &str); 7] = [
+    ("one", "first"),
+    ("two", "second"),
+    ("three", "third"),
+    ("five", "fifth"),
+    ("eight", "eighth"),
+    ("nine", "ninth"),
+    ("twelve", "twelfth"),
+];
 
 /// A number as it is said, for 0 to 9999 (`one thousand two hundred thirty-four`).
 pub fn number_words(number: u32) -> Option<String> {
@@ -114,13 +139,13 @@ pub struct NumberWord {
 
 /// Words after which four digits are a year or a name.
 const NAMED: [&str; 18] = [
-    "in", "since", "until", "till", "by", "from", "year", "years", "early", "late", "mid", "summer", "winter", "spring", "autumn", "fall", "number",
-    "model",
+    "in", "since", "until", "till", "by", "from", "year", "years", "early", "late", "mid", "summer", "winter", "spring", "autumn", "fall",
+    "number", "model",
 ];
 /// Words that may follow a number without being what it counts.
 const FUNCTION: [&str; 34] = [
-    "of", "on", "in", "at", "to", "and", "or", "is", "are", "was", "were", "has", "with", "that", "who", "which", "by", "from", "can", "another",
-    "after", "later", "ago", "the", "a", "it", "as", "for", "near", "behind", "under", "stands", "sits", "more",
+    "of", "on", "in", "at", "to", "and", "or", "is", "are", "was", "were", "has", "with", "that", "who", "which", "by", "from", "can",
+    "another", "after", "later", "ago", "the", "a", "it", "as", "for", "near", "behind", "under", "stands", "sits", "more",
 ];
 
 /// Reads the longest number in words at `at`: the word after it, the value and whether it is an ordinal.
@@ -131,7 +156,12 @@ fn read_words(words: &[Word], at: usize) -> Option<(usize, u32, bool)> {
     let mut place = at;
     while let Some(word) = words.get(place) {
         // "two hundred and five": the `and` belongs to it between a hundred or thousand and a smaller part.
-        if word.lower == "and" && matches!(last, Some(Part::Hundred | Part::Thousand)) && end == place && !word.last_of_phrase && !word.hyphen_after {
+        if word.lower == "and"
+            && matches!(last, Some(Part::Hundred | Part::Thousand))
+            && end == place
+            && !word.last_of_phrase
+            && !word.hyphen_after
+        {
             place += 1;
             continue;
         }
@@ -180,7 +210,8 @@ pub fn number_mentions(text: &Text, words: &[Word]) -> Vec<NumberWord> {
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let starts_digit = word.lower.as_bytes().first().is_some_and(u8::is_ascii_digit);
-        let read = if starts_digit { read_digits(&word.lower).map(|(value, ordinal)| (at + 1, value, ordinal)) } else { read_words(words, at) };
+        let read =
+            if starts_digit { read_digits(&word.lower).map(|(value, ordinal)| (at + 1, value, ordinal)) } else { read_words(words, at) };
         let Some((end, value, ordinal)) = read else {
             at += 1;
             continue;
@@ -203,7 +234,14 @@ fn stands_alone(text: &Text, words: &[Word], number: &NumberWord) -> bool {
     let sides = |at: usize, back: bool| {
         let part = if back { text.content.get(..at) } else { text.content.get(at..) };
         let c = part.and_then(|part| if back { part.chars().next_back() } else { part.chars().next() });
-        c.is_none_or(|c| c.is_whitespace() || if back { matches!(c, '(' | '"' | '\u{201c}') } else { matches!(c, ',' | '.' | '!' | '?' | ';' | ')' | '"' | '\u{201d}') })
+        c.is_none_or(|c| {
+            c.is_whitespace()
+                || if back {
+                    matches!(c, '(' | '"' | '\u{201c}')
+                } else {
+                    matches!(c, ',' | '.' | '!' | '?' | ';' | ')' | '"' | '\u{201d}')
+                }
+        })
     };
     sides(words[first].range.start, true)
         && sides(words[last].range.end, false)
@@ -218,13 +256,27 @@ fn counts(words: &[Word], number: &NumberWord) -> bool {
     let noun = after.is_some() && !is(after, &FUNCTION);
     match (number.digits, number.ordinal, number.words.len()) {
         // "1999", "in 1066", "2,000" and "room 101".
-        (true, false, _) => !(number.value >= 1000 && (is(before, &NAMED) || !noun)) && !is(before, &["number", "no", "room", "channel", "page", "route", "bus", "line", "gate", "platform", "model"]),
+        (true, false, _) => {
+            !(number.value >= 1000 && (is(before, &NAMED) || !noun))
+                && !is(before, &["number", "no", "room", "channel", "page", "route", "bus", "line", "gate", "platform", "model"])
+        }
         (true, true, _) => true,
         // "second", "third" and "first" count time, parts and more; behind "the" and before a thing they rank.
-        (false, true, 1) => noun && is(before, &["the", "his", "her", "its", "their", "my", "our", "your", "every", "each"]) && !is(after, &["time", "hand", "aid", "place", "person", "half", "floor", "world", "degree"]) && !after.is_some_and(|w| w == "thing"),
+        (false, true, 1) => {
+            noun && is(before, &["the", "his", "her", "its", "their", "my", "our", "your", "every", "each"])
+                && !is(after, &["time", "hand", "aid", "place", "person", "half", "floor", "world", "degree"])
+                && !after.is_some_and(|w| w == "thing")
+        }
         (false, true, _) => true,
         // "the one on the left", "no one", "one of them".
-        (false, false, 1) if number.value == 1 => noun && !is(before, &["the", "this", "that", "no", "any", "some", "every", "each", "which", "another", "other", "only"]) && before.is_none_or(|word| FUNCTION.contains(&word) || word.ends_with("ing")) && !is(after, &["another", "day", "by", "would", "could", "might", "should", "must", "may", "does", "sees", "hears", "thing"]),
+        (false, false, 1) if number.value == 1 => {
+            noun && !is(before, &["the", "this", "that", "no", "any", "some", "every", "each", "which", "another", "other", "only"])
+                && before.is_none_or(|word| FUNCTION.contains(&word) || word.ends_with("ing"))
+                && !is(
+                    after,
+                    &["another", "day", "by", "would", "could", "might", "should", "must", "may", "does", "sees", "hears", "thing"],
+                )
+        }
         _ => !joined(words, last) || number.words.len() > 1,
     }
 }
@@ -241,7 +293,9 @@ pub fn digits_to_words(text: &Text, words: &[Word]) -> Vec<Edit> {
     let edit = |number: NumberWord| {
         let said = if number.ordinal { ordinal_words(number.value) } else { number_words(number.value) }?;
         // The first word of a sentence has a capital.
-        let first = number.words.start == 0 && words.iter().skip(1).all(|word| !word.range.is_empty()) && text.content.trim_end().ends_with(['.', '!', '?']);
+        let first = number.words.start == 0
+            && words.iter().skip(1).all(|word| !word.range.is_empty())
+            && text.content.trim_end().ends_with(['.', '!', '?']);
         rewrite(text, words, &number, &if first { match_case("Aa", &said) } else { said })
     };
     number_mentions(text, words).into_iter().filter(|number| number.digits).filter_map(edit).collect()
@@ -272,17 +326,40 @@ mod tests {
     fn numbers_as_they_are_said() {
         let said = [0, 7, 13, 20, 42, 100, 105, 999, 1000, 1010, 2345, 9999].map(|n| number_words(n).unwrap());
         let want = [
-            "zero", "seven", "thirteen", "twenty", "forty-two", "one hundred", "one hundred five", "nine hundred ninety-nine", "one thousand",
-            "one thousand ten", "two thousand three hundred forty-five", "nine thousand nine hundred ninety-nine",
+            "zero",
+            "seven",
+            "thirteen",
+            "twenty",
+            "forty-two",
+            "one hundred",
+            "one hundred five",
+            "nine hundred ninety-nine",
+            "one thousand",
+            "one thousand ten",
+            "two thousand three hundred forty-five",
+            "nine thousand nine hundred ninety-nine",
         ];
         assert_eq!(said, want);
         let ranks = [1, 2, 3, 4, 5, 8, 9, 12, 20, 21, 100, 113].map(|n| ordinal_words(n).unwrap());
         let want = [
-            "first", "second", "third", "fourth", "fifth", "eighth", "ninth", "twelfth", "twentieth", "twenty-first", "one hundredth",
+            "first",
+            "second",
+            "third",
+            "fourth",
+            "fifth",
+            "eighth",
+            "ninth",
+            "twelfth",
+            "twentieth",
+            "twenty-first",
+            "one hundredth",
             "one hundred thirteenth",
         ];
         assert_eq!(ranks, want);
-        assert_eq!([1, 2, 3, 11, 12, 13, 21, 112, 122].map(ordinal_digits), ["1st", "2nd", "3rd", "11th", "12th", "13th", "21st", "112th", "122nd"]);
+        assert_eq!(
+            [1, 2, 3, 11, 12, 13, 21, 112, 122].map(ordinal_digits),
+            ["1st", "2nd", "3rd", "11th", "12th", "13th", "21st", "112th", "122nd"]
+        );
         assert_eq!((number_words(10_000), ordinal_words(0)), (None, None));
     }
 
@@ -311,11 +388,35 @@ mod tests {
         ] {
             assert_eq!(with(words_to_digits, content), digits);
         }
-        for stays in ["the one on the left", "one of the dogs", "a second later", "no one sees it", "a two-door car", "someone", "first, a dog", "nine eleven", "the second hand", "one by one", "hundreds of birds"] {
+        for stays in [
+            "the one on the left",
+            "one of the dogs",
+            "a second later",
+            "no one sees it",
+            "a two-door car",
+            "someone",
+            "first, a dog",
+            "nine eleven",
+            "the second hand",
+            "one by one",
+            "hundreds of birds",
+        ] {
             assert_eq!(with(words_to_digits, stays), stays);
         }
         assert_eq!(with(digits_to_words, "3 dogs in the 2nd room."), "Three dogs in the second room.");
-        for stays in ["in 1998", "a 3D film", "3.5 metres", "$5", "room 101", "a 747-400", "007", "10000 birds", "50% grey", "at 10:30", "1,234 birds"] {
+        for stays in [
+            "in 1998",
+            "a 3D film",
+            "3.5 metres",
+            "$5",
+            "room 101",
+            "a 747-400",
+            "007",
+            "10000 birds",
+            "50% grey",
+            "at 10:30",
+            "1,234 birds",
+        ] {
             assert_eq!(with(digits_to_words, stays), stays);
         }
     }

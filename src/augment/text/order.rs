@@ -1,9 +1,9 @@
 //! Noise in the order and number of words: some go, are masked, repeated, or change places with their neighbour.
 
 use super::{
-    Edit, Word, drop_words,
+    Edit, Word,
     draw::{share_of, sites},
-    is_protected, mask_words,
+    drop_words, is_protected, mask_words,
 };
 use crate::sample::Text;
 use rand::Rng;

@@ -87,12 +87,48 @@ const RULES: [(&str, Where, &str); 62] = [
 
 /// Words that sound alike, sorted.
 const SOUND_ALIKE: [(&str, &str); 42] = [
-    ("accept", "except"), ("affect", "effect"), ("aloud", "allowed"), ("bare", "bear"), ("bear", "bare"), ("brake", "break"), ("break", "brake"),
-    ("by", "buy"), ("effect", "affect"), ("fair", "fare"), ("flour", "flower"), ("flower", "flour"), ("hear", "here"), ("here", "hear"),
-    ("hole", "whole"), ("it's", "its"), ("its", "it's"), ("knew", "new"), ("knight", "night"), ("loose", "lose"), ("lose", "loose"), ("new", "knew"),
-    ("past", "passed"), ("peace", "piece"), ("piece", "peace"), ("plain", "plane"), ("plane", "plain"), ("quiet", "quite"), ("quite", "quiet"),
-    ("sail", "sale"), ("sea", "see"), ("see", "sea"), ("than", "then"), ("their", "there"), ("then", "than"), ("there", "their"),
-    ("they're", "their"), ("to", "too"), ("too", "to"), ("weather", "whether"), ("who's", "whose"), ("you're", "your"),
+    ("accept", "except"),
+    ("affect", "effect"),
+    ("aloud", "allowed"),
+    ("bare", "bear"),
+    ("bear", "bare"),
+    ("brake", "break"),
+    ("break", "brake"),
+    ("by", "buy"),
+    ("effect", "affect"),
+    ("fair", "fare"),
+    ("flour", "flower"),
+    ("flower", "flour"),
+    ("hear", "here"),
+    ("here", "hear"),
+    ("hole", "whole"),
+    ("it's", "its"),
+    ("its", "it's"),
+    ("knew", "new"),
+    ("knight", "night"),
+    ("loose", "lose"),
+    ("lose", "loose"),
+    ("new", "knew"),
+    ("past", "passed"),
+    ("peace", "piece"),
+    ("piece", "peace"),
+    ("plain", "plane"),
+    ("plane", "plain"),
+    ("quiet", "quite"),
+    ("quite", "quiet"),
+    ("sail", "sale"),
+    ("sea", "see"),
+    ("see", "sea"),
+    ("than", "then"),
+    ("their", "there"),
+    ("then", "than"),
+    ("there", "their"),
+    ("they're", "their"),
+    ("to", "too"),
+    ("too", "to"),
+    ("weather", "whether"),
+    ("who's", "whose"),
+    ("you're", "your"),
 ];
 
 /// A way to misspell a word: bytes of it and what comes in their place.
@@ -136,7 +172,12 @@ fn slips(word: &str, out: &mut Vec<Slip>) {
         let (before, letter) = (letters[at - 1], letters[at]);
         if before == letter {
             out.push(Slip::Single { at });
-        } else if at >= 2 && !is_vowel(letter) && is_vowel(before) && letters.get(at + 1).is_some_and(|next| is_vowel(*next)) && !matches!(letter, b'h' | b'w' | b'x') {
+        } else if at >= 2
+            && !is_vowel(letter)
+            && is_vowel(before)
+            && letters.get(at + 1).is_some_and(|next| is_vowel(*next))
+            && !matches!(letter, b'h' | b'w' | b'x')
+        {
             out.push(Slip::Double { at });
         }
     }

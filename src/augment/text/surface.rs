@@ -59,7 +59,8 @@ pub fn random_case<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64, rng
 }
 
 fn is_mark(c: char) -> bool {
-    c.is_ascii_punctuation() || matches!(c, '\u{a1}' | '\u{a7}' | '\u{ab}' | '\u{b6}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' | '\u{3001}'..='\u{3003}')
+    c.is_ascii_punctuation()
+        || matches!(c, '\u{a1}' | '\u{a7}' | '\u{ab}' | '\u{b6}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' | '\u{3001}'..='\u{3003}')
 }
 
 /// Every mark between words and every apostrophe inside one, outside protected spans.
@@ -79,7 +80,12 @@ fn marks(text: &Text, words: &[Word]) -> Vec<Range<usize>> {
     };
     content.char_indices().for_each(|(at, c)| see(at, c));
     // A mark with a combining character is one cluster with it and stays.
-    let combines = |range: &Range<usize>| content[range.end..].chars().next().is_some_and(|c| !c.is_ascii() && content[range.start..].graphemes(true).next().is_some_and(|g| g.len() > range.len()));
+    let combines = |range: &Range<usize>| {
+        content[range.end..]
+            .chars()
+            .next()
+            .is_some_and(|c| !c.is_ascii() && content[range.start..].graphemes(true).next().is_some_and(|g| g.len() > range.len()))
+    };
     found.retain(|range| !combines(range));
     found
 }
@@ -100,7 +106,11 @@ pub fn drop_punctuation<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64
 pub fn repeat_punctuation<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64, rng: &mut R) -> Vec<Edit> {
     let open = marks(text, words);
     let drawn = sites(open.len(), share_of(share, open.len()), rng);
-    drawn.into_iter().map(|site| (site, open[site.at].clone())).map(|(site, range)| Edit { replacement: text.content[range.clone()].repeat(2 + site.choice(2)), range }).collect()
+    drawn
+        .into_iter()
+        .map(|site| (site, open[site.at].clone()))
+        .map(|(site, range)| Edit { replacement: text.content[range.clone()].repeat(2 + site.choice(2)), range })
+        .collect()
 }
 
 const ADDED: [&str; 8] = [",", ",", ".", ";", ":", "!", "?", " -"];
@@ -113,7 +123,10 @@ pub fn add_punctuation<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64,
     };
     let open: Vec<&Word> = words.iter().filter(free).collect();
     let edit = |end: usize, mark: usize| Edit { range: end..end, replacement: ADDED.get(mark).copied().unwrap_or(",").to_owned() };
-    sites(open.len(), share_of(share, open.len()), rng).into_iter().map(|site| edit(open[site.at].range.end, site.choice(ADDED.len()))).collect()
+    sites(open.len(), share_of(share, open.len()), rng)
+        .into_iter()
+        .map(|site| edit(open[site.at].range.end, site.choice(ADDED.len())))
+        .collect()
 }
 
 /// A share of the words of at least four grapheme clusters is split in two by a blank.
@@ -191,7 +204,10 @@ mod tests {
     #[test]
     fn case_of_words() {
         let of = |case: usize| all_of(ALL[case], "A gro\u{df}e dog isn't NICE");
-        assert_eq!([7, 8, 9, 10].map(of), ["A GROSSE DOG ISN'T NICE", "a gro\u{df}e dog isn't nice", "A Gro\u{df}e Dog Isn't Nice", "a GROSSE DOG ISN'T nice"]);
+        assert_eq!(
+            [7, 8, 9, 10].map(of),
+            ["A GROSSE DOG ISN'T NICE", "a gro\u{df}e dog isn't nice", "A Gro\u{df}e Dog Isn't Nice", "a GROSSE DOG ISN'T nice"]
+        );
         assert_eq!(all_of(random_case, "aB 1"), "Ab 1");
     }
 

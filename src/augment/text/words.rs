@@ -21,7 +21,10 @@ pub fn words(text: &str) -> Vec<Word> {
     let mut out: Vec<Word> = Vec::new();
     let mut quoted = false;
     let mut end_before = 0;
-    for (start, word) in text.unicode_word_indices() {
+    for (start, cluster) in text.unicode_word_indices() {
+        // A combining mark takes the blank before it into its word.
+        let word = cluster.trim_start();
+        let start = start + cluster.len() - word.len();
         let between = &text[end_before..start];
         if let Some(last) = out.last_mut() {
             last.hyphen_after = matches!(between, "-" | "\u{2010}" | "\u{2011}");
@@ -58,7 +61,8 @@ pub(super) fn is(word: Option<&str>, list: &[&str]) -> bool {
 
 /// Whether a hyphen joins word `at` to the one before or after it.
 pub(super) fn joined(words: &[Word], at: usize) -> bool {
-    words.get(at).is_some_and(|word| word.hyphen_after) || at.checked_sub(1).and_then(|i| words.get(i)).is_some_and(|before| before.hyphen_after)
+    words.get(at).is_some_and(|word| word.hyphen_after)
+        || at.checked_sub(1).and_then(|i| words.get(i)).is_some_and(|before| before.hyphen_after)
 }
 
 /// How a word of a list is meant where it stands.
