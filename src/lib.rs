@@ -29,5 +29,6 @@ pub mod run;
 pub mod sample;
 pub mod score;
 pub mod train;
+pub mod transform;
 pub mod units;
 pub mod verify;

@@ -5,7 +5,7 @@ use crate::{error::Problem, sample::ModalitySet};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap};
 
 /// The written side of an operator of family `F` (`dyn Generator`, `dyn Miner`, ...): one struct whose fields are its
 /// parameters and whose doc comment is its manual: a summary line, then paragraphs that begin with `Method:` and
@@ -19,6 +19,10 @@ pub trait Configure<F: ?Sized>: DeserializeOwned + Serialize + JsonSchema + 'sta
     const EXAMPLE: &'static str;
     /// The operator, or every problem of the config with paths relative to it. `table` builds the children of a combinator.
     fn build(self, table: &Table<F>) -> Result<Box<F>, Vec<Problem>>;
+    /// The config with all defaults filled in. A combinator fills in those of its children.
+    fn resolved(&self, _table: &Table<F>) -> serde_json::Result<Value> {
+        serde_json::to_value(self)
+    }
 }
 
 /// What an operator needs; `build()` checks all of it before any data is read.
@@ -40,6 +44,8 @@ pub struct Requirements {
     pub teachers: bool,
     /// How the teachers are trained (only the out-of-fold scorer says).
     pub folds: Option<FoldPlan>,
+    /// Probe runs with threshold samples, and how they are trained.
+    pub probe: Option<ProbePlan>,
     /// The embeddings of train and validation by the subject model.
     pub embedding_index: bool,
     /// Answers that must be kept of all samples at once.
@@ -81,6 +87,13 @@ pub struct FoldPlan {
     pub epochs: Option<usize>,
 }
 
+/// How probe runs with threshold samples are trained: two of them, with threshold samples that they do not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ProbePlan {
+    /// Epochs of each; `None` for as many as the warm-up.
+    pub epochs: Option<usize>,
+}
+
 /// An operator with its name and its resolved config.
 pub struct Built<F: ?Sized> {
     /// Name in the table.
@@ -104,12 +117,15 @@ pub struct Entry<F: ?Sized> {
     build: fn(&Value, &Table<F>) -> Result<Built<F>, Vec<Problem>>,
 }
 
-/// The operators of one family, by name.
-pub struct Table<F: ?Sized>(BTreeMap<&'static str, Entry<F>>);
+/// The operators of one family, by name, and where these are made of parts, the table of the parts.
+pub struct Table<F: ?Sized> {
+    entries: BTreeMap<&'static str, Entry<F>>,
+    parts: Option<Box<dyn Any + Send + Sync>>,
+}
 
 impl<F: ?Sized> Default for Table<F> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { entries: BTreeMap::new(), parts: None }
     }
 }
 
@@ -118,18 +134,37 @@ impl<F: ?Sized> Table<F> {
     #[must_use]
     pub fn with<C: Configure<F>>(mut self) -> Self {
         let entry = Entry { example: C::EXAMPLE, version: C::VERSION, schema: || schema_for!(C), build: build_one::<F, C> };
-        self.0.insert(C::NAME, entry);
+        self.entries.insert(C::NAME, entry);
         self
+    }
+
+    /// With the parts that its operators are made of (the transforms that generators choose from) in place of those it had.
+    #[must_use]
+    pub fn with_parts<P: ?Sized + 'static>(mut self, parts: Table<P>) -> Self {
+        self.parts = Some(Box::new(parts));
+        self
+    }
+
+    /// Adds one part to those it has.
+    #[must_use]
+    pub fn with_part<P: ?Sized + 'static, C: Configure<P>>(mut self) -> Self {
+        let parts = self.parts.take().and_then(|parts| parts.downcast::<Table<P>>().ok());
+        self.with_parts(parts.map_or_else(Table::default, |parts| *parts).with::<C>())
+    }
+
+    /// The parts of kind `P`, if it has such.
+    pub fn parts<P: ?Sized + 'static>(&self) -> Option<&Table<P>> {
+        self.parts.as_deref()?.downcast_ref()
     }
 
     /// All operators, by name.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, &Entry<F>)> {
-        self.0.iter().map(|(name, entry)| (*name, entry))
+        self.entries.iter().map(|(name, entry)| (*name, entry))
     }
 
     /// The operator called `name`.
     pub fn get(&self, name: &str) -> Option<&Entry<F>> {
-        self.0.get(name)
+        self.entries.get(name)
     }
 
     /// Builds `{ name: config }`; paths of the problems begin with the operator's name.
@@ -138,8 +173,8 @@ impl<F: ?Sized> Table<F> {
         let Some((name, config)) = one else {
             return Err(vec![Problem::new("", "expected one operator, written `name: { ... }`")]);
         };
-        let Some(entry) = self.0.get(name.as_str()) else {
-            return Err(vec![Problem::key(name, unknown("operator", name, self.0.keys().copied()))]);
+        let Some(entry) = self.entries.get(name.as_str()) else {
+            return Err(vec![Problem::key(name, unknown("operator", name, self.entries.keys().copied()))]);
         };
         // `loss:` with nothing behind it is the operator with its defaults.
         let empty = Value::Object(Default::default());
@@ -154,7 +189,7 @@ impl<F: ?Sized> Table<F> {
 
 fn build_one<F: ?Sized, C: Configure<F>>(written: &Value, table: &Table<F>) -> Result<Built<F>, Vec<Problem>> {
     let (config, mut problems) = read_all::<C>(written);
-    let resolved = config.as_ref().map(serde_json::to_value);
+    let resolved = config.as_ref().map(|config| config.resolved(table));
     let built = config.map(|config| config.build(table));
     match (resolved, built) {
         (Some(Ok(resolved)), Some(Ok(operator))) if problems.is_empty() => {
@@ -276,6 +311,17 @@ mod tests {
         fn build(self, _: &Table<dyn Speak>) -> Result<Box<dyn Speak>, Vec<Problem>> {
             Ok(Box::new(self))
         }
+    }
+
+    #[test]
+    fn a_table_carries_the_parts_of_its_operators() {
+        let table = Table::<dyn Speak>::default();
+        assert!(table.parts::<dyn Speak>().is_none());
+        let table = table.with_part::<dyn Speak, Say>().with::<Say>();
+        assert!(table.parts::<dyn Speak>().is_some_and(|parts| parts.get("say").is_some()));
+        assert!(table.parts::<dyn std::fmt::Debug>().is_none());
+        let empty = table.with_parts(Table::<dyn Speak>::default());
+        assert!(empty.parts::<dyn Speak>().is_some_and(|parts| parts.entries().count() == 0) && empty.get("say").is_some());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     operator::Table,
     read::{self, Reader},
     score::{self, Scorer},
+    transform::{self, Transform},
     verify::{self, Verifier},
 };
 
@@ -24,12 +25,19 @@ pub struct Registry {
     pub diagnosers: Table<dyn Diagnoser>,
     /// `- mine:`.
     pub miners: Table<dyn Miner>,
-    /// `- generate:`.
+    /// `- generate:`. The table holds the transforms that its generators choose from: `generate::table().with_part::<dyn Transform, Mine>()` adds one.
     pub generators: Table<dyn Generator>,
     /// `- verify:`.
     pub verifiers: Table<dyn Verifier>,
     /// `- feed:`.
     pub feeders: Table<dyn Feeder>,
+}
+
+impl Registry {
+    /// What generators choose from: the parts of [`Registry::generators`].
+    pub fn transforms(&self) -> Option<&Table<dyn Transform>> {
+        self.generators.parts()
+    }
 }
 
 impl Default for Registry {
@@ -40,7 +48,7 @@ impl Default for Registry {
             scorers: score::table(),
             diagnosers: diagnose::table(),
             miners: mine::table(),
-            generators: generate::table(),
+            generators: generate::table().with_parts(transform::table()),
             verifiers: verify::table(),
             feeders: feed::table(),
         }

@@ -1,5 +1,6 @@
 //! Numbers that check themselves when they are read: shares, budgets, decibels, ranges.
 
+use rand::{Rng, RngExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt};
@@ -168,6 +169,10 @@ impl Range {
     /// The value at `share` (`0..=1`) of the way from low to high.
     pub fn at(self, share: f64) -> f64 {
         self.low + (self.high - self.low) * share
+    }
+    /// A value drawn from it, each as probable as the other.
+    pub fn draw(self, rng: &mut impl Rng) -> f64 {
+        self.at(rng.random_range(0.0..=1.0))
     }
 }
 

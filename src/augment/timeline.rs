@@ -112,6 +112,87 @@ impl Timeline {
     }
 }
 
+/// A stretch of the old medium and where it lies in the new one; both in seconds and equally long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// Times of the old medium.
+    pub from: Range<f64>,
+    /// Times of the new one.
+    pub to: Range<f64>,
+    /// Whether it runs backwards there.
+    pub backward: bool,
+}
+
+impl Piece {
+    /// A piece that keeps its direction and begins at `to_s`.
+    pub fn forward(from: Range<f64>, to_s: f64) -> Self {
+        let to = to_s..to_s + (from.end - from.start);
+        Self { from, to, backward: false }
+    }
+    /// What is left of a span in this piece, as times of the new medium.
+    fn cut(&self, start_s: f64, end_s: f64) -> Option<Range<f64>> {
+        let (start, end) = (start_s.max(self.from.start), end_s.min(self.from.end));
+        let inside = start < end || start_s == end_s && start == end && end_s < self.from.end;
+        let place = |t: f64| if self.backward { self.to.end - (t - self.from.start) } else { self.to.start + (t - self.from.start) };
+        inside.then(|| if self.backward { place(end)..place(start) } else { place(start)..place(end) })
+    }
+}
+
+/// A map in pieces, for what one [`Timeline`] cannot say: a part that comes twice, a sound that runs backwards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pieces {
+    pieces: Vec<Piece>,
+    seconds: f64,
+}
+
+impl Pieces {
+    /// Of these pieces, in the order of the new medium, which is `seconds` long.
+    pub fn new(pieces: Vec<Piece>, seconds: f64) -> Self {
+        Self { pieces, seconds }
+    }
+    /// Length of the new medium in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+    /// The spans that one becomes; those that touch are one.
+    fn spans(&self, start_s: f64, end_s: f64) -> Vec<Range<f64>> {
+        let mut out: Vec<Range<f64>> = Vec::new();
+        for span in self.pieces.iter().filter_map(|piece| piece.cut(start_s, end_s)) {
+            match out.last_mut() {
+                Some(last) if end_s > start_s && (span.start - last.end).abs() < 1e-9 => last.end = span.end,
+                _ => out.push(span),
+            }
+        }
+        out
+    }
+    /// Events in the new medium by their beginning, one as often as it comes. With them the least share of an event's duration that its longest
+    /// coming has, 1 where there is none.
+    pub fn events(&self, events: &[Event]) -> (Vec<Event>, f64) {
+        let (mut out, mut least) = (Vec::with_capacity(events.len()), 1f64);
+        for event in events {
+            let spans = self.spans(event.start_s, event.end_s);
+            let length = event.end_s - event.start_s;
+            let longest = spans.iter().map(|s| s.end - s.start).fold(0f64, f64::max);
+            least = least.min(if length > 0.0 { (longest / length).min(1.0) } else { f64::from(u8::from(!spans.is_empty())) });
+            out.extend(spans.into_iter().map(|s| Event { start_s: s.start, end_s: s.end, label: event.label.clone() }));
+        }
+        out.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
+        (out, least)
+    }
+    /// Word times, like [`Pieces::events`]; byte ranges stay as they are, so that a word said twice has two times.
+    pub fn words(&self, words: &[WordTime]) -> Vec<WordTime> {
+        let all = |word: &WordTime| {
+            self.spans(word.start_s, word.end_s)
+                .into_iter()
+                .map(|s| WordTime { start_s: s.start, end_s: s.end, ..word.clone() })
+                .collect::<Vec<_>>()
+        };
+        let mut out: Vec<WordTime> = words.iter().flat_map(all).collect();
+        out.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
+        out
+    }
+}
+
 /// The places of `length` (frames, columns) that a window of shares covers: edges rounded to the nearest.
 pub fn place_range(window: Range<f64>, length: usize) -> Range<usize> {
     let place = |u: f64| (u.clamp(0.0, 1.0) * length as f64).round() as usize;
@@ -161,6 +242,22 @@ mod tests {
         assert!((cut[1].start_s - 0.4).abs() < 1e-12 && (cut[1].end_s - 0.5).abs() < 1e-12);
         let (_, least) = Timeline::shift(-0.1).events(&events[..1], 1.0);
         assert!((least - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn pieces_turn_and_repeat() {
+        let event = |start_s, end_s| Event { start_s, end_s, label: "a".into() };
+        let turned = Pieces::new(vec![Piece { from: 0.0..2.0, to: 0.0..2.0, backward: true }], 2.0);
+        assert_eq!(turned.events(&[event(0.25, 0.5), event(1.5, 2.0)]), (vec![event(0.0, 0.5), event(1.5, 1.75)], 1.0));
+        let twice = Pieces::new(vec![Piece::forward(0.0..1.0, 0.0), Piece::forward(0.5..1.0, 1.0), Piece::forward(1.0..2.0, 1.5)], 2.5);
+        let (found, least) = twice.events(&[event(0.75, 1.25)]);
+        // The beginning comes alone first, then again together with what follows it.
+        assert_eq!(found, vec![event(0.75, 1.0), event(1.25, 1.75)]);
+        assert_eq!((least, twice.seconds()), (1.0, 2.5));
+        let words = twice.words(&[WordTime { start: 3, end: 7, start_s: 0.5, end_s: 0.75 }]);
+        assert_eq!(words.iter().map(|w| (w.start, w.start_s)).collect::<Vec<_>>(), [(3, 0.5), (3, 1.0)]);
+        assert_eq!(Pieces::new(vec![Piece::forward(0.0..1.0, 0.0)], 1.0).events(&[event(1.5, 2.0)]), (vec![], 0.0));
+        assert_eq!(Pieces::new(vec![Piece::forward(0.0..1.0, 0.0)], 1.0).events(&[event(0.5, 0.5)]).0.len(), 1);
     }
 
     fn any_map() -> impl Strategy<Value = Timeline> {

@@ -40,6 +40,9 @@ pub(super) struct GuardCheck {
     /// Share of the samples that exchange a modality with one of another class, 0 to 0.5
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     pair_noise: f64,
+    /// Share of the samples whose media are made meaningless (their pixels, frames and letters in a random order), 0 to 0.5
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    outlier_noise: f64,
     /// How labels are made wrong
     #[arg(long, value_enum, default_value_t = Kind::Uniform)]
     kind: Kind,
@@ -78,6 +81,7 @@ impl GuardCheck {
         let options = GuardOptions {
             label_noise: self.label_noise,
             pair_noise: self.pair_noise,
+            outlier_noise: self.outlier_noise,
             kind: match self.kind {
                 Kind::Uniform => NoiseKind::Uniform,
                 Kind::PairFlip => NoiseKind::PairFlip,

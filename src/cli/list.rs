@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// List the operators with their documentation
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// model, read, score, diagnose, mine, generate, verify or feed
+    /// model, read, score, diagnose, mine, generate, transform, verify or feed
     family: Option<String>,
     /// Print the pages as Markdown
     #[arg(long)]
@@ -93,6 +93,11 @@ pub fn families(registry: &Registry) -> Vec<Family> {
         of("diagnose", "Why a sample is hard, and which are wrong.", &registry.diagnosers),
         of("mine", "Which samples are worth it.", &registry.miners),
         of("generate", "Neighbours of the chosen samples.", &registry.generators),
+        of(
+            "transform",
+            "What `augment` and `synchronized` choose from, each with `probability` (0..=1, default 1) among its fields.",
+            registry.transforms().unwrap_or(&Table::default()),
+        ),
         of("verify", "Whether a neighbour may be fed; all verifiers must pass.", &registry.verifiers),
         of("feed", "Where accepted samples go.", &registry.feeders),
     ]
@@ -168,7 +173,9 @@ fn kind(root: &Value, schema: &Value) -> String {
     }
     if schema["$ref"].is_string() {
         let target = resolve(root, schema);
-        return if std::ptr::eq(target, schema) { "value".into() } else { kind(root, target) };
+        // What is defined elsewhere in the schema of a pipeline file.
+        let elsewhere = || schema["$ref"].as_str().and_then(|target| target.rsplit('/').next()).unwrap_or("value").replace('_', " ");
+        return if std::ptr::eq(target, schema) { elsewhere() } else { kind(root, target) };
     }
     for several in ["anyOf", "oneOf"] {
         if let Some(list) = schema[several].as_array() {

@@ -30,6 +30,9 @@ pub(super) struct Score {
     /// Manifest of the same samples, joined by id: labels, fields, and media whose quality is measured
     #[arg(long, value_name = "FILE")]
     manifest: Option<String>,
+    /// A probe run with threshold samples (a class more than the data; its label is the last): the guard holds labels against it; may be given again
+    #[arg(long, value_name = "FILE")]
+    probe: Vec<PathBuf>,
     /// Field whose equal values keep samples together
     #[arg(long, value_name = "FIELD")]
     group_by: Option<String>,
@@ -70,6 +73,7 @@ impl Score {
             classes: self.classes,
             out_of_fold: self.out_of_fold,
             manifest: self.manifest,
+            probes: self.probe.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
             group_by: self.group_by,
             formats: formats.clone(),
             on_error: match self.on_error {

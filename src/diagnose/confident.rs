@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 
 /// What [`confident_learning`] finds. Matrices are row-major, `classes * classes`, given label by true label.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct ConfidentLearning {
+pub struct LabelIssues {
     /// Number of classes `K`.
     pub classes: usize,
     /// Mean probability of class j among the samples labelled j, `0..=1`; `None` for a class without samples, which nothing is confident of.
@@ -31,10 +31,43 @@ pub struct ConfidentLearning {
     /// Rows pruned by noise rate: of label i the `calibrated_joint[i][j]` rows with the largest `p_j - p_i`, for all `j != i`, if their most probable
     /// class is not their label. Equal margins by row; a label keeps at least one row.
     pub by_noise_rate: Vec<bool>,
+    /// The most probable class of each row, the lowest among equals.
+    pub predicted: Vec<u32>,
     /// Quality of each label, `(p_y - max_{k != y} p_k + 1) / 2`, in `0..=1`; small is suspicious.
     pub quality: Vec<f32>,
     /// Rows that either rule flags, the least quality first, equal ones by row.
     pub ranking: Vec<usize>,
+}
+
+impl LabelIssues {
+    /// Rows pruned by class: of each label with more than one row those with the smallest `p_y`, as many as the calibrated joint has off the diagonal, if
+    /// their most probable class is not their label; equal ones by row. Arguments as they were given to [`confident_learning`]; others give no flags.
+    pub fn by_class(&self, probabilities: &[f32], labels: &[usize]) -> Vec<bool> {
+        let mut flags = vec![false; labels.len()];
+        if labels.len() != self.predicted.len() || probabilities.len() != labels.len() * self.classes {
+            return flags;
+        }
+        let pruned = pruned_counts(&self.calibrated_joint, self.classes);
+        let mut rows: Vec<Vec<usize>> = vec![Vec::new(); self.classes];
+        labels.iter().enumerate().for_each(|(row, label)| rows[*label].push(row));
+        for (class, mut rows) in rows.into_iter().enumerate().filter(|(_, rows)| rows.len() > 1) {
+            let wanted = rows.len().saturating_sub(pruned[class * self.classes + class] as usize);
+            let own = |row: &usize| probabilities[row * self.classes + class];
+            rows.sort_unstable_by(|a, b| own(a).total_cmp(&own(b)).then(a.cmp(b)));
+            rows.into_iter().take(wanted).filter(|row| self.predicted[*row] as usize != class).for_each(|row| flags[row] = true);
+        }
+        flags
+    }
+
+    /// The rows with the smallest of `scores`, as many as lie off the diagonal of the confident joint; equal ones by row.
+    pub fn lowest(&self, scores: &[f32]) -> Vec<bool> {
+        let wanted = self.off_diagonal.iter().filter(|flag| **flag).count();
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.par_sort_unstable_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(a.cmp(b)));
+        let mut flags = vec![false; scores.len()];
+        order.into_iter().take(wanted).for_each(|row| flags[row] = true);
+        flags
+    }
 }
 
 /// Finds label errors from out-of-sample probabilities.
@@ -50,7 +83,7 @@ pub struct ConfidentLearning {
 /// If the shapes do not fit, a label is not a class, or a probability is outside `0..=1` or NaN; the message names the row.
 ///
 /// Source: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 2021.
-pub fn confident_learning(probabilities: &[f32], labels: &[usize], classes: usize) -> Result<ConfidentLearning> {
+pub fn confident_learning(probabilities: &[f32], labels: &[usize], classes: usize) -> Result<LabelIssues> {
     if classes == 0 || classes >= NONE as usize || probabilities.len() != labels.len().saturating_mul(classes) {
         return Err(Error::usage(format!(
             "expected {classes} probabilities for each of {} labels, found {} numbers",
@@ -83,7 +116,18 @@ pub fn confident_learning(probabilities: &[f32], labels: &[usize], classes: usiz
     let mut ranking: Vec<usize> = (0..labels.len()).filter(|row| off_diagonal[*row] || by_noise_rate[*row]).collect();
     ranking.par_sort_unstable_by(|a, b| first.quality[*a].total_cmp(&first.quality[*b]).then(a.cmp(b)));
     let quality = first.quality;
-    Ok(ConfidentLearning { classes, thresholds, confident_joint, calibrated_joint, joint, off_diagonal, by_noise_rate, quality, ranking })
+    Ok(LabelIssues {
+        classes,
+        thresholds,
+        confident_joint,
+        calibrated_joint,
+        joint,
+        off_diagonal,
+        by_noise_rate,
+        predicted: first.predicted,
+        quality,
+        ranking,
+    })
 }
 
 fn count(labels: &[usize], classes: usize) -> Vec<u64> {
@@ -218,7 +262,7 @@ fn round_row(row: &[f64]) -> Vec<u64> {
     }
 }
 
-/// Flags of [`ConfidentLearning::by_noise_rate`].
+/// Flags of [`LabelIssues::by_noise_rate`].
 fn prune(probabilities: &[f32], labels: &[usize], predicted: &[u32], counts: &[u64], pruned: &[u64]) -> Vec<bool> {
     let classes = counts.len();
     // A positive margin makes another class the prediction: these rows come first, the others only if they do not suffice.
@@ -283,6 +327,16 @@ mod tests {
         quality: Vec<f32>,
     }
 
+    /// Written by cleanlab 2.9.0 from the same.
+    #[derive(Deserialize)]
+    struct Filters {
+        name: String,
+        prune_by_class: Vec<usize>,
+        both: Vec<usize>,
+        low_self_confidence: Vec<usize>,
+        low_normalized_margin: Vec<usize>,
+    }
+
     fn rows(flags: &[bool]) -> Vec<usize> {
         (0..flags.len()).filter(|row| flags[*row]).collect()
     }
@@ -290,8 +344,10 @@ mod tests {
     #[test]
     fn equals_cleanlab() {
         let golden: Vec<Golden> = serde_json::from_str(include_str!("../../tests/golden/confident_learning.json")).unwrap();
-        assert_eq!(golden.len(), 5);
-        for own in golden {
+        let filters: Vec<Filters> = serde_json::from_str(include_str!("../../tests/golden/confident_filters.json")).unwrap();
+        assert_eq!((golden.len(), filters.len()), (5, 5));
+        for (own, filters) in golden.into_iter().zip(filters) {
+            assert_eq!(own.name, filters.name);
             let found = confident_learning(&own.probabilities, &own.labels, own.classes).unwrap();
             for (found, theirs) in found.thresholds.iter().zip(&own.thresholds) {
                 // A class without samples has a threshold of 2 there.
@@ -303,6 +359,20 @@ mod tests {
             assert_eq!(rows(&found.off_diagonal), own.confident_learning, "{}", own.name);
             assert_eq!(rows(&found.by_noise_rate), own.prune_by_noise_rate, "{}", own.name);
             assert!(found.quality.iter().zip(&own.quality).all(|(a, b)| (a - b).abs() < 2e-6), "{}", own.name);
+            let by_class = found.by_class(&own.probabilities, &own.labels);
+            assert_eq!(rows(&by_class), filters.prune_by_class, "{}", own.name);
+            let both: Vec<bool> = by_class.iter().zip(&found.by_noise_rate).map(|(a, b)| *a && *b).collect();
+            assert_eq!(rows(&both), filters.both, "{}", own.name);
+            let sure: Vec<f32> = own.labels.iter().enumerate().map(|(row, label)| own.probabilities[row * own.classes + label]).collect();
+            // Of rows with equal scores at the end numpy's sort takes any.
+            for (scores, theirs) in [(&sure, &filters.low_self_confidence), (&found.quality, &filters.low_normalized_margin)] {
+                let sorted = |rows: &[usize]| {
+                    let mut scores: Vec<f32> = rows.iter().map(|row| scores[*row]).collect();
+                    scores.sort_by(f32::total_cmp);
+                    scores
+                };
+                assert_eq!(sorted(&rows(&found.lowest(scores))), sorted(theirs), "{}", own.name);
+            }
         }
     }
 

@@ -1,38 +1,16 @@
-use super::{Diagnoser, Suspicion, suspicions};
+use super::{
+    Diagnoser, Suspicion, suspicions,
+    verdict::{GuardVerdict, Means, Measured},
+};
 use crate::{
     error::{Problem, Result},
     operator::{Configure, Requirements, Table},
-    record::{Fault, GUARD, GuardCheck},
-    sample::{Column, Diagnoses, Diagnosis, Judgement, Modality, Reason, ReasonCode, Score, ScoreTable, Treatment},
+    sample::{Column, Diagnoses, Diagnosis, Judgement, Modality, Reason, ReasonCode, Score, ScoreTable},
     units::{Fraction, Probability},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
-
-/// What becomes of a suspect in training; it is never mined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GuardVerdict {
-    /// It is set aside: weight 0.
-    #[default]
-    Quarantine,
-    /// It stays with a weight of one minus the probability that it is wrong.
-    Weight,
-    /// A wrong label is replaced in training by the suggested class where that is probable enough, with its probability as the weight; the other
-    /// suspects are set aside. The data keep the label they have.
-    Relabel,
-    /// It stays with the weight `downweight` and is listed for a person to look at.
-    Review,
-}
-
-/// What `hardmine guard-check` measured of the guard's own flags: precision by kind of fault, absent where it flagged nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Measured {
-    label: Option<f64>,
-    pair: Option<f64>,
-    any: Option<f64>,
-}
 
 /// Sets aside the samples that look wrong: a wrong label, a mismatched pair, or nothing that fits.
 ///
@@ -42,7 +20,8 @@ struct Measured {
 /// elsewhere while the others support the label; where nothing fits the sample is an outlier. The odds of these cases against the clean one,
 /// raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample is suspect when one
 /// reaches its threshold and some prediction for another class is as sure as the mean of that class's own samples (confident
-/// learning). Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
+/// learning). A single witness (one modality, or recorded predictions from all together) says nothing of pairs and outliers; its temperature and the share
+/// of wrong labels are fitted together, so that its own mistakes, which come with its doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
 /// `hardmine guard-check` found with a precision below `at_least` on planted faults, or never found, is not set aside but reviewed.
 ///
 /// Reference: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021; Pleiss et al., Identifying Mislabeled
@@ -157,44 +136,22 @@ impl NoiseGuard {
             });
         }
         if diagnosis.judgement != Judgement::Valuable {
-            (diagnosis.treatment, diagnosis.weight) = self.treat(diagnosis.judgement, suspicion);
+            let wrong = suspicion.label + suspicion.pair + suspicion.outlier;
+            let suggested = suspicion.suggested.map(|_| suspicion.suggested_probability);
+            (diagnosis.treatment, diagnosis.weight) = self.means().treat(diagnosis.judgement, wrong, suggested);
         }
         diagnosis
     }
 
-    /// Treatment and weight of a suspect.
-    fn treat(&self, judgement: Judgement, suspicion: &Suspicion) -> (Treatment, f32) {
-        let review = (Treatment::Review, self.downweight.get() as f32);
-        let set_aside = (Treatment::Quarantine, 0.0);
-        if self.distrusted(judgement) {
-            return review;
+    fn means(&self) -> Means<'_> {
+        Means {
+            operator: Self::NAME,
+            verdict: self.verdict,
+            downweight: self.downweight,
+            relabel_from: self.relabel_from,
+            at_least: self.at_least,
+            measured: self.measured.as_ref(),
         }
-        match self.verdict {
-            GuardVerdict::Quarantine => set_aside,
-            GuardVerdict::Review => review,
-            GuardVerdict::Weight => {
-                let wrong = suspicion.label + suspicion.pair + suspicion.outlier;
-                (Treatment::Weight, (1.0 - wrong).clamp(0.0, 1.0) as f32)
-            }
-            GuardVerdict::Relabel => {
-                let p = suspicion.suggested_probability;
-                let sure = judgement == Judgement::SuspectLabel && suspicion.suggested.is_some() && p >= self.relabel_from.get();
-                if sure { (Treatment::Relabel, p as f32) } else { set_aside }
-            }
-        }
-    }
-
-    /// Whether a measurement says that suspects of this kind are often fine, or says nothing of them.
-    fn distrusted(&self, judgement: Judgement) -> bool {
-        self.measured.is_some_and(|measured| {
-            let precision = match judgement {
-                Judgement::SuspectLabel => measured.label,
-                Judgement::SuspectPair => measured.pair,
-                // Nothing plants outliers: they are trusted as far as all flags together.
-                Judgement::Outlier | Judgement::Valuable => measured.any,
-            };
-            precision.is_none_or(|precision| precision < self.at_least.get())
-        })
     }
 }
 
@@ -222,34 +179,17 @@ impl Diagnoser for NoiseGuard {
         Requirements { columns: vec![self.scores.clone()], ..Requirements::default() }
     }
 
+    fn judges(&self) -> &'static [Judgement] {
+        &[Judgement::SuspectLabel, Judgement::SuspectPair, Judgement::Outlier]
+    }
+
     fn bind(&mut self, base: &Path) -> Result<(), Problem> {
-        let Some(name) = &self.trust else { return Ok(()) };
-        let path = base.join(name);
-        let wrong = |what: String| Problem::new("trust", format!("{what}; write it with `hardmine guard-check`"));
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
-        let check: GuardCheck =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("{} is no record of a guard check: {error}", path.display())))?;
-        let precision = |fault| check.of(GUARD, fault).and_then(|found| found.precision).map(|interval| interval.value);
-        self.measured = Some(Measured { label: precision(Fault::Label), pair: precision(Fault::Pair), any: precision(Fault::Any) });
+        self.measured = self.trust.as_ref().map(|name| Measured::read(name, base, Self::NAME)).transpose()?;
         Ok(())
     }
 
     fn warnings(&self) -> Vec<String> {
-        let Some(measured) = self.measured else { return Vec::new() };
-        let kinds = [
-            ("label", Judgement::SuspectLabel, measured.label),
-            ("pair", Judgement::SuspectPair, measured.pair),
-            ("outlier", Judgement::Outlier, measured.any),
-        ];
-        let told = |(kind, judgement, precision): (&str, Judgement, Option<f64>)| {
-            self.distrusted(judgement).then(|| {
-                let found =
-                    precision.map_or_else(|| "nothing planted was flagged".to_owned(), |p| format!("precision on planted faults {p:.2}"));
-                let least = self.at_least.get();
-                format!("noise_guard: {kind} suspects are reviewed, not set aside: {found}, asked for {least} (`at_least`)")
-            })
-        };
-        kinds.into_iter().filter_map(told).collect()
+        self.means().warnings(self.judges())
     }
 
     fn diagnose(&self, table: &ScoreTable) -> Result<Diagnoses> {

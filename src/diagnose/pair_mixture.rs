@@ -81,6 +81,10 @@ impl Diagnoser for PairMixture {
         Requirements { columns: vec![self.by.clone()], ..Requirements::default() }
     }
 
+    fn judges(&self) -> &'static [Judgement] {
+        &[Judgement::SuspectPair]
+    }
+
     fn diagnose(&self, table: &ScoreTable) -> Result<Diagnoses> {
         let mut diagnoses = vec![Diagnosis::clear(); table.len()];
         let Some((mixture, rows)) = self.fit(table)?.filter(|(mixture, _)| mixture.separation() >= self.least_separation) else {

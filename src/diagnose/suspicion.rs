@@ -1,5 +1,6 @@
 //! How probable it is that a label, or a pair, is wrong: out-of-fold predictions of the single modalities weighed against each other.
 
+use super::alone::{self, Word};
 use crate::sample::{Modality, Score, ScoreTable, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
@@ -17,7 +18,8 @@ pub struct Suspicion {
     pub suggested_probability: f64,
     /// The modality that fits least, where there are two or more.
     pub odd: Option<Modality>,
-    /// Whether a prediction for another class is at least as sure as predictions for that class usually are (confident learning's threshold).
+    /// Whether a prediction for another class is at least as sure as predictions for that class usually are (confident learning's threshold); from one
+    /// witness alone, whether it names another class.
     pub confident: bool,
 }
 
@@ -176,7 +178,8 @@ impl<'a> Source<'a> {
 /// chance has no say, and divided by how sure they usually are of that class. With likelihoods `L_m(k) = K p_m(k)`, independent given the class, the
 /// cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of `prod_m L_m(k)` (with three modalities also with one of them free); one
 /// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. The joint prediction of several modalities is not among
-/// the witnesses: it hides the one that disagrees.
+/// the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted together; it says
+/// nothing of pairs and outliers.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
@@ -189,11 +192,23 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
     if voices.is_empty() {
         voices.extend(Source::of(table, stage, "").map(|fused| (Modality::Image, fused)));
     }
+    let aum = table.column_of_any("low_aum");
+    let spread = aum.and_then(|scores| median_and_mad(&scores.iter().filter_map(Score::get).collect::<Vec<_>>()));
+    let late = |row: usize| match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
+        (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
+        _ => 0.0,
+    };
+    if let [(_, witness)] = voices.as_slice() {
+        let word = |row: usize, class: usize| {
+            let (own, prediction, top) = witness.raw(row)?;
+            (class < table.classes()).then_some(Word { class, prediction, own, top, late: aum_weight * late(row) })
+        };
+        let words: Vec<Option<Word>> = table.rows().iter().enumerate().map(|(row, known)| word(row, known.class?)).collect();
+        return alone::suspicions(&words, table.classes(), expected);
+    }
     let media = Source::of(table, stage, "media_");
     let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
     let prior = Prior { label: 0.45 * wrong, pair: 0.45 * wrong, outlier: 0.1 * wrong };
-    let aum = table.column_of_any("low_aum");
-    let spread = aum.and_then(|scores| median_and_mad(&scores.iter().filter_map(Score::get).collect::<Vec<_>>()));
 
     table
         .rows()
@@ -206,11 +221,7 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             if heard.is_empty() {
                 return None;
             }
-            let late = match (spread, aum.and_then(|scores| scores.get(row)?.get())) {
-                (Some((median, mad)), Some(low)) if mad > 1e-9 => ((f64::from(low) - median) / mad).clamp(-2.0, 3.0),
-                _ => 0.0,
-            };
-            let mut suspicion = weigh(&heard, class, table.classes(), &prior, aum_weight * late);
+            let mut suspicion = weigh(&heard, class, table.classes(), &prior, aum_weight * late(row));
             suspicion.confident = voices.iter().any(|(_, source)| source.confident_elsewhere(row, class))
                 || media.as_ref().is_some_and(|source| source.confident_elsewhere(row, class));
             Some(suspicion)

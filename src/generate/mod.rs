@@ -1,5 +1,7 @@
 //! Generation: neighbours of the chosen samples, with claims about them. Nothing here judges itself.
 
+pub mod augment;
+pub mod engine;
 #[cfg(test)]
 mod fixture;
 pub mod latent;
@@ -10,11 +12,14 @@ pub mod synchronized;
 
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
-    error::Result,
+    error::{Problem, Result},
     operator::{Requirements, Table},
+    record::TransformBalance,
     sample::{Candidate, ModalitySet, ReasonCode, Sample, SampleId},
+    transform,
 };
 use serde_json::Value;
+use std::{collections::BTreeMap, path::Path};
 
 /// What became of one attempt at one parent.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +46,17 @@ pub struct Generated {
     pub candidates: Vec<Candidate>,
     /// One outcome an attempt.
     pub outcomes: Vec<(SampleId, Outcome)>,
+    /// What became of the transforms that were drawn, by name, where the generator is made of such.
+    pub transforms: BTreeMap<String, TransformBalance>,
+}
+
+/// The transforms that made a child.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// The severity that was reached, in `0..=1`.
+    pub severity: f64,
+    /// Their names, in the order of application.
+    pub transforms: Vec<String>,
 }
 
 /// A generator.
@@ -53,15 +69,25 @@ pub trait Generator: Send + Sync {
     fn modalities(&self) -> ModalitySet;
     /// Reasons it serves where the stage has no `for:` (DESIGN: the reason picks the cure).
     fn cures(&self) -> &'static [ReasonCode];
+    /// Reads what it takes from files; relative paths start at `base`, the folder of the pipeline file. Called once, when the plan is built.
+    fn bind(&mut self, _base: &Path) -> Vec<Problem> {
+        Vec::new()
+    }
     /// Makes candidates. Draws come from `context.seeds` by sample and variant; neither order nor number of the parents changes a child.
     fn generate(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Generated>;
     /// Makes one child again from the parameters its lineage recorded. The media that the operator changed are not encoded.
     fn replay(&self, parameters: &Value, context: &ReplayContext<'_>) -> Result<Sample>;
+    /// Which transforms made the child of these recorded parameters, where the generator is made of such.
+    fn applied(&self, _parameters: &Value) -> Option<Applied> {
+        None
+    }
 }
 
-/// The shipped generators.
+/// The shipped generators, with the shipped transforms to choose from.
 pub fn table() -> Table<dyn Generator> {
     Table::default()
+        .with_parts(transform::table())
+        .with::<augment::Augment>()
         .with::<latent::Latent>()
         .with::<modality_dropout::ModalityDropout>()
         .with::<pgd::Pgd>()

@@ -49,6 +49,8 @@ pub struct Trial {
 pub enum Made {
     /// A child.
     Child(Sample),
+    /// A labelled negative: it has no class, so no loss of it is measured, and it is taken as it is.
+    Negative(Sample),
     /// The child would be its parent.
     Unchanged,
     /// It cannot be made, and why.
@@ -64,7 +66,7 @@ pub struct Hit {
     pub draw: usize,
     /// How far it went.
     pub magnitude: f64,
-    /// Its loss by the subject, in nats; `None` without a band, where nothing is measured.
+    /// Its loss by the subject, in nats; `None` where nothing is measured: without a band, and of a labelled negative.
     pub loss: Option<f32>,
 }
 
@@ -141,6 +143,13 @@ impl BandSearch {
                 state.tried += 1;
                 match made {
                     Made::Child(child) => children.push((*trial, codec::settle(child)?)),
+                    Made::Negative(child) => {
+                        let child = codec::settle(child)?;
+                        if state.hits.iter().all(|hit| hit.child.digests() != child.digests()) {
+                            state.hits.push(Hit { child, draw: trial.draw, magnitude: trial.magnitude, loss: None });
+                        }
+                        self.go_on(state, band.is_some(), Side::Inside);
+                    }
                     Made::Unchanged => self.go_on(state, band.is_some(), Side::Below),
                     Made::Refused(why) => {
                         state.refused = Some(why);
@@ -153,8 +162,10 @@ impl BandSearch {
                 Some(_) => {
                     let inputs: Vec<Input> = children.iter().map(|(_, child)| Input::of(child)).collect();
                     let logits = if inputs.is_empty() { Default::default() } else { subject.forward(&inputs)?.logits };
-                    let loss =
-                        |(row, (trial, _)): (usize, &(Trial, Sample))| Some(measure::cross_entropy(logits.row(row), &targets[trial.item]));
+                    // A child may say itself what it is (a mix of two classes).
+                    let loss = |(row, (trial, child)): (usize, &(Trial, Sample))| {
+                        Some(measure::cross_entropy(logits.row(row), child.label.as_ref().unwrap_or(&targets[trial.item])))
+                    };
                     children.iter().enumerate().map(loss).collect()
                 }
             };
@@ -318,6 +329,17 @@ mod tests {
         assert_eq!(run(Made::Refused("why".into())), Outcome::Refused("why".into()));
         let none = search(Path::FirstInside, 3, 1).run(&counted(), &[], Some(BAND), &[], |_| Ok(Vec::new())).unwrap();
         assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_labelled_negative_is_taken_unmeasured() {
+        let model = counted();
+        let make = |trials: &[Trial]| {
+            let negative = |made: Made| if let Made::Child(child) = made { Made::Negative(child) } else { made };
+            Ok(trials.iter().map(|t| negative(pixel(255.0 * t.magnitude))).collect())
+        };
+        let found = search(Path::Monotone { draws: 1 }, 8, 1).run(&model, &[Target::Class(0)], Some(BAND), &[], make).unwrap();
+        assert_eq!((found[0].hits.len(), found[0].hits[0].loss, model.counts().forward()), (1, None, 0));
     }
 
     #[test]

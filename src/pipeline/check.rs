@@ -10,6 +10,7 @@ use crate::{
     sample::{Column, ColumnKind, Modality, ModalitySet},
 };
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Where a built stage is written: `stages[3].generate.pgd`.
 pub(super) struct Site {
@@ -56,6 +57,18 @@ pub(super) fn presence(stages: &[Value], problems: &mut Vec<Problem>) {
 /// Weights follow the selection and take no candidate, so that nothing is to be verified.
 fn weights_only(feed: &Value) -> bool {
     super::build::operator(feed).get("sampler_weights").is_some()
+}
+
+/// Opens what the stages read from files.
+pub(super) fn bind(stages: &mut Stages, sites: &[Site], base: &Path, problems: &mut Vec<Problem>) {
+    let under =
+        |id: &str, problem: Problem| problem.under(sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()));
+    for stage in &mut stages.diagnose {
+        problems.extend(stage.operator.bind(base).err().map(|problem| under(&stage.info.id, problem)));
+    }
+    for stage in &mut stages.generate {
+        problems.extend(stage.operator.bind(base).into_iter().map(|problem| under(&stage.info.id, problem)));
+    }
 }
 
 /// What the stages are held against.
@@ -109,6 +122,10 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     if let [_, second, ..] = folds.as_slice() {
         problems.push(Problem::new(*second, "the teachers are trained once: only one stage may say how"));
     }
+    let probes: Vec<&String> = needs.iter().filter(|need| need.1.probe.is_some()).map(|need| &need.0).collect();
+    if let [_, second, ..] = probes.as_slice() {
+        problems.push(Problem::new(*second, "the probe models are trained once: only one stage may ask for them"));
+    }
     for (i, (path, requirements, ranks, config)) in needs.iter().enumerate() {
         // The score stages stand first; one sees what those before it add.
         let earlier = before.get(i).copied().unwrap_or(added.len());
@@ -122,6 +139,14 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
         }
         if requirements.kept.logits && data.is_some_and(|data| data.validation.is_none()) {
             problems.push(Problem::new(path, "needs labelled validation samples; add `data.validation`"));
+        }
+        if requirements.probe.is_some() && train.is_none() && !data.is_some_and(|data| data.train.operator.probes()) {
+            let message = if answers.is_some() {
+                "needs probe runs with threshold samples; write their files as `probes` beside `files`"
+            } else {
+                "trains probe models, but the pipeline says `train: none`"
+            };
+            problems.push(Problem::new(path, message));
         }
         if requirements.history && train.is_none() && answers.is_none() {
             problems.push(Problem::new(path, "needs the training dynamics of a warm-up, but the pipeline says `train: none`"));

@@ -3,11 +3,11 @@ use crate::{
     codec,
     context::{EmbeddingIndex, Forwards, GenerateContext, Judged, KnownMedia, Parent, VerifyContext},
     error::{Error, Result},
-    generate::{Generated, Generator, Outcome},
+    generate::{Applied, Generated, Generator, Outcome},
     model::{ModelSet, measure},
     progress::Progress,
     random::SeedTree,
-    record::{CandidateBalance, RejectedLine, Yield},
+    record::{CandidateBalance, RejectedLine, TransformBalance, Yield},
     sample::{Accepted, Candidate, Diagnosis, DifficultyBand, ReasonCode, Rejection, Sample, SampleId, ScoreTable, Verdict},
 };
 use rayon::prelude::*;
@@ -100,6 +100,7 @@ impl Generation<'_> {
                 gradient_evaluations: 0,
                 forward_evaluations: 0,
                 balance: CandidateBalance::default(),
+                transforms: BTreeMap::new(),
             };
             let step = progress.begin(&format!("generate {}", stage.info.id), served.len() as u64);
             for part in served.chunks(PARENTS_AT_ONCE) {
@@ -195,6 +196,7 @@ impl Generation<'_> {
                         Ok(one) => {
                             all.candidates.extend(one.candidates);
                             all.outcomes.extend(one.outcomes);
+                            add(&mut all.transforms, &one.transforms);
                         }
                         Err(error) if matches!(error.kind(), crate::error::ErrorKind::Data | crate::error::ErrorKind::Model) => {
                             let id = &parent.sample.id;
@@ -215,13 +217,15 @@ impl Generation<'_> {
             }
         };
         count(&mut of_stage.balance, &generated.outcomes);
-        self.judge(generated.candidates, &parents, quota, taken, known, of_stage, harvest)
+        add(&mut of_stage.transforms, &generated.transforms);
+        self.judge(stage, generated.candidates, &parents, quota, taken, known, of_stage, harvest)
             .map_err(|error| error.at("stage", &stage.info.id))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
     fn judge(
         &self,
+        stage: &PlanStage<dyn Generator>,
         candidates: Vec<Candidate>,
         parents: &[Parent],
         quota: &Limits<'_>,
@@ -279,6 +283,8 @@ impl Generation<'_> {
         for ((mut candidate, mut verdicts), (after, teacher)) in candidates.into_iter().zip(verdicts).zip(after.into_iter().zip(teachers)) {
             candidate.lineage.scores_after = after;
             candidate.lineage.teacher = teacher;
+            let applied = stage.operator.applied(&candidate.lineage.parameters);
+            count_applied(&mut of_stage.transforms, applied.as_ref(), |balance| &mut balance.made);
             // Siblings of one part are judged together: the second of two equal ones is found here.
             if let Some(verifier) = unique.as_ref().filter(|_| known.children.contains(&candidate.sample.digests())) {
                 verdicts.push(Verdict::fail(verifier, "duplicate_of_sibling", None, None));
@@ -299,6 +305,7 @@ impl Generation<'_> {
                     taken.add(class);
                     known.children.insert(accepted.sample().digests());
                     of_stage.balance.fed += 1;
+                    count_applied(&mut of_stage.transforms, applied.as_ref(), |balance| &mut balance.fed);
                     harvest.accepted.push(accepted);
                 }
                 Err(rejection) => {
@@ -349,6 +356,26 @@ fn rejected_line(rejection: Rejection) -> RejectedLine {
         parameters: lineage.parameters,
         claims: lineage.claims,
         verdicts: rejection.verdicts,
+    }
+}
+
+fn add(own: &mut BTreeMap<String, TransformBalance>, others: &BTreeMap<String, TransformBalance>) {
+    for (name, balance) in others {
+        own.entry(name.clone()).or_default().add(balance);
+    }
+}
+
+/// Counts a candidate under each of its transforms, by the severity it reached.
+fn count_applied(
+    balances: &mut BTreeMap<String, TransformBalance>,
+    applied: Option<&Applied>,
+    tenths: impl Fn(&mut TransformBalance) -> &mut [u64; 10],
+) {
+    for (i, name) in applied.iter().flat_map(|applied| applied.transforms.iter().enumerate()) {
+        // Twice in one child is one child.
+        if let Some(applied) = applied.filter(|applied| !applied.transforms[..i].contains(name)) {
+            tenths(balances.entry(name.clone()).or_default())[TransformBalance::tenth(applied.severity)] += 1;
+        }
     }
 }
 

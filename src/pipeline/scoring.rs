@@ -1,6 +1,7 @@
 use super::{PlanStage, Split, Stages};
 use crate::{
     context::{Answers, EmbeddingIndex, Forwards, MineContext, Rows, ScoreContext, TableContext},
+    diagnose::Findings,
     error::{Error, ErrorKind, Result},
     model::{Matrix, ModelSet},
     operator::Kept,
@@ -38,9 +39,10 @@ pub struct Figures {
     pub values: BTreeMap<String, f64>,
 }
 
-/// What the score stages ask to be kept of all samples.
+/// What the score and diagnose stages ask to be kept of all samples.
 pub fn kept(stages: &Stages) -> Kept {
-    stages.score.iter().fold(Kept::default(), |all, stage| all.or(stage.operator.requirements().kept))
+    let score = stages.score.iter().map(|stage| stage.operator.requirements().kept);
+    score.chain(stages.diagnose.iter().map(|stage| stage.operator.requirements().kept)).fold(Kept::default(), Kept::or)
 }
 
 /// Name of a column in the table: prefixed by the stage's id where one was written.
@@ -276,19 +278,29 @@ fn keep_answers(forwards: &Forwards<'_>, kept: Kept, mut rows: Vec<RowResult>) -
     Ok(ScoredBatch { subject: pick(&subject, logits, fused, embeddings), teacher: pick(&teacher, true, false, ModalitySet::EMPTY), rows })
 }
 
-/// Runs all diagnosers, adds their columns to the table and joins what they find; without any, every sample is clear.
-pub fn diagnose(stages: &Stages, table: &mut ScoreTable) -> Result<Diagnoses> {
+/// Runs all diagnosers, adds their columns to the table and joins what they find; without any, every sample is clear. `each` is told of every stage by its id, the
+/// columns it added and what it found alone.
+pub fn diagnose(
+    stages: &Stages,
+    table: &mut ScoreTable,
+    answers: &Answers,
+    mut each: impl FnMut(&str, &[String], &Diagnoses),
+) -> Result<Diagnoses> {
     let mut joined: Diagnoses = vec![Diagnosis::clear(); table.len()];
     for stage in &stages.diagnose {
-        for (column, scores) in stage.operator.columns(table).map_err(|error| error.at("stage", &stage.info.id))? {
-            let name = if stage.named { format!("{}.{}", stage.info.id, column.name) } else { column.name };
+        let id = &stage.info.id;
+        let Findings { diagnoses, columns } = stage.operator.findings(table, answers).map_err(|error| error.at("stage", id))?;
+        let mut added = Vec::with_capacity(columns.len());
+        for (column, scores) in columns {
+            let name = if stage.named { format!("{id}.{}", column.name) } else { column.name };
+            added.push(name.clone());
             table.add(Column { name, ..column }, scores)?;
         }
-        let found = stage.operator.diagnose(table).map_err(|error| error.at("stage", &stage.info.id))?;
-        if found.len() != joined.len() {
-            return Err(Error::internal("a diagnoser gave another number of rows").at("stage", &stage.info.id));
+        if diagnoses.len() != joined.len() {
+            return Err(Error::internal("a diagnoser gave another number of rows").at("stage", id));
         }
-        joined.iter_mut().zip(found).for_each(|(own, other)| own.join(other));
+        each(id, &added, &diagnoses);
+        joined.iter_mut().zip(diagnoses).for_each(|(own, other)| own.join(other));
     }
     Ok(joined)
 }

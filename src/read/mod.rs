@@ -109,7 +109,11 @@ pub trait Reader: Send + Sync {
     fn answers(&self) -> bool {
         false
     }
-    /// Whether those are by models that never trained on the sample.
+    /// Whether probe runs with threshold samples come along ([`crate::sample::Probe`]).
+    fn probes(&self) -> bool {
+        false
+    }
+    /// Whether the predictions are by models that never trained on the sample.
     fn out_of_fold(&self) -> bool {
         false
     }

@@ -139,6 +139,41 @@ impl CandidateBalance {
     }
 }
 
+/// What became of one transform in the draws of a generator stage.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TransformBalance {
+    /// Draws it took part in. A neighbour whose search gives a draw up makes another one, so that draws are more than neighbours.
+    pub fired: u64,
+    /// Draws in which it had nothing to change, by the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub no_op: BTreeMap<String, u64>,
+    /// Draws in which it refused, by the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
+    /// Candidates it had part in, by tenths of the severity they reached: the first counts `0..=0.1`, the last `0.9..=1`.
+    pub made: [u64; 10],
+    /// Of these, the ones that were fed.
+    pub fed: [u64; 10],
+}
+
+impl TransformBalance {
+    /// The tenth of a severity.
+    pub fn tenth(severity: f64) -> usize {
+        ((severity * 10.0).ceil() as usize).clamp(1, 10) - 1
+    }
+    /// Adds another balance.
+    pub fn add(&mut self, other: &Self) {
+        self.fired += other.fired;
+        for (own, others) in [(&mut self.no_op, &other.no_op), (&mut self.refused, &other.refused)] {
+            for (reason, n) in others {
+                *own.entry(reason.clone()).or_default() += n;
+            }
+        }
+        self.made.iter_mut().zip(&other.made).for_each(|(own, n)| *own += n);
+        self.fed.iter_mut().zip(&other.fed).for_each(|(own, n)| *own += n);
+    }
+}
+
 /// What one generator stage gave in one round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Yield {
@@ -156,6 +191,9 @@ pub struct Yield {
     pub forward_evaluations: u64,
     /// Where its attempts and candidates went.
     pub balance: CandidateBalance,
+    /// What became of each of its transforms, by name, where it is made of such.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transforms: BTreeMap<String, TransformBalance>,
 }
 
 #[cfg(test)]

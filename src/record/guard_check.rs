@@ -23,7 +23,9 @@ pub enum Fault {
     Label,
     /// A modality of another sample.
     Pair,
-    /// Either.
+    /// Media that show nothing of any class.
+    Outlier,
+    /// Any of these.
     Any,
 }
 
@@ -33,6 +35,7 @@ impl Fault {
         match self {
             Self::Label => "label",
             Self::Pair => "pair",
+            Self::Outlier => "outlier",
             Self::Any => "any",
         }
     }
@@ -41,7 +44,8 @@ impl Fault {
 /// How well one detector found one kind of planted fault, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetectorCheck {
-    /// [`GUARD`], or a score column, of which as many rows are flagged as faults were planted.
+    /// [`GUARD`], a diagnoser alone with its own threshold (by the name of its operator; by its stage's id where the pipeline has several of it), or a score
+    /// column, of which as many rows are flagged as faults were planted.
     pub detector: String,
     /// The fault it was to find.
     pub fault: Fault,
@@ -94,11 +98,14 @@ pub struct GuardCheck {
     pub label_noise: f64,
     /// Share of the pairs torn apart, `0..=0.5`.
     pub pair_noise: f64,
+    /// Share of the samples whose media were made meaningless, `0..=0.5`.
+    #[serde(default)]
+    pub outlier_noise: f64,
     /// Seeds of the runs.
     pub seeds: Vec<u64>,
     /// Judged rows, over all seeds.
     pub rows: usize,
-    /// The guard first, then each column.
+    /// The guard first, then each diagnoser and each column.
     pub detectors: Vec<DetectorCheck>,
 }
 

@@ -152,7 +152,7 @@ fn child_card(lineage: &Lineage, parent: Option<&Sample>, top_db: Option<f32>, c
 }
 
 /// The media of a sample for a card; with a parent, what changed against it.
-fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db: Option<f32>) -> Value {
+pub(super) fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db: Option<f32>) -> Value {
     let Some(sample) = sample else { return Value::Null };
     let same = |modality: Modality| parent.is_some_and(|parent| parent.digest(modality) == sample.digest(modality));
     let had = |modality: Modality| parent.is_some_and(|parent| parent.digest(modality).is_some());
@@ -313,6 +313,9 @@ pub(crate) fn claim_words(claim: &Claim) -> String {
         Claim::LabelKept => "the label is kept".to_owned(),
         Claim::CertifiedBudget => "the label is kept by a stated budget".to_owned(),
         Claim::Dropped(set) => format!("dropped: {set}"),
+        Claim::LabelMixed => "the label is a mix of the parents'".to_owned(),
+        Claim::LabelChanged => "the label changed with the content".to_owned(),
+        Claim::Mismatched(set) => format!("a labelled negative: {set} does not belong to the rest"),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub out_of_fold: bool,
     /// A manifest of the same samples.
     pub manifest: Option<String>,
+    /// Probe runs with threshold samples, one file each.
+    pub probes: Vec<String>,
     /// Field whose equal values keep samples together.
     pub group_by: Option<String>,
     /// Formats of the sampler weights, none of them twice: `jsonl`, `csv`, `npy`.
@@ -58,12 +60,14 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
         let id = format!("{modality}_neighbours");
         stages.push(json!({ "score": { "neighbours": { "space": modality } }, "id": id }));
     }
-    if wanted.out_of_fold && held.subsets {
+    if !wanted.probes.is_empty() {
+        stages.push(json!({ "score": { "aum_probe": {} } }));
+    }
+    if wanted.out_of_fold {
         stages.push(json!({ "diagnose": { "noise_guard": {} } }));
     }
-    if wanted.out_of_fold && !held.subsets {
-        // One witness alone seldom makes a wrong label more probable than its own mistake.
-        stages.push(json!({ "diagnose": { "noise_guard": { "label_threshold": 0.3 } } }));
+    if !wanted.probes.is_empty() {
+        stages.push(json!({ "diagnose": { "aum_threshold": {} } }));
     }
     stages.push(json!({ "diagnose": { "reasons": {} } }));
     let by = if wanted.out_of_fold { "out_of_fold" } else { "loss" };
@@ -75,6 +79,9 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     let mut predictions = json!({ "files": wanted.files, "out_of_fold": wanted.out_of_fold });
     if !wanted.classes.is_empty() {
         predictions["classes"] = json!(wanted.classes);
+    }
+    if !wanted.probes.is_empty() {
+        predictions["probes"] = json!(wanted.probes);
     }
     if let Some(manifest) = &wanted.manifest {
         predictions["manifest"] = json!(manifest);

@@ -33,6 +33,12 @@ pub enum Claim {
     CertifiedBudget,
     /// These modalities were taken out.
     Dropped(ModalitySet),
+    /// The label is a mix of the parents' labels: a probability for each class.
+    LabelMixed,
+    /// The content was changed on purpose, and the label with it: it is the child's own.
+    LabelChanged,
+    /// A labelled negative: these modalities do not belong to the others any more. It carries no class; its field `mismatched` names them.
+    Mismatched(ModalitySet),
 }
 
 /// What a verifier found.

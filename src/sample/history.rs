@@ -1,4 +1,4 @@
-use super::SampleId;
+use super::{SampleId, metrics::quantile_of_sorted};
 use std::collections::HashMap;
 
 /// What training saw of one sample: running sums, a fixed size whatever the number of epochs.
@@ -69,6 +69,76 @@ impl HistoryRow {
 pub struct TrainingHistory {
     /// By stable id.
     pub rows: HashMap<SampleId, HistoryRow>,
+    /// Runs of their own with threshold samples, where a stage asked for them.
+    pub probe: Option<Probe>,
+}
+
+/// One probe run: a model with a class more than the data, which its threshold samples were given as their label (Pleiss et al. 2020).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProbeRun {
+    /// Areas under the margin of the threshold samples, ascending.
+    threshold: Vec<f64>,
+    /// Areas under the margin of all others.
+    others: HashMap<SampleId, f64>,
+}
+
+impl ProbeRun {
+    /// From the area under the margin of each sample and whether it was a threshold sample; what is not finite is left out.
+    pub fn new(areas: impl IntoIterator<Item = (SampleId, f64, bool)>) -> Self {
+        let mut run = Self::default();
+        for (id, area, threshold) in areas.into_iter().filter(|(_, area, _)| area.is_finite()) {
+            if threshold {
+                run.threshold.push(area);
+            } else {
+                run.others.insert(id, area);
+            }
+        }
+        run.threshold.sort_by(f64::total_cmp);
+        run
+    }
+    /// The area below which a sample is learnt no better than a wrong label: a percentile (`0..=1`) of the threshold samples; `None` without any.
+    pub fn alpha(&self, percentile: f64) -> Option<f64> {
+        quantile_of_sorted(&self.threshold, percentile)
+    }
+    /// Whether it has threshold samples and others to hold against them.
+    pub fn is_usable(&self) -> bool {
+        !self.threshold.is_empty() && !self.others.is_empty()
+    }
+}
+
+/// What the probe runs say of one sample, the mean over those in which it was no threshold sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probed {
+    /// Area under its margin.
+    pub aum: f64,
+    /// Area below which it is suspect.
+    pub alpha: f64,
+    /// Share of the threshold samples with an area at least as large, `0..=1`.
+    pub share: f64,
+}
+
+/// Probe runs; with threshold samples that no two share, every sample is held against those of another.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Probe {
+    /// The runs.
+    pub runs: Vec<ProbeRun>,
+}
+
+impl Probe {
+    /// What is known of a sample with `percentile` (`0..=1`) of the threshold samples' areas as the threshold; `None` where no run saw it under its own label.
+    pub fn of(&self, id: &SampleId, percentile: f64) -> Option<Probed> {
+        let mut sum = Probed { aum: 0.0, alpha: 0.0, share: 0.0 };
+        let mut runs = 0.0;
+        for run in &self.runs {
+            let (Some(aum), Some(alpha)) = (run.others.get(id), run.alpha(percentile)) else { continue };
+            let below = run.threshold.partition_point(|area| area < aum);
+            sum.aum += aum;
+            sum.alpha += alpha;
+            sum.share += (run.threshold.len() - below) as f64 / run.threshold.len() as f64;
+            runs += 1.0;
+        }
+        (runs > 0.0).then(|| Probed { aum: sum.aum / runs, alpha: sum.alpha / runs, share: sum.share / runs })
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +158,21 @@ mod tests {
         let mean = p.iter().sum::<f64>() / 3.0;
         let sd = (p.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
         assert!((row.confidence().unwrap() - mean).abs() < 1e-5 && (row.variability().unwrap() - sd).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_probe_holds_samples_against_threshold_samples() {
+        let area = |id: &str, area: f64, threshold: bool| (SampleId::from(id), area, threshold);
+        let first = ProbeRun::new([area("t", -3.0, true), area("u", -1.0, true), area("a", 2.0, false), area("b", -2.0, false)]);
+        // The median of -3 and -1.
+        assert_eq!((first.alpha(0.5), first.is_usable()), (Some(-2.0), true));
+        let second = ProbeRun::new([area("a", -4.0, true), area("b", -4.0, false), area("t", 5.0, false), area("c", f64::NAN, false)]);
+        let probe = Probe { runs: vec![first, second] };
+        let of = |id: &str| probe.of(&SampleId::from(id), 0.5);
+        assert_eq!(of("b"), Some(Probed { aum: -3.0, alpha: -3.0, share: 0.75 }));
+        assert_eq!(of("a"), Some(Probed { aum: 2.0, alpha: -2.0, share: 0.0 }));
+        assert_eq!(of("t"), Some(Probed { aum: 5.0, alpha: -4.0, share: 0.0 }));
+        assert_eq!((of("u"), of("c")), (None, None));
     }
 
     #[test]

@@ -51,3 +51,10 @@ pub struct Lineage {
     /// Digests of the written media.
     pub outputs: PerModality<Option<Digest>>,
 }
+
+impl Lineage {
+    /// Whether the child is a labelled negative: modalities that do not belong together, without a class.
+    pub fn is_mismatched(&self) -> bool {
+        self.claims.iter().any(|claim| matches!(claim, Claim::Mismatched(_)))
+    }
+}

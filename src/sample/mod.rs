@@ -16,7 +16,7 @@ pub mod weighting;
 pub use annotations::{Annotations, BoundingBox, Event, TextSpan, WordTime};
 pub use candidate::{Accepted, Candidate, Claim, Norm, Rejection, Verdict};
 pub use diagnosis::{Diagnoses, Diagnosis, Judgement, Reason, ReasonCode, Treatment};
-pub use history::{HistoryRow, TrainingHistory};
+pub use history::{HistoryRow, Probe, ProbeRun, Probed, TrainingHistory};
 pub use label::{Classes, Label};
 pub use lineage::{Lineage, ParentRef};
 pub use media::{AudioBuffer, Bytes, Digest, Encoded, Format, ImageBuffer, Media, Text};

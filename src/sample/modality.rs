@@ -47,6 +47,12 @@ impl ModalitySet {
     pub const EMPTY: Self = Self(0);
     /// Image, audio and text.
     pub const ALL: Self = Self(0b111);
+    /// The image alone.
+    pub const IMAGE: Self = Self(0b001);
+    /// The audio alone.
+    pub const AUDIO: Self = Self(0b010);
+    /// The text alone.
+    pub const TEXT: Self = Self(0b100);
 
     /// The set of one.
     pub fn one(modality: Modality) -> Self {
@@ -73,7 +79,7 @@ impl ModalitySet {
     }
     /// What either holds.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
     /// Whether all of `other` is in it.

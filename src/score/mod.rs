@@ -2,6 +2,7 @@
 
 mod adversarial_distance;
 mod augmentation_disagreement;
+mod aum_probe;
 mod calibration;
 mod composite;
 mod difficulty_curve;
@@ -22,6 +23,7 @@ mod uncertainty;
 
 pub use adversarial_distance::{AdversarialDistance, Flip, flip_distances};
 pub use augmentation_disagreement::AugmentationDisagreement;
+pub use aum_probe::AumProbe;
 pub use calibration::{Calibration, FittedOn, expected_calibration_error, fit_temperature, negative_log_likelihood};
 pub use composite::{Composite, Formula, FormulaError, weighted_ranks};
 pub use difficulty_curve::{Axis, Crossing, DifficultyCurve, LOSS_UNIT, crossing, curve_of};
@@ -88,6 +90,7 @@ pub fn table() -> Table<dyn Scorer> {
     Table::default()
         .with::<AdversarialDistance>()
         .with::<AugmentationDisagreement>()
+        .with::<AumProbe>()
         .with::<Calibration>()
         .with::<Composite>()
         .with::<DifficultyCurve>()

@@ -164,7 +164,7 @@ fn dynamics_come_from_the_history() {
     let mut row = HistoryRow::default();
     row.observe(&[2.0, 0.0], 0);
     row.observe(&[0.0, 1.0], 0);
-    let history = TrainingHistory { rows: [(SampleId::new("a"), row)].into() };
+    let history = TrainingHistory { rows: [(SampleId::new("a"), row)].into(), probe: None };
     let models = ModelSet { subject: model(1.0, 1.0), teachers: None };
     let samples = [sample("a", Some(0), Some(1), None), sample("b", Some(0), Some(1), None)];
     let found = run(json!({ "dynamics": {} }), &models, &samples, Some(&history));

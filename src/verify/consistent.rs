@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// The modalities of the child agree with one another about as well as the parent's did.
 ///
 /// Method: the mean Jensen-Shannon divergence, divided by ln 2, between the subject's predictions from each two of the modalities that child and parent both
-/// have, each alone. The child's may exceed the parent's by `delta`. With fewer than two common modalities the candidate passes.
+/// have, each alone. The child's may exceed the parent's by `delta`. With fewer than two common modalities the candidate passes. A labelled negative, whose modalities are said not
+/// to belong together, may grow by any amount and fails only where it falls by more than `delta`.
 ///
 /// Reference: Lin 1991, "Divergence Measures Based on the Shannon Entropy".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +59,12 @@ impl Verifier for Consistent {
             let growth = after - before;
             if !growth.is_finite() {
                 Verdict::fail(context.stage, "divergence_not_finite", None, Some(self.delta))
+            } else if candidates[i].candidate.lineage.is_mismatched() {
+                if growth < -self.delta {
+                    Verdict::fail(context.stage, "modalities_agree", Some(growth), Some(-self.delta))
+                } else {
+                    Verdict::pass(context.stage, "labelled_negative", Some(growth), Some(-self.delta))
+                }
             } else if growth > self.delta {
                 Verdict::fail(context.stage, "modalities_disagree", Some(growth), Some(self.delta))
             } else {
@@ -85,7 +92,10 @@ fn divergence(alone: &[(Modality, Arc<Rows>)], set: ModalitySet, i: usize) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::fixture::{Bench, expected, sample};
+    use crate::{
+        sample::Claim,
+        verify::fixture::{Bench, expected, sample},
+    };
     use serde_json::json;
 
     #[test]
@@ -104,6 +114,15 @@ mod tests {
         let verdict = bench.judge(&Consistent::default(), children()).remove(1);
         assert!((verdict.value.unwrap() - growth).abs() < 1e-4 && verdict.limit == Some(0.2), "{verdict:?} {growth}");
         assert!(bench.judge(&Consistent { delta: 1.0 }, children())[1].passed);
+    }
+
+    #[test]
+    fn a_labelled_negative_may_disagree_and_must_not_agree_better() {
+        let mut bench = Bench::new();
+        let negative = |samples: [f32; 4]| (sample("a", [51; 4], samples), vec![Claim::Mismatched(ModalitySet::AUDIO)]);
+        assert_eq!(bench.reasons(&Consistent::default(), vec![negative([0.9; 4])]), expected([(true, "labelled_negative")]));
+        bench.parent.sample = sample("p", [51; 4], [0.9; 4]);
+        assert_eq!(bench.reasons(&Consistent::default(), vec![negative([0.0; 4])]), expected([(false, "modalities_agree")]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// The loss of the written child lies in the round's frozen difficulty band.
 ///
-/// Method: cross entropy of the subject model, the one that is being improved, on the decoded child, ends of the band included. Without a band the candidate passes.
+/// Method: cross entropy of the subject model, the one that is being improved, on the decoded child, ends of the band included. Without a band the candidate passes, and so does a labelled negative, which has no class to have a loss of.
 ///
 /// Reference: Shrivastava et al. 2016, "Training Region-based Object Detectors with Online Hard Example Mining" (hard by loss); Kishida and Nakayama 2019, "Empirical Study of Easy and Hard Examples in CNN Training" (why not the hardest).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ impl Verifier for InBand {
         let rows = context.forwards.subject()?;
         let (low, high) = (Some(f64::from(band.low)), Some(f64::from(band.high)));
         let judge = |(i, judged): (usize, &Judged<'_>)| {
+            if judged.candidate.lineage.is_mismatched() {
+                return Verdict::pass(stage, "not_applicable", None, None);
+            }
             let Some(label) = &judged.candidate.sample.label else { return Verdict::fail(stage, "no_label", None, None) };
             let loss = rows.logits(i).map_or(f32::NAN, |logits| measure::cross_entropy(logits, label));
             let value = Some(f64::from(loss));
@@ -58,7 +61,7 @@ impl Verifier for InBand {
 mod tests {
     use super::*;
     use crate::{
-        sample::{DifficultyBand, Sample},
+        sample::{Claim, DifficultyBand, ModalitySet, Sample},
         verify::fixture::{Bench, expected, sample},
     };
 
@@ -73,6 +76,8 @@ mod tests {
         bench.band = Some(DifficultyBand { low: 0.1, high: 1.0 });
         let found = bench.reasons(&InBand {}, children());
         assert_eq!(found, expected([(false, "loss_below_band"), (true, "in_band"), (false, "loss_above_band"), (false, "no_label")]));
+        let negative = || vec![(unlabelled.0.clone(), vec![Claim::Mismatched(ModalitySet::AUDIO)])];
+        assert_eq!(bench.reasons(&InBand {}, negative()), expected([(true, "not_applicable")]));
         let verdicts = bench.judge(&InBand {}, children());
         for (verdict, value, limit) in [(&verdicts[0], 0.0868, 0.1), (&verdicts[1], 0.3711, 1.0), (&verdicts[2], 4.0181, 1.0)] {
             assert!((verdict.value.unwrap() - value).abs() < 1e-3 && (verdict.limit.unwrap() - limit).abs() < 1e-6, "{verdict:?}");

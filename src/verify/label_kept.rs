@@ -9,7 +9,7 @@ use crate::{
     error::{Problem, Result},
     model::measure,
     operator::{Configure, Requirements, Table},
-    sample::{Claim, Modality, Verdict},
+    sample::{Claim, Label, Modality, Verdict},
     units::Probability,
 };
 use schemars::JsonSchema;
@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: the teacher sees the written child, missing modalities and all; it passes if the teacher predicts the label with at least `probability`. A
 /// candidate with a certified budget passes instead if every changed medium lies inside its stated ball, measured again, and the teacher passes the
-/// *parent*. A parent that no teacher left out fails.
+/// *parent*. A parent that no teacher left out fails. Of a mixed label the teacher's prediction must be one of its classes, and these together must have the
+/// probability; of a label that changed with the content the new one is asked for. A labelled negative (modalities that do not belong together) has no
+/// class and passes: `consistent` looks at it.
 ///
 /// Reference: Northcutt et al. 2021, "Confident Learning" (out-of-sample judgement of labels); Madry et al. 2018 (the budget).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +51,8 @@ impl Verifier for LabelKept {
     }
 
     fn verify(&self, candidates: &[Judged<'_>], context: &VerifyContext<'_>) -> Result<Vec<Verdict>> {
-        let certified = |judged: &Judged<'_>| judged.candidate.lineage.claims.contains(&Claim::CertifiedBudget);
+        let claims = |judged: &Judged<'_>, claim: &Claim| judged.candidate.lineage.claims.contains(claim);
+        let certified = |judged: &Judged<'_>| claims(judged, &Claim::CertifiedBudget);
         let any = |wanted: bool| candidates.iter().any(|judged| certified(judged) == wanted);
         let children = if any(false) { Some(context.forwards.teacher()?) } else { None };
         let parents = if any(true) { Some(context.parents.teacher()?) } else { None };
@@ -60,9 +63,24 @@ impl Verifier for LabelKept {
                 }
                 let class = judged.parent.sample.label.as_ref().map(|label| label.class());
                 self.ask(parents.as_deref(), i, class, context.stage, ["certified_budget", "parent_misjudged", "parent_unsure"])
+            } else if judged.candidate.lineage.is_mismatched() {
+                Verdict::pass(context.stage, "labelled_negative", None, None)
             } else {
-                let class = judged.candidate.sample.label.as_ref().map(|label| label.class());
-                self.ask(children.as_deref(), i, class, context.stage, ["label_kept", "label_changed", "teacher_unsure"])
+                let label = judged.candidate.sample.label.as_ref();
+                match label {
+                    Some(Label::Soft(shares)) if claims(judged, &Claim::LabelMixed) => {
+                        self.ask_mixed(children.as_deref(), i, shares, context.stage)
+                    }
+                    label => {
+                        let changed = claims(judged, &Claim::LabelChanged);
+                        let names = if changed {
+                            ["new_label_holds", "new_label_missed", "teacher_unsure"]
+                        } else {
+                            ["label_kept", "label_changed", "teacher_unsure"]
+                        };
+                        self.ask(children.as_deref(), i, label.map(Label::class), context.stage, names)
+                    }
+                }
             }
         };
         Ok(candidates.iter().enumerate().map(judge).collect())
@@ -81,6 +99,23 @@ impl LabelKept {
             Verdict::fail(stage, unsure, Some(p), limit)
         } else {
             Verdict::pass(stage, kept, Some(p), limit)
+        }
+    }
+}
+
+impl LabelKept {
+    /// Of a mixed label: whether the prediction is one of its classes, and how probable these are together.
+    fn ask_mixed(&self, rows: Option<&Rows>, i: usize, shares: &[f32], stage: &str) -> Verdict {
+        let limit = Some(self.probability.get());
+        let Some(logits) = rows.and_then(|rows| rows.logits(i)) else { return Verdict::fail(stage, "no_teacher", None, limit) };
+        let holds = |class: usize| shares.get(class).is_some_and(|share| *share > 0.0);
+        let p: f64 = measure::probabilities(logits).iter().enumerate().filter(|(class, _)| holds(*class)).map(|(_, p)| *p).sum();
+        if !holds(measure::argmax(logits)) || !p.is_finite() {
+            Verdict::fail(stage, "label_changed", Some(p).filter(|p| p.is_finite()), limit)
+        } else if p < self.probability.get() {
+            Verdict::fail(stage, "teacher_unsure", Some(p), limit)
+        } else {
+            Verdict::pass(stage, "label_mixed", Some(p), limit)
         }
     }
 }
@@ -105,7 +140,7 @@ fn budget(judged: &Judged<'_>, stage: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::{
-        sample::{Label, Norm, Sample},
+        sample::{ModalitySet, Norm, Sample},
         verify::fixture::{Bench, expected, sample},
     };
 
@@ -126,6 +161,35 @@ mod tests {
         let verdict = bench.judge(&strict, children()).remove(0);
         assert_eq!(verdict.reason, "teacher_unsure");
         assert!((verdict.value.unwrap() - 0.8926).abs() < 1e-3 && verdict.limit == Some(0.9));
+    }
+
+    #[test]
+    fn a_mixed_a_changed_and_a_negative_label_are_judged_by_what_they_claim() {
+        let bench = Bench::new();
+        let child = |pixel, label, claim| (Sample { label, ..sample("a", [pixel; 4], [0.0; 4]) }, vec![claim]);
+        let mixed = |shares: [f32; 2]| Some(Label::Soft(shares.into()));
+        // At 60 the teacher says class 0 with 0.893, at 200 class 1.
+        let children = || {
+            vec![
+                child(60, mixed([0.3, 0.7]), Claim::LabelMixed),
+                child(200, mixed([1.0, 0.0]), Claim::LabelMixed),
+                child(200, Some(Label::Class(1)), Claim::LabelChanged),
+                child(60, Some(Label::Class(1)), Claim::LabelChanged),
+                child(60, None, Claim::Mismatched(ModalitySet::AUDIO)),
+                child(60, None, Claim::LabelKept),
+            ]
+        };
+        let wanted = [
+            (true, "label_mixed"),
+            (false, "label_changed"),
+            (true, "new_label_holds"),
+            (false, "new_label_missed"),
+            (true, "labelled_negative"),
+            (false, "no_label"),
+        ];
+        assert_eq!(bench.reasons(&LabelKept::default(), children()), expected(wanted));
+        let verdict = bench.judge(&LabelKept::default(), children()).remove(0);
+        assert!((verdict.value.unwrap() - 1.0).abs() < 1e-6, "both classes are in the mix");
     }
 
     #[test]

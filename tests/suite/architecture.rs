@@ -13,7 +13,7 @@ fn tier(module: &str) -> Option<u32> {
         "record" => 12,
         "augment" | "codec" => 20,
         "model" => 30,
-        "context" => 40,
+        "context" | "transform" => 40,
         "read" | "score" | "diagnose" | "mine" | "generate" | "verify" | "feed" => 50,
         "registry" => 60,
         "pipeline" | "report" => 70,

@@ -367,7 +367,7 @@ impl Generator for Pgd {
         let point = retrace(models.subject.as_ref(), walk, target, walked.objective, walked.modalities, walked.steps)?;
         match perturbed(parent, &point, &terrain, walked.magnitude)? {
             Made::Child(child) => Ok(child),
-            Made::Unchanged | Made::Refused(_) => {
+            Made::Negative(_) | Made::Unchanged | Made::Refused(_) => {
                 Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id))
             }
         }

@@ -1,15 +1,11 @@
-use super::{
-    crop::Crop,
-    cutout::Cutout,
-    flip::Flip,
-    level::{Direction, Level},
-    noise::Noise,
-    rule::Rule,
-    shift::Shift,
-};
 use crate::{
     augment::audio::Colour,
-    units::{Decibels, Fraction, Probability, Range},
+    generate::engine::Chosen,
+    transform::{
+        decibels, often, range,
+        scene::{Crop, Cutout, Direction, Flip, Level, Noise, Shift},
+        share,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,44 +22,37 @@ pub enum Preset {
     Night,
 }
 
-fn often(value: f64) -> Probability {
-    Probability::new(value).unwrap_or_else(|_| unreachable!("a constant probability"))
-}
-fn share(value: f64) -> Fraction {
-    Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"))
-}
-fn db(value: f64) -> Decibels {
-    Decibels::new(value).unwrap_or_else(|_| unreachable!("a constant level"))
-}
-fn range(low: f64, high: f64) -> Range {
-    Range::new(low, high).unwrap_or_else(|_| unreachable!("a constant range"))
-}
-
 impl Preset {
     /// Its rules in the order they are applied: what moves, then what covers, then levels, then noise.
-    pub fn rules(self) -> Vec<Rule> {
+    pub fn rules(self) -> Vec<Chosen> {
         match self {
             Self::Mild => vec![
-                Rule::Flip(Flip { probability: often(0.5), ..Flip::default() }),
-                Rule::Shift(Shift { probability: often(0.6), ..Shift::default() }),
-                Rule::Crop(Crop { probability: often(0.3), ..Crop::default() }),
-                Rule::Cutout(Cutout { probability: often(0.4), ..Cutout::default() }),
-                Rule::Level(Level { probability: often(0.5), ..Level::default() }),
-                Rule::Noise(Noise { probability: often(0.6), ..Noise::default() }),
+                Chosen::of(Flip::default(), often(0.5)),
+                Chosen::of(Shift::default(), often(0.6)),
+                Chosen::of(Crop::default(), often(0.3)),
+                Chosen::of(Cutout::default(), often(0.4)),
+                Chosen::of(Level::default(), often(0.5)),
+                Chosen::of(Noise::default(), often(0.6)),
             ],
             Self::Street => vec![
-                Rule::Shift(Shift { probability: often(0.5), ..Shift::default() }),
-                Rule::Cutout(Cutout { probability: often(0.7), share: share(0.45), ..Cutout::default() }),
-                Rule::Noise(Noise {
-                    snr_db: range(-5.0, 25.0),
-                    sigma: range(0.0, 0.1),
-                    colours: vec![Colour::Pink, Colour::Brown],
-                    ..Noise::default()
-                }),
+                Chosen::of(Shift::default(), often(0.5)),
+                Chosen::of(Cutout { share: share(0.45), ..Cutout::default() }, often(0.7)),
+                Chosen::of(
+                    Noise {
+                        snr_db: range(-5.0, 25.0),
+                        sigma: range(0.0, 0.1),
+                        colours: vec![Colour::Pink, Colour::Brown],
+                        ..Noise::default()
+                    },
+                    often(1.0),
+                ),
             ],
             Self::Night => vec![
-                Rule::Level(Level { direction: Direction::Down, gain_db: db(15.0), stops: 2.5, ..Level::default() }),
-                Rule::Noise(Noise { snr_db: range(3.0, 30.0), sigma: range(0.0, 0.12), colours: vec![Colour::White], ..Noise::default() }),
+                Chosen::of(Level { direction: Direction::Down, gain_db: decibels(15.0), stops: 2.5, ..Level::default() }, often(1.0)),
+                Chosen::of(
+                    Noise { snr_db: range(3.0, 30.0), sigma: range(0.0, 0.12), colours: vec![Colour::White], ..Noise::default() },
+                    often(1.0),
+                ),
             ],
         }
     }

@@ -45,6 +45,11 @@ pub struct Predictions {
     /// A manifest of the same samples, joined by `id`: labels, fields and media (for the quality of the media).
     #[serde(default)]
     pub manifest: Option<String>,
+    /// Probe runs for `aum_probe`, one file each (JSON lines or CSV with `id`, `label`, `epoch` and `logits`): logits of the training forward passes of a model with a
+    /// class more than the data, which random threshold samples were given as their label. It is the last class; its label is the number of the other
+    /// classes, or `~threshold` where `classes` are listed. Two runs with threshold samples that they do not share cover all samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<String>,
 }
 
 impl Configure<dyn Reader> for Predictions {
@@ -64,6 +69,13 @@ impl Configure<dyn Reader> for Predictions {
         let kinds: Vec<_> = self.files.iter().filter_map(|file| source::Kind::of(file).ok()).collect();
         if kinds.iter().any(|kind| kind.is_array()) && !kinds.iter().all(|kind| kind.is_array()) {
             problems.push(Problem::new("files", "NPY files stand side by side, other files one after another; expected one of the two"));
+        }
+        for (i, file) in self.probes.iter().enumerate() {
+            let told = match source::Kind::of(file) {
+                Err(told) => Some(told),
+                Ok(kind) => kind.is_array().then(|| format!("expected JSON lines or CSV with an `epoch`, found `{file}`")),
+            };
+            problems.extend(told.map(|told| Problem::new(format!("probes[{i}]"), told)));
         }
         if let Some(classes) = &self.classes {
             if classes.len() < 2 {
@@ -88,6 +100,9 @@ impl Reader for Predictions {
     }
     fn answers(&self) -> bool {
         true
+    }
+    fn probes(&self) -> bool {
+        !self.probes.is_empty()
     }
     fn out_of_fold(&self) -> bool {
         self.out_of_fold

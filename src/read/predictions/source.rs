@@ -1,6 +1,6 @@
 use super::{
     Predictions,
-    gather::{Gather, Whole},
+    gather::{Gather, Gathered, Whole},
     record::{self, Key, What},
     tables::{Arrays, of_csv},
 };
@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::Recorded,
     read::{Entry, ManifestSource, Measured, Source, WrittenLabel, manifest::read_block},
-    sample::{Classes, ModalitySet, Sample, SampleId, TrainingHistory},
+    sample::{Classes, ModalitySet, Probe, ProbeRun, Sample, SampleId, TrainingHistory},
 };
 use rayon::prelude::*;
 use std::{
@@ -83,15 +83,8 @@ impl PredictionsSource {
         for file in &config.files {
             let path = base.join(file);
             let at_file = |error: Error| error.at("file", path.display());
-            let mut take = |line: usize, record: Result<record::Record>| {
-                if let Err(error) = record.and_then(|record| gather.admit(labelled(record), line)) {
-                    problems.push(error.at("line", line).at("file", path.display()));
-                }
-            };
             match Kind::of(file).map_err(Error::usage)? {
-                Kind::Lines => of_lines(&path, &mut take)?,
-                Kind::Csv => of_csv(open(&path)?, b',', take).map_err(at_file)?,
-                Kind::Tsv => of_csv(open(&path)?, b'\t', take).map_err(at_file)?,
+                kind @ (Kind::Lines | Kind::Csv | Kind::Tsv) => take_lines(&path, kind, &mut gather, &labelled, &mut problems)?,
                 Kind::Npy => {
                     has_arrays = true;
                     arrays.add(&stem(file), &whole(&path)?).map_err(at_file)?;
@@ -120,11 +113,22 @@ impl PredictionsSource {
                 }
             });
         }
-        drop(labels);
-        Self::join(name, gather.finish(), problems, joined)
+        let whole = gather.finish();
+        let own: HashMap<&str, &str> = whole.samples.iter().filter_map(of_gathered).collect();
+        let mut runs = Vec::with_capacity(config.probes.len());
+        for file in &config.probes {
+            let path = base.join(file);
+            let classes = config.classes.as_deref();
+            let label = |id: &str| own.get(id).or_else(|| labels.get(id)).map(|label| (*label).to_owned());
+            let run = probe_run(&path, Kind::of(file).map_err(Error::usage)?, classes, whole.classes.len(), label, &mut problems);
+            runs.push(run.map_err(|error| error.at("file", path.display()))?);
+        }
+        drop((own, labels));
+        let probe = (!runs.is_empty()).then_some(Probe { runs });
+        Self::join(name, whole, probe, problems, joined)
     }
 
-    fn join(name: String, whole: Whole, mut problems: Vec<Error>, manifest: Option<ManifestSource>) -> Result<Self> {
+    fn join(name: String, whole: Whole, probe: Option<Probe>, mut problems: Vec<Error>, manifest: Option<ManifestSource>) -> Result<Self> {
         let Whole { samples, mut present, classes, answers, history } = whole;
         let places: Option<HashMap<&SampleId, usize>> =
             manifest.as_ref().map(|manifest| manifest.entries().iter().enumerate().map(|(i, entry)| (&entry.id, i)).collect());
@@ -156,9 +160,9 @@ impl PredictionsSource {
             });
             of_manifest.push(place);
         }
-        let history = history.map(|rows| {
-            let rows = samples.iter().zip(rows).filter(|(_, row)| row.count > 0).map(|(sample, row)| (sample.id.clone(), row)).collect();
-            Arc::new(TrainingHistory { rows })
+        let history = (history.is_some() || probe.is_some()).then(|| {
+            let rows = samples.iter().zip(history.into_iter().flatten()).filter(|(_, row)| row.count > 0);
+            Arc::new(TrainingHistory { rows: rows.map(|(sample, row)| (sample.id.clone(), row)).collect(), probe })
         });
         let recorded = Recorded::new(samples.into_iter().map(|sample| sample.id), present, classes.clone(), answers)?;
         let joined = manifest.map(|manifest| (manifest, of_manifest));
@@ -208,6 +212,72 @@ fn named(entry: &Entry) -> Option<(&str, &str)> {
         Some(WrittenLabel::Name(name)) => Some((entry.id.as_str(), name)),
         _ => None,
     }
+}
+
+/// The same of what was gathered.
+fn of_gathered(sample: &Gathered) -> Option<(&str, &str)> {
+    match &sample.label {
+        Some(WrittenLabel::Name(name)) => Some((sample.id.as_str(), name)),
+        _ => None,
+    }
+}
+
+/// Adds the lines of a file; what cannot be used goes to the problems.
+fn take_lines(
+    path: &Path,
+    kind: Kind,
+    gather: &mut Gather,
+    labelled: &impl Fn(record::Record) -> record::Record,
+    problems: &mut Vec<Error>,
+) -> Result<()> {
+    let mut take = |line: usize, record: Result<record::Record>| {
+        if let Err(error) = record.and_then(|record| gather.admit(labelled(record), line)) {
+            problems.push(error.at("line", line).at("file", path.display()));
+        }
+    };
+    let at_file = |error: Error| error.at("file", path.display());
+    match kind {
+        Kind::Csv => of_csv(open(path)?, b',', take).map_err(at_file),
+        Kind::Tsv => of_csv(open(path)?, b'\t', take).map_err(at_file),
+        _ => of_lines(path, &mut take),
+    }
+}
+
+/// Name of the class that threshold samples are given, where the classes have names.
+const THRESHOLD: &str = "~threshold";
+
+/// One probe run: a model with a class more than the `wanted` ones of the data. A line without a label has the `label` of its id.
+fn probe_run(
+    path: &Path,
+    kind: Kind,
+    classes: Option<&[String]>,
+    wanted: usize,
+    label: impl Fn(&str) -> Option<String>,
+    problems: &mut Vec<Error>,
+) -> Result<ProbeRun> {
+    let names: Option<Vec<String>> = classes.map(|names| names.iter().cloned().chain([THRESHOLD.to_owned()]).collect());
+    let mut gather = Gather::new(names.as_deref());
+    let labelled = |mut record: record::Record| {
+        if record.label.is_none() {
+            record.label = record.id.as_deref().and_then(&label);
+        }
+        record
+    };
+    take_lines(path, kind, &mut gather, &labelled, problems)?;
+    let Whole { samples, classes, history, .. } = gather.finish();
+    if !samples.is_empty() && classes.len() != wanted + 1 {
+        return Err(Error::data(format!("a probe run has logits of a class more than the data, {}; found {}", wanted + 1, classes.len())));
+    }
+    let threshold = classes.index(THRESHOLD).unwrap_or(wanted);
+    let rows = samples.into_iter().zip(history.into_iter().flatten());
+    let run = ProbeRun::new(rows.filter_map(|(sample, row)| Some((sample.id, row.aum()?, sample.class == Some(threshold)))));
+    if run.is_usable() {
+        return Ok(run);
+    }
+    let name = if names.is_some() { THRESHOLD.to_owned() } else { wanted.to_string() };
+    Err(Error::data(format!(
+        "a probe run needs threshold samples (label {name}) and others, with `epoch`, `label` and `logits`; one of the two is missing"
+    )))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {

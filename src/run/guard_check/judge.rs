@@ -5,7 +5,7 @@ use crate::{
     random::SeedTree,
     record::{DetectorCheck, Fault, GUARD},
     sample::{
-        ColumnKind, Diagnosis, Judgement, SampleId, ScoreTable,
+        ColumnKind, Diagnoses, Diagnosis, Judgement, SampleId, Score, ScoreTable,
         metrics::{Flags, Interval, average_precision, quantile_of_sorted, wilson},
     },
 };
@@ -36,52 +36,83 @@ impl Trial {
     }
 }
 
-/// Trials by detector and fault, [`GUARD`] first, then the columns in the order of the table.
+/// Trials by detector and fault, [`GUARD`] first, then the diagnosers and the columns in the order of the pipeline.
 pub(super) type Trials = Vec<((String, Fault), Trial)>;
 
-/// Every detector of one run: the joined guard with its own flags, and each column in which larger is more suspicious alone.
-pub(super) fn trials(table: &ScoreTable, diagnoses: &[Diagnosis], faults: &Faults, known_wrong: &BTreeSet<SampleId>) -> Trials {
+/// A diagnoser of the pipeline: what it may judge, and what it found alone.
+#[derive(Debug, Clone)]
+pub(super) struct Alone {
+    pub name: String,
+    pub judges: &'static [Judgement],
+    /// The columns it added.
+    pub columns: Vec<String>,
+    pub diagnoses: Diagnoses,
+}
+
+/// What is judged, and the column that the joined guard ranks by.
+const KINDS: [(Fault, Judgement, &str); 3] = [
+    (Fault::Label, Judgement::SuspectLabel, "label_suspicion"),
+    (Fault::Pair, Judgement::SuspectPair, "pair_suspicion"),
+    (Fault::Outlier, Judgement::Outlier, "outlier_suspicion"),
+];
+
+/// Every detector of one run: the joined guard and each diagnoser with their own flags, and each column in which larger is more suspicious alone.
+pub(super) fn trials(
+    table: &ScoreTable,
+    diagnoses: &[Diagnosis],
+    alone: &[Alone],
+    faults: &Faults,
+    known_wrong: &BTreeSet<SampleId>,
+) -> Trials {
     let rows: Vec<usize> =
         (0..table.len()).filter(|row| table.rows()[*row].class.is_some() && !known_wrong.contains(&table.rows()[*row].id)).collect();
-    let truth = |fault: Fault| -> Vec<bool> {
-        let holds = |row: &usize| {
-            let id = &table.rows()[*row].id;
-            let (label, pair) = (faults.labels.contains_key(id), faults.pairs.contains_key(id));
-            match fault {
-                Fault::Label => label,
-                Fault::Pair => pair,
-                Fault::Any => label || pair,
-            }
+    let truth = |fault: Fault| -> Vec<bool> { rows.iter().map(|row| faults.has(&table.rows()[*row].id, fault)).collect() };
+    // Without a suspicion to rank by there are only the flags.
+    let by_columns = |columns: &[&[Score]], flagged: &[bool]| -> Vec<Option<f32>> {
+        let score = |(row, flagged): (&usize, &bool)| {
+            if columns.is_empty() { Some(f32::from(u8::from(*flagged))) } else { columns.iter().map(|column| column[*row].get()).sum() }
         };
-        rows.iter().map(holds).collect()
+        rows.iter().zip(flagged).map(score).collect()
     };
     let mut all = Trials::new();
-    for (fault, judged, column) in [
-        (Fault::Label, Some(Judgement::SuspectLabel), Some("label_suspicion")),
-        (Fault::Pair, Some(Judgement::SuspectPair), Some("pair_suspicion")),
-        (Fault::Any, None, None),
-    ] {
-        let flags = |row: &usize| judged.map_or(diagnoses[*row].judgement != Judgement::Valuable, |own| diagnoses[*row].judgement == own);
-        let flagged: Vec<bool> = rows.iter().map(flags).collect();
-        let sums: Vec<&[_]> =
-            ["label_suspicion", "pair_suspicion", "outlier_suspicion"].iter().filter_map(|name| table.column_of_any(name)).collect();
-        let ranked = column.map_or(sums, |name| table.column_of_any(name).into_iter().collect());
-        let score = |(row, flagged): (&usize, &bool)| {
-            // Without a suspicion to rank by there are only the flags.
-            if ranked.is_empty() { Some(f32::from(u8::from(*flagged))) } else { ranked.iter().map(|column| column[*row].get()).sum() }
-        };
-        let scores = rows.iter().zip(&flagged).map(score).collect();
-        all.push(((GUARD.to_owned(), fault), Trial { scores, flagged, truth: truth(fault) }));
+    for (fault, judgement, column) in KINDS {
+        let flagged: Vec<bool> = rows.iter().map(|row| diagnoses[*row].judgement == judgement).collect();
+        let columns: Vec<&[Score]> = table.column_of_any(column).into_iter().collect();
+        all.push(((GUARD.to_owned(), fault), Trial { scores: by_columns(&columns, &flagged), flagged, truth: truth(fault) }));
+    }
+    let flagged: Vec<bool> = rows.iter().map(|row| diagnoses[*row].judgement != Judgement::Valuable).collect();
+    let columns: Vec<&[Score]> = KINDS.iter().filter_map(|(_, _, name)| table.column_of_any(name)).collect();
+    all.push(((GUARD.to_owned(), Fault::Any), Trial { scores: by_columns(&columns, &flagged), flagged, truth: truth(Fault::Any) }));
+    for one in alone {
+        for (fault, judgement, column) in KINDS.into_iter().filter(|(_, judgement, _)| one.judges.contains(judgement)) {
+            let flagged: Vec<bool> = rows.iter().map(|row| one.diagnoses[*row].judgement == judgement).collect();
+            // Its column for the fault, its only one, or how strongly it suspects what it flags.
+            let named = one.columns.iter().find(|name| name.ends_with(column));
+            let own = named.or(one.columns.first().filter(|_| one.columns.len() == 1)).and_then(|name| table.column(name));
+            let scores = match own {
+                Some(column) => by_columns(&[column], &flagged),
+                None => rows
+                    .iter()
+                    .zip(&flagged)
+                    .map(|(row, flagged)| Some(if *flagged { strongest(&one.diagnoses[*row]) } else { 0.0 }))
+                    .collect(),
+            };
+            all.push(((one.name.clone(), fault), Trial { scores, flagged, truth: truth(fault) }));
+        }
     }
     for (column, cells) in table.columns() {
         if column.kind == ColumnKind::Hardness || column.name.ends_with("_suspicion") {
             let scores: Vec<Option<f32>> = rows.iter().map(|row| cells[*row].get()).collect();
-            for fault in [Fault::Label, Fault::Pair] {
+            for (fault, ..) in KINDS {
                 all.push(((column.name.clone(), fault), Trial::top(scores.clone(), truth(fault))));
             }
         }
     }
     all
+}
+
+fn strongest(diagnosis: &Diagnosis) -> f32 {
+    diagnosis.reasons.iter().map(|reason| reason.strength).fold(f32::MIN_POSITIVE, f32::max)
 }
 
 /// The trials of all seeds joined, in the order of the first seed; a fault that was not planted is left out.
@@ -162,6 +193,7 @@ mod tests {
         Faults {
             labels: labels.iter().map(|id| ((*id).into(), 1)).collect(),
             pairs: pairs.iter().map(|id| ((*id).into(), (Modality::Audio, "s5".into()))).collect(),
+            foreign: BTreeSet::new(),
         }
     }
 
@@ -173,7 +205,7 @@ mod tests {
         {
             diagnoses[row].judgement = judgement;
         }
-        let found = trials(&table(), &diagnoses, &faults(&["s0", "s2"], &["s3"]), &["s7".into()].into());
+        let found = trials(&table(), &diagnoses, &[], &faults(&["s0", "s2"], &["s3"]), &["s7".into()].into());
         let checks = summarise(vec![found], &SeedTree::new(1));
         let of = |name: &str, fault| checks.iter().find(|c| c.detector == name && c.fault == fault).unwrap();
         let value = |interval: Option<Interval>| interval.unwrap().value;
@@ -194,9 +226,46 @@ mod tests {
     }
 
     #[test]
+    fn each_diagnoser_is_measured_by_what_it_may_judge() {
+        let mut table = table();
+        let suspicion = (0..10).map(|i| Score::Known(if i == 2 { 0.9 } else { 0.1 })).collect();
+        table.add(Column::measure("own.confident_suspicion", ""), suspicion).unwrap();
+        let mut found = vec![Diagnosis::clear(); 10];
+        found[0].judgement = Judgement::SuspectLabel;
+        found[3].judgement = Judgement::Outlier;
+        let one = |name: &str, judges, columns: &[&str]| Alone {
+            name: name.to_owned(),
+            judges,
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            diagnoses: found.clone(),
+        };
+        let alone = [
+            one("confident_learning", &[Judgement::SuspectLabel], &["own.confident_suspicion"]),
+            one("aum_threshold", &[Judgement::SuspectLabel], &[]),
+            one("outliers", &[Judgement::Outlier], &[]),
+            one("reasons", &[], &[]),
+        ];
+        let faults = Faults { foreign: ["s3".into(), "s4".into()].into(), ..faults(&["s2"], &[]) };
+        let checks = summarise(vec![trials(&table, &vec![Diagnosis::clear(); 10], &alone, &faults, &BTreeSet::new())], &SeedTree::new(1));
+        let of = |name: &str, fault| checks.iter().find(|c| c.detector == name && c.fault == fault);
+        // Its ranking is its column, its flags are its own: s0, which is fine.
+        let confident = of("confident_learning", Fault::Label).unwrap();
+        assert_eq!((confident.flagged, confident.precision.unwrap().value, confident.average_precision.unwrap().value), (1, 0.0, 1.0));
+        // Without a column it ranks what it flags before all else: s2 is among nine equals of which one is before them.
+        assert!(of("aum_threshold", Fault::Label).unwrap().average_precision.unwrap().value < 0.5);
+        let outliers = of("outliers", Fault::Outlier).unwrap();
+        assert_eq!(
+            (outliers.planted, outliers.flagged, outliers.precision.unwrap().value, outliers.recall.unwrap().value),
+            (2, 1, 1.0, 0.5)
+        );
+        assert_eq!(of(GUARD, Fault::Any).unwrap().planted, 3);
+        assert!(of("outliers", Fault::Label).is_none() && checks.iter().all(|c| c.detector != "reasons"));
+    }
+
+    #[test]
     fn seeds_are_joined_and_nothing_planted_is_nothing_said() {
         let diagnoses = vec![Diagnosis::clear(); 10];
-        let run = |labels: &[&str]| trials(&table(), &diagnoses, &faults(labels, &[]), &BTreeSet::new());
+        let run = |labels: &[&str]| trials(&table(), &diagnoses, &[], &faults(labels, &[]), &BTreeSet::new());
         let checks = summarise(vec![run(&["s1"]), run(&["s8"])], &SeedTree::new(1));
         assert!(checks.iter().all(|c| c.fault != Fault::Pair));
         let loss = checks.iter().find(|c| c.detector == "loss").unwrap();

@@ -12,9 +12,10 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     record::{DetectorCheck, GuardCheck, NoiseKind, read_lines},
-    sample::{Classes, ModalitySet, SampleId, metrics::Interval},
+    sample::{Classes, Diagnoses, ModalitySet, SampleId, ScoreTable, metrics::Interval},
     train::{self, Experiment, Splits},
 };
+use judge::Alone;
 use plant::{Candidate, Faults, Noise, Planted};
 use serde::Deserialize;
 use std::{
@@ -33,6 +34,8 @@ pub struct GuardOptions {
     pub label_noise: f64,
     /// Share of them that exchange a modality with a sample of another class, `0..=0.5`.
     pub pair_noise: f64,
+    /// Share of them whose media are made meaningless, `0..=0.5`: samples of no class.
+    pub outlier_noise: f64,
     /// How labels are made wrong.
     pub kind: NoiseKind,
     /// Names of classes whose labels a [`NoiseKind::PairFlip`] exchanges, two by two; where there are none, each class becomes the next.
@@ -55,9 +58,11 @@ pub struct GuardOptions {
 /// # Errors
 /// If the plan does not train or has no diagnoser, shares are out of range, or no fault could be planted.
 pub fn guard_check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result<Summary> {
-    for (name, share) in [("label noise", options.label_noise), ("pair noise", options.pair_noise)] {
+    let shares =
+        [("a label noise", options.label_noise), ("a pair noise", options.pair_noise), ("an outlier noise", options.outlier_noise)];
+    for (name, share) in shares {
         if !(0.0..=MOST_NOISE).contains(&share) {
-            return Err(Error::usage(format!("expected a {name} in 0..={MOST_NOISE}, found {share}")));
+            return Err(Error::usage(format!("expected {name} in 0..={MOST_NOISE}, found {share}")));
         }
     }
     if options.exchanged.is_empty() && options.pair_noise > 0.0 {
@@ -96,6 +101,7 @@ fn check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result
         exchanged: options.exchanged,
         labels: options.label_noise,
         pairs: options.pair_noise,
+        foreign: options.outlier_noise,
     };
     let mut seeds = Vec::new();
     let mut trials = Vec::new();
@@ -111,7 +117,7 @@ fn check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result
             )));
         }
         let own = run(plan, &base, &faults, root, progress).map_err(|error| error.at("seed", seed))?;
-        trials.push(judge::trials(&own.0, &own.1, &faults, &known_wrong));
+        trials.push(judge::trials(&own.table, &own.diagnoses, &own.alone, &faults, &known_wrong));
         seeds.push(seed);
     }
     let rows = trials.iter().filter_map(|of_seed| of_seed.first()).map(|(_, trial)| trial.truth.len()).sum();
@@ -124,22 +130,25 @@ fn check(plan: &Plan, options: &GuardOptions, progress: &dyn Progress) -> Result
         exchanged: options.exchanged,
         label_noise: options.label_noise,
         pair_noise: options.pair_noise,
+        outlier_noise: options.outlier_noise,
         seeds,
         rows,
         detectors: judge::summarise(trials, &SeedTree::new(plan.seed).child("guard check")),
     })
 }
 
-/// Warm-up, folds, scores and diagnoses with the faults in place.
-fn run(
-    plan: &Plan,
-    base: &Split,
-    faults: &Faults,
-    seeds: SeedTree,
-    progress: &dyn Progress,
-) -> Result<(crate::sample::ScoreTable, Vec<crate::sample::Diagnosis>)> {
+/// What one run found.
+struct Found {
+    table: ScoreTable,
+    /// Of all diagnosers joined.
+    diagnoses: Diagnoses,
+    alone: Vec<Alone>,
+}
+
+/// Warm-up, folds, probe runs, scores and diagnoses with the faults in place.
+fn run(plan: &Plan, base: &Split, faults: &Faults, seeds: SeedTree, progress: &dyn Progress) -> Result<Found> {
     let train = plan.train.as_ref().ok_or_else(|| Error::internal("a guard check without training"))?;
-    let source = Planted::new(plan.data.train.operator.open(&plan.data.base)?, faults, base.classes())?;
+    let source = Planted::new(plan.data.train.operator.open(&plan.data.base)?, faults, base.classes(), seeds.child("meaningless"))?;
     let opening = Opening { name: "train", classes: Some(base.classes()), plan: &plan.data };
     let split = Split::survey(Box::new(source), &opening, progress)?;
     let model = match plan.model.operator.open_at(&plan.data.base, split.profile(), &seeds.child("model"))? {
@@ -151,7 +160,20 @@ fn run(
     let experiment = Experiment { plan, splits, seeds, stop: &stop, progress };
     let folds = plan.stages.requirements().find_map(|requirements| requirements.folds);
     let start = experiment.start(model, train, folds)?;
-    experiment.judge(&start)
+    let stages = &plan.stages.diagnose;
+    let mut alone = Vec::new();
+    let mut each = |id: &str, columns: &[String], diagnoses: &Diagnoses| {
+        let Some(stage) = stages.iter().find(|stage| stage.info.id == id) else { return };
+        let only = stages.iter().filter(|other| other.info.operator == stage.info.operator).count() == 1;
+        alone.push(Alone {
+            name: if only { stage.info.operator.to_owned() } else { id.to_owned() },
+            judges: stage.operator.judges(),
+            columns: columns.to_vec(),
+            diagnoses: diagnoses.clone(),
+        });
+    };
+    let (table, diagnoses) = experiment.judge(&start, &mut each)?;
+    Ok(Found { table, diagnoses, alone })
 }
 
 /// The classes of the names, two by two. Errors: a name is no class, or stands twice.
@@ -192,7 +214,7 @@ fn lines(check: &GuardCheck, out: &Path) -> Vec<String> {
     let width = check.detectors.iter().map(|d| d.detector.chars().count()).max().unwrap_or(0).max("detector".len());
     let row = |cells: [&str; 8]| {
         let [detector, fault, planted, flagged, precision, recall, f1, ap] = cells;
-        format!("{detector:width$}  {fault:5}  {planted:>7}  {flagged:>7}  {precision:22}  {recall:22}  {f1:5}  {ap}").trim_end().to_owned()
+        format!("{detector:width$}  {fault:7}  {planted:>7}  {flagged:>7}  {precision:22}  {recall:22}  {f1:5}  {ap}").trim_end().to_owned()
     };
     let mut lines = vec![
         format!(
@@ -208,7 +230,7 @@ fn lines(check: &GuardCheck, out: &Path) -> Vec<String> {
         row([&d.detector, d.fault.name(), &d.planted.to_string(), &d.flagged.to_string(), &precision, &recall, &f1, &ap])
     };
     lines.extend(check.detectors.iter().map(of));
-    lines.push(format!("written: {}; give it to the guard as `noise_guard: {{ trust: ... }}`", out.display()));
+    lines.push(format!("written: {}; give it to a diagnoser as `trust`, such as `noise_guard: {{ trust: ... }}`", out.display()));
     lines
 }
 
@@ -246,6 +268,7 @@ stages:
         GuardOptions {
             label_noise: 0.1,
             pair_noise: 0.1,
+            outlier_noise: 0.0,
             kind: NoiseKind::Uniform,
             flips: Vec::new(),
             exchanged: ModalitySet::ALL,

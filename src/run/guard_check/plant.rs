@@ -5,10 +5,10 @@ use crate::{
     pipeline::Split,
     random::SeedTree,
     read::{Entry, Source, WrittenLabel},
-    record::NoiseKind,
-    sample::{Classes, Modality, ModalitySet, Sample, SampleId},
+    record::{Fault, NoiseKind},
+    sample::{AudioBuffer, Classes, ImageBuffer, Media, Modality, ModalitySet, Sample, SampleId, Text},
 };
-use rand::RngExt;
+use rand::{RngExt, seq::SliceRandom};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A sample that a fault may be planted in.
@@ -31,6 +31,8 @@ pub(super) struct Noise {
     pub labels: f64,
     /// Share of the candidates that get a modality of a sample of another class, `0..=0.5`.
     pub pairs: f64,
+    /// Share of the candidates whose media are made meaningless, `0..=0.5`.
+    pub foreign: f64,
 }
 
 /// The faults, by id. No sample has two.
@@ -40,6 +42,8 @@ pub(super) struct Faults {
     pub labels: BTreeMap<SampleId, usize>,
     /// The modality a sample is given, and whose it is. Two samples exchange it, so that every medium stays in the data as often as before.
     pub pairs: BTreeMap<SampleId, (Modality, SampleId)>,
+    /// Samples of no class: what their media are made of stands in a random order.
+    pub foreign: BTreeSet<SampleId>,
 }
 
 impl Candidate {
@@ -56,6 +60,16 @@ impl Candidate {
 }
 
 impl Faults {
+    /// Whether a sample was given this fault.
+    pub fn has(&self, id: &SampleId, fault: Fault) -> bool {
+        match fault {
+            Fault::Label => self.labels.contains_key(id),
+            Fault::Pair => self.pairs.contains_key(id),
+            Fault::Outlier => self.foreign.contains(id),
+            Fault::Any => [Fault::Label, Fault::Pair, Fault::Outlier].into_iter().any(|fault| self.has(id, fault)),
+        }
+    }
+
     /// Draws faults; every draw is addressed by the sample's id, so that the order of the candidates changes nothing.
     pub fn draw(candidates: &[Candidate], classes: usize, noise: &Noise, seeds: &SeedTree) -> Self {
         let mut faults = Self::default();
@@ -100,6 +114,9 @@ impl Faults {
             faults.pairs.insert(one.id.clone(), (modality, other.id.clone()));
             faults.pairs.insert(other.id.clone(), (modality, one.id.clone()));
         }
+        let free = rest.iter().filter(|(_, one)| !faults.pairs.contains_key(&one.id));
+        let foreign = free.take(count(noise.foreign)).map(|(_, one)| one.id.clone()).collect();
+        faults.foreign = foreign;
         faults
     }
 }
@@ -110,10 +127,14 @@ pub(super) struct Planted {
     entries: Vec<Entry>,
     /// By entry: the modality that another entry gives.
     given: HashMap<usize, (Modality, usize)>,
+    /// The entries of no class.
+    foreign: BTreeSet<usize>,
+    seeds: SeedTree,
 }
 
 impl Planted {
-    pub fn new(inner: Box<dyn Source>, faults: &Faults, classes: &Classes) -> Result<Self> {
+    /// `seeds` draws the order in which meaningless media stand.
+    pub fn new(inner: Box<dyn Source>, faults: &Faults, classes: &Classes, seeds: SeedTree) -> Result<Self> {
         let mut entries = inner.entries().to_vec();
         let by_id: HashMap<SampleId, usize> = entries.iter().enumerate().map(|(i, entry)| (entry.id.clone(), i)).collect();
         let find =
@@ -125,8 +146,34 @@ impl Planted {
         for (id, (modality, from)) in &faults.pairs {
             given.insert(find(id)?, (*modality, find(from)?));
         }
-        Ok(Self { inner, entries, given })
+        let foreign = faults.foreign.iter().map(find).collect::<Result<_>>()?;
+        Ok(Self { inner, entries, given, foreign, seeds })
     }
+}
+
+/// The same pixels, frames of sound and letters in a random order: the histogram stays, nothing of a class does.
+fn meaningless(sample: &mut Sample, seeds: &SeedTree) -> Result<()> {
+    let told = |what: &str, error: String| Error::internal(error).at("modality", what);
+    if let Some(media) = &sample.image {
+        let own = media.get();
+        let mut pixels: Vec<&[u8]> = own.pixels().chunks_exact(own.channels().max(1)).collect();
+        pixels.shuffle(&mut seeds.child("image").rng());
+        let image = ImageBuffer::new(own.width(), own.height(), own.channels(), pixels.concat()).map_err(|e| told("image", e))?;
+        sample.image = Some(Media::new(image));
+    }
+    if let Some(media) = &sample.audio {
+        let own = media.get();
+        let mut frames: Vec<&[f32]> = own.samples().chunks_exact(own.channels().max(1)).collect();
+        frames.shuffle(&mut seeds.child("audio").rng());
+        let audio = AudioBuffer::new(own.sample_rate_hz(), own.channels(), frames.concat()).map_err(|e| told("audio", e))?;
+        sample.audio = Some(Media::new(audio));
+    }
+    if let Some(media) = &sample.text {
+        let mut letters: Vec<char> = media.get().content.chars().collect();
+        letters.shuffle(&mut seeds.child("text").rng());
+        sample.text = Some(Media::new(Text::new(letters.into_iter().collect::<String>())));
+    }
+    Ok(())
 }
 
 impl Source for Planted {
@@ -146,6 +193,10 @@ impl Source for Planted {
                 Modality::Text => sample.text = other.text,
             }
         }
+        if self.foreign.contains(&index) {
+            let seeds = self.seeds.sample(&sample.id);
+            meaningless(&mut sample, &seeds)?;
+        }
         Ok(sample)
     }
     fn name(&self) -> &str {
@@ -156,10 +207,7 @@ impl Source for Planted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        read::MemorySource,
-        sample::{ImageBuffer, Media, Text},
-    };
+    use crate::read::MemorySource;
 
     fn candidates(n: usize) -> Vec<Candidate> {
         let present = |i: usize| if i.is_multiple_of(7) { ModalitySet::one(Modality::Image) } else { ModalitySet::ALL };
@@ -167,7 +215,7 @@ mod tests {
     }
 
     fn noise(kind: NoiseKind) -> Noise {
-        Noise { kind, flips: Vec::new(), exchanged: ModalitySet::ALL, labels: 0.1, pairs: 0.1 }
+        Noise { kind, flips: Vec::new(), exchanged: ModalitySet::ALL, labels: 0.1, pairs: 0.1, foreign: 0.0 }
     }
 
     #[test]
@@ -230,8 +278,9 @@ mod tests {
         let faults = Faults {
             labels: [("s0".into(), 1)].into(),
             pairs: [("s2".into(), (Modality::Text, "s3".into())), ("s3".into(), (Modality::Text, "s2".into()))].into(),
+            foreign: BTreeSet::new(),
         };
-        let planted = Planted::new(Box::new(source), &faults, &classes).unwrap();
+        let planted = Planted::new(Box::new(source), &faults, &classes, SeedTree::new(1)).unwrap();
         let labels: Vec<_> = planted.entries().iter().map(|entry| entry.label.clone().unwrap()).collect();
         assert_eq!(labels, ["1", "1", "0", "1"].map(|name| WrittenLabel::Name(name.into())));
         let read: Vec<(u8, String)> = (0..4)
@@ -239,5 +288,37 @@ mod tests {
             .map(|s| (s.image.unwrap().get().pixels()[0], s.text.unwrap().get().content.to_string()))
             .collect();
         assert_eq!(read, [(0, "text 0"), (1, "text 1"), (2, "text 3"), (3, "text 2")].map(|(p, t)| (p, t.to_owned())));
+    }
+
+    #[test]
+    fn a_foreign_sample_keeps_what_its_media_are_made_of_and_nothing_of_their_order() {
+        let all = candidates(200);
+        let faults = Faults::draw(&all, 5, &Noise { foreign: 0.05, ..noise(NoiseKind::Uniform) }, &SeedTree::new(3));
+        assert_eq!((faults.labels.len(), faults.pairs.len(), faults.foreign.len()), (20, 20, 10));
+        let faulty = |id: &SampleId| [Fault::Label, Fault::Pair, Fault::Outlier].into_iter().filter(|f| faults.has(id, *f)).count();
+        assert!(all.iter().all(|one| faulty(&one.id) <= 1 && faults.has(&one.id, Fault::Any) == (faulty(&one.id) == 1)));
+
+        let mut one = Sample::new("s");
+        one.image = Some(Media::new(ImageBuffer::new(8, 8, 3, (0..192).collect()).unwrap()));
+        one.audio = Some(Media::new(AudioBuffer::new(8000, 2, (0..200).map(|i| i as f32 / 200.0).collect()).unwrap()));
+        one.text = Some(Media::new(Text::new("a grey tabby sleeps")));
+        let mut own = one.clone();
+        meaningless(&mut own, &SeedTree::new(2)).unwrap();
+        let pixels = |s: &Sample| s.image.as_ref().unwrap().get().pixels().to_vec();
+        let sound = |s: &Sample| s.audio.as_ref().unwrap().get().samples().to_vec();
+        let text = |s: &Sample| s.text.as_ref().unwrap().get().content.to_string();
+        assert!(pixels(&own) != pixels(&one) && sound(&own) != sound(&one) && text(&own) != text(&one));
+        // Channels stay together.
+        assert!(pixels(&own).chunks_exact(3).all(|p| p[1] == p[0] + 1 && p[2] == p[0] + 2));
+        let mut sorted = (pixels(&own), sound(&own), text(&own).chars().collect::<Vec<_>>());
+        sorted.0.sort_unstable();
+        sorted.1.sort_by(f32::total_cmp);
+        sorted.2.sort_unstable();
+        let mut letters: Vec<char> = text(&one).chars().collect();
+        letters.sort_unstable();
+        assert_eq!(sorted, (pixels(&one), sound(&one), letters));
+        let mut again = one.clone();
+        meaningless(&mut again, &SeedTree::new(2)).unwrap();
+        assert_eq!(pixels(&again), pixels(&own));
     }
 }

@@ -1,14 +1,14 @@
 //! One level for sound and light, and the words that speak of it.
 
-use super::scene::Scene;
 use crate::{
     augment::{
         audio, image,
-        text::{self, Edit, LevelWord, Scale, Sense},
+        text::{self, LevelWord, Scale, Sense},
     },
     error::Problem,
-    random::SeedTree,
-    units::{Decibels, Probability},
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With, decibels},
+    units::Decibels,
 };
 use rand::RngExt;
 use schemars::JsonSchema;
@@ -27,7 +27,9 @@ pub enum Direction {
     Down,
 }
 
-/// Makes the whole scene louder and brighter, or quieter and darker, by one draw. From `swap_db` and `swap_stops` on the words of the caption follow: loud and quiet, bright and dark,
+/// Makes the whole scene louder and brighter, or quieter and darker, by one draw.
+///
+/// Method: gain in decibels and light in stops are drawn up to `gain_db` and `stops` and multiplied by the severity. From `swap_db` and `swap_stops` on the words of the caption follow: loud and quiet, bright and dark,
 /// noisy, dim, loudly, brightly and their like are replaced by the word of the other end where they now say the wrong thing; below that they stay true enough. A gain up stops where
 /// the sound would be clipped. Comparisons ("louder than the cat") hold at any level and stay.
 ///
@@ -36,8 +38,6 @@ pub enum Direction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Level {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Which way.
     pub direction: Direction,
     /// Greatest gain at severity 1 in decibels, either way, 0..=60.
@@ -52,15 +52,7 @@ pub struct Level {
 
 impl Default for Level {
     fn default() -> Self {
-        let db = |value| Decibels::new(value).unwrap_or_else(|_| unreachable!("a constant level"));
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            direction: Direction::Both,
-            gain_db: db(20.0),
-            stops: 1.5,
-            swap_db: db(9.0),
-            swap_stops: 0.7,
-        }
+        Self { direction: Direction::Both, gain_db: decibels(20.0), stops: 1.5, swap_db: decibels(9.0), swap_stops: 0.7 }
     }
 }
 
@@ -78,8 +70,12 @@ pub struct LevelDraw {
     pub swap_stops: f64,
 }
 
-impl Level {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Level {
+    const NAME: &'static str = "level";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = LevelDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         let mut check = |ok: bool, path: &str, wanted: &str, value: f64| {
             if !ok {
@@ -95,8 +91,8 @@ impl Level {
     }
 
     /// Both ways where both are allowed: the second is tried if the first is refused.
-    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<LevelDraw> {
-        let mut rng = seeds.rng();
+    fn draw(&self, site: &Site<'_>) -> Plan<LevelDraw> {
+        let mut rng = site.rng();
         let up = match self.direction {
             Direction::Up => true,
             Direction::Down => false,
@@ -112,22 +108,26 @@ impl Level {
                 swap_stops: self.swap_stops,
             }
         };
-        if self.direction == Direction::Both { vec![one(up), one(!up)] } else { vec![one(up)] }
+        Plan::Fires(if self.direction == Direction::Both { vec![one(up), one(!up)] } else { vec![one(up)] })
+    }
+
+    fn apply(draw: &LevelDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
 impl LevelDraw {
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let (mut gain, mut stops) = (0.0, 0.0);
         if let Some(sound) = &scene.audio {
             // Silence has no level; a sound at full scale cannot be louder.
             let headroom = audio::headroom_db(sound);
             gain = if headroom.is_finite() { (self.gain_db * severity).min(headroom.max(0.0)) } else { 0.0 };
-            scene.audio = Some(audio::gain(sound, gain));
+            scene.audio = Some(audio::gain(sound, gain).into());
         }
         if let Some(picture) = &scene.image {
             stops = self.stops * severity;
-            scene.image = Some(image::gain(picture, stops.exp2() as f32));
+            scene.image = Some(image::gain(picture, stops.exp2() as f32).into());
         }
         let mut edits = Vec::new();
         for word in text::level_words(&scene.words()) {
@@ -141,16 +141,10 @@ impl LevelDraw {
             }
             match word {
                 LevelWord { sense: Sense::Other, .. } => {}
-                LevelWord { sense: Sense::Scene, opposite: Some(opposite), range, .. } => edits.extend(replace(scene, range, opposite)),
+                LevelWord { sense: Sense::Scene, opposite: Some(opposite), range, .. } => edits.extend(scene.replace_word(range, opposite)),
                 _ => return Err("unsure_word".into()),
             }
         }
         scene.edit_text(edits)
     }
-}
-
-/// The edit that puts a word in the place of another one, in its case.
-pub(super) fn replace(scene: &Scene, range: std::ops::Range<usize>, by: &str) -> Option<Edit> {
-    let original = scene.text.as_ref()?.content.get(range.clone())?;
-    Some(Edit { replacement: text::match_case(original, by), range })
 }

@@ -1,6 +1,6 @@
 //! One covered window in picture, sound and caption.
 
-use super::{scene::Scene, shift::PLACES};
+use super::shift::PLACES;
 use crate::{
     augment::{
         audio,
@@ -9,9 +9,9 @@ use crate::{
         timeline::{place_range, token_range},
     },
     error::Problem,
-    random::SeedTree,
-    sample::BoundingBox,
-    units::{Fraction, Probability},
+    sample::{BoundingBox, ModalitySet},
+    transform::{Effect, Plan, Scene, Site, With, share},
+    units::Fraction,
 };
 use rand::RngExt;
 use schemars::JsonSchema;
@@ -30,15 +30,17 @@ pub enum Words {
     Keep,
 }
 
-/// Covers the same window in every modality: a rectangle of the picture with one colour, a gap in the sound, and the words that lie there (by their times where these
-/// are known, else by their place in the caption). Protected words and at least one word stay.
+/// Covers the same window in every modality.
+///
+/// Method: a rectangle of the picture gets one colour, the sound a gap, and the words that lie there (by their times where these are known, else by their place in the caption) are masked or dropped; the size of the window is multiplied by the
+/// severity. Protected words and at least one word stay.
 ///
 /// Refuses where more than `cover` of a box or an event would be hidden (`object_covered`, `event_covered`).
+///
+/// Reference: DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout"; the gap in the sound after the time masks of SpecAugment (Park et al. 2019).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cutout {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Greatest size of the window at severity 1, as a share of width, height, duration and words, above 0 and at most 0.9.
     pub share: Fraction,
     /// What covers the picture.
@@ -53,15 +55,7 @@ pub struct Cutout {
 
 impl Default for Cutout {
     fn default() -> Self {
-        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            share: share(0.4),
-            fill: Fill::Mean,
-            words: Words::Mask,
-            mask: "_".into(),
-            cover: share(0.6),
-        }
+        Self { share: share(0.4), fill: Fill::Mean, words: Words::Mask, mask: "_".into(), cover: share(0.6) }
     }
 }
 
@@ -88,8 +82,12 @@ pub struct CutoutDraw {
 /// Length of the ramps at both ends of a gap in seconds.
 const RAMP_S: f64 = 0.005;
 
-impl Cutout {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Cutout {
+    const NAME: &'static str = "cutout";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = CutoutDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let share = self.share.get();
         let mut found = Vec::new();
         if !(share > 0.0 && share <= 0.9) {
@@ -101,8 +99,8 @@ impl Cutout {
         found
     }
 
-    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<CutoutDraw> {
-        let mut rng = seeds.rng();
+    fn draw(&self, site: &Site<'_>) -> Plan<CutoutDraw> {
+        let mut rng = site.rng();
         let mut draw = || CutoutDraw {
             share: rng.random_range(0.5..=1.0) * self.share.get(),
             x: rng.random_range(0.0..=1.0),
@@ -112,12 +110,16 @@ impl Cutout {
             mask: self.mask.clone(),
             cover: self.cover.get(),
         };
-        (0..PLACES).map(|_| draw()).collect()
+        Plan::Fires((0..PLACES).map(|_| draw()).collect())
+    }
+
+    fn apply(draw: &CutoutDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
 impl CutoutDraw {
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let size = self.share * severity;
         // The window keeps inside, so that its size is the same in every medium.
         let window = |middle: f64| {
@@ -132,7 +134,7 @@ impl CutoutDraw {
             if scene.annotations.boxes.iter().any(|place| hidden(place, &rect) > self.cover) {
                 return Err("object_covered".into());
             }
-            scene.image = Some(image::cutout(picture, rect, self.fill));
+            scene.image = Some(image::cutout(picture, rect, self.fill).into());
         }
         let mut silent = None;
         if let Some(sound) = &scene.audio {
@@ -147,7 +149,7 @@ impl CutoutDraw {
                 return Err("event_covered".into());
             }
             let ramp = ((rate * RAMP_S) as usize).min(gap.len() / 4);
-            scene.audio = Some(audio::gap(sound, gap.start, gap.end, ramp));
+            scene.audio = Some(audio::gap(sound, gap.start, gap.end, ramp).into());
             silent = Some(times);
         }
         let words = scene.words();

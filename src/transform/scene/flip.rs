@@ -1,18 +1,13 @@
 //! Left and right exchanged in every modality.
 
-use super::{
-    level::replace,
-    rule::{Circumstance, Drawn, Plan},
-    scene::Scene,
-};
 use crate::{
     augment::{
         audio,
         image::{self, BoxMap},
         text::{self, Sense, Word},
     },
-    sample::Sample,
-    units::Probability,
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +34,9 @@ pub enum ReadableText {
     Allow,
 }
 
-/// Mirrors the picture, its boxes, the channels of the sound, and exchanges the side words of the caption ("on the left", "leftmost", "right-hand", "his left paw"). Twice is the identity.
+/// Mirrors the picture, its boxes, the channels of the sound, and the side words of the caption.
+///
+/// Method: columns of pixels and the first two channels of the sound are exchanged, and so are the side words ("on the left", "leftmost", "right-hand", "his left paw"). Twice is the identity. Any severity above 0 mirrors.
 ///
 /// Refuses where the mirror would change the meaning: writing in the picture (`readable_text`: the sample's field says so, the caption names writing, or the class is a digit, a letter or
 /// a number word), a side word that may mean something else (`unsure_side_word`: "turned left", "the right wheel"), or a protected one (`protected_word`). "What is left" and "the right answer" are known and
@@ -47,8 +44,6 @@ pub enum ReadableText {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flip {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// When it may fire.
     pub when: When,
     /// What is done with writing.
@@ -59,12 +54,7 @@ pub struct Flip {
 
 impl Default for Flip {
     fn default() -> Self {
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            when: When::CaptionedSides,
-            readable_text: ReadableText::Refuse,
-            readable_field: "readable".into(),
-        }
+        Self { when: When::CaptionedSides, readable_text: ReadableText::Refuse, readable_field: "readable".into() }
     }
 }
 
@@ -122,36 +112,43 @@ const WRITING: [&str; 44] = [
 ];
 const NUMBER_WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
-impl Flip {
-    /// Whether it fires on this sample.
-    pub(super) fn fires(&self, sample: &Sample, scene: &Scene, circumstance: Circumstance<'_>) -> Plan {
+impl Effect for Flip {
+    const NAME: &'static str = "flip";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    const SCALES: bool = false;
+    type Draw = FlipDraw;
+
+    fn draw(&self, site: &Site<'_>) -> Plan<FlipDraw> {
+        let scene = site.scene;
         let words = scene.words();
-        if scene.image.is_some() && self.readable_text == ReadableText::Refuse && self.readable(sample, &words, circumstance) {
-            return Plan::Refused("readable_text".into());
+        if scene.image.is_some() && self.readable_text == ReadableText::Refuse && self.readable(site, &words) {
+            return Plan::refused("readable_text");
         }
         let sides = text::side_words(&words);
         let stereo = scene.audio.as_ref().is_some_and(|sound| sound.channels() > 1);
         if scene.image.is_none() && !stereo {
-            return Plan::NoOp("nothing_to_mirror".into());
+            return Plan::no_op("nothing_to_mirror");
         }
         if sides.iter().any(|word| word.sense == Sense::Unsure) {
-            return Plan::Refused("unsure_side_word".into());
+            return Plan::refused("unsure_side_word");
         }
         let evidence = stereo || !scene.annotations.boxes.is_empty() || sides.iter().any(|word| word.sense == Sense::Scene);
         if !evidence && self.when == When::CaptionedSides {
-            return Plan::NoOp("nothing_speaks_of_sides".into());
+            return Plan::no_op("nothing_speaks_of_sides");
         }
-        let draw = FlipDraw {};
-        match draw.apply(&mut scene.clone()) {
-            Ok(()) => Plan::Fires(Drawn::Flip(draw)),
-            Err(why) => Plan::Refused(why),
-        }
+        Plan::one(FlipDraw {})
     }
 
-    fn readable(&self, sample: &Sample, words: &[Word], circumstance: Circumstance<'_>) -> bool {
-        let field = sample.fields.get(&self.readable_field).is_some_and(|value| value.as_bool() == Some(true));
+    fn apply(draw: &FlipDraw, _severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(scene)
+    }
+}
+
+impl Flip {
+    fn readable(&self, site: &Site<'_>, words: &[Word]) -> bool {
+        let field = site.sample.fields.get(&self.readable_field).is_some_and(|value| value.as_bool() == Some(true));
         let told = words.iter().any(|word| word.quoted || WRITING.contains(&word.lower.as_str()));
-        let class = circumstance.class_name.is_some_and(|name| {
+        let class = site.class_name.is_some_and(|name| {
             let name = name.trim().to_lowercase();
             name.chars().count() == 1 || name.parse::<f64>().is_ok() || NUMBER_WORDS.contains(&name.as_str())
         });
@@ -160,20 +157,20 @@ impl Flip {
 }
 
 impl FlipDraw {
-    pub(super) fn apply(&self, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, scene: &mut Scene) -> Result<(), String> {
         let sides = scene.sides();
         if sides.iter().any(|word| word.sense == Sense::Unsure) {
             return Err("unsure_side_word".into());
         }
         let told = sides.into_iter().filter(|word| word.sense == Sense::Scene);
-        let edits = told.filter_map(|word| replace(scene, word.range, word.opposite)).collect();
+        let edits = told.filter_map(|word| scene.replace_word(word.range, word.opposite)).collect();
         scene.edit_text(edits)?;
         if let Some(picture) = &scene.image {
             let map = BoxMap::flip_horizontal(picture.width());
             scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
-            scene.image = Some(image::flip_horizontal(picture));
+            scene.image = Some(image::flip_horizontal(picture).into());
         }
-        scene.audio = scene.audio.as_ref().map(audio::swap_channels);
+        scene.map_audio(audio::swap_channels);
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! Noise at one severity on picture and sound.
 
-use super::{level::replace, scene::Scene};
 use crate::{
     augment::{
         audio::{self, Colour},
@@ -9,21 +8,23 @@ use crate::{
     },
     error::Problem,
     random::{SeedPath, SeedTree},
-    units::{Decibels, Probability, Range},
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With, decibels, range},
+    units::{Decibels, Range},
 };
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Adds noise to the sound at an exact signal-to-noise ratio and to the picture with a standard deviation, both set by one severity. A place that the caption calls quiet becomes noisy
+/// Adds noise to sound and picture by one severity, and the caption says so.
+///
+/// Method: noise of a drawn colour is added to the sound at an exact signal-to-noise ratio and to the picture with a standard deviation, both set by the severity. A place that the caption calls quiet becomes noisy
 /// from `swap_db` on; a quiet bell stays a quiet bell. A silent sound has no ratio and stays as it is.
 ///
 /// Refuses where a word of quiet about a place may mean something else or has no opposite ("silence") once the noise is that loud (`unsure_word`), or is protected (`protected_word`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Noise {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Signal-to-noise ratio in decibels: the low end at severity 1, the high end toward severity 0, -30..=60.
     pub snr_db: Range,
     /// Standard deviation of the picture's noise as a share of full white: the low end toward severity 0, the high end at severity 1, 0..=1.
@@ -36,13 +37,11 @@ pub struct Noise {
 
 impl Default for Noise {
     fn default() -> Self {
-        let range = |low, high| Range::new(low, high).unwrap_or_else(|_| unreachable!("a constant range"));
         Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
             snr_db: range(0.0, 35.0),
             sigma: range(0.0, 0.2),
             colours: vec![Colour::White, Colour::Pink, Colour::Brown],
-            swap_db: Decibels::new(10.0).unwrap_or_else(|_| unreachable!("a constant level")),
+            swap_db: decibels(10.0),
         }
     }
 }
@@ -63,8 +62,12 @@ pub struct NoiseDraw {
     pub seed: SeedPath,
 }
 
-impl Noise {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Noise {
+    const NAME: &'static str = "noise";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = NoiseDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if self.snr_db.low() < -30.0 || self.snr_db.high() > 60.0 {
             let message = format!("expected decibels in -30..=60, found [{}, {}]", self.snr_db.low(), self.snr_db.high());
@@ -79,31 +82,35 @@ impl Noise {
         found
     }
 
-    pub(super) fn draw(&self, seeds: &SeedTree) -> NoiseDraw {
-        let at = seeds.rng().random_range(0..self.colours.len().max(1));
-        NoiseDraw {
+    fn draw(&self, site: &Site<'_>) -> Plan<NoiseDraw> {
+        let at = site.rng().random_range(0..self.colours.len().max(1));
+        Plan::one(NoiseDraw {
             colour: self.colours.get(at).copied().unwrap_or_default(),
             snr_db: self.snr_db,
             sigma: self.sigma,
             swap_db: self.swap_db.get(),
-            seed: seeds.path().clone(),
-        }
+            seed: site.seed(),
+        })
+    }
+
+    fn apply(draw: &NoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
 impl NoiseDraw {
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let seeds = SeedTree::at(&self.seed);
         if let Some(picture) = &scene.image {
             let sigma = self.sigma.at(severity);
             let field = image::gaussian_field(picture.pixels().len(), &mut seeds.child("image").rng());
-            scene.image = Some(image::add_field(picture, &field, sigma as f32));
+            scene.image = Some(image::add_field(picture, &field, sigma as f32).into());
         }
         let Some(sound) = &scene.audio else { return Ok(()) };
         let snr_db = self.snr_db.at(1.0 - severity);
         let field = audio::noise(self.colour, sound.sample_rate_hz(), sound.channels(), sound.frames(), seeds.child("audio").number());
         let Some(mixed) = audio::mix_at_snr(sound, &field, snr_db) else { return Ok(()) };
-        scene.audio = Some(mixed.audio);
+        scene.audio = Some(mixed.audio.into());
         if snr_db > self.swap_db {
             return Ok(());
         }
@@ -111,7 +118,7 @@ impl NoiseDraw {
         for word in text::level_words(&scene.words()) {
             let quiet_place = word.scale == Scale::Loudness && !word.high && (word.of_place || word.opposite.is_none());
             match word.sense {
-                Sense::Scene if quiet_place => edits.extend(replace(scene, word.range, "noisy")),
+                Sense::Scene if quiet_place => edits.extend(scene.replace_word(word.range, "noisy")),
                 Sense::Unsure if quiet_place => return Err("unsure_word".into()),
                 _ => {}
             }

@@ -1,6 +1,5 @@
 //! One offset for picture and sound.
 
-use super::scene::Scene;
 use crate::{
     augment::{
         audio,
@@ -8,25 +7,26 @@ use crate::{
         timeline::Timeline,
     },
     error::Problem,
-    random::SeedTree,
-    units::{Fraction, Probability},
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With, share},
+    units::Fraction,
 };
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How often a place is drawn anew before the rule refuses.
-pub(super) const PLACES: usize = 6;
+pub(in crate::transform) const PLACES: usize = 6;
 
-/// Moves the picture and the sound by the same share of their extents (to the right is later), boxes, events and word times with them.
+/// Moves the picture and the sound by the same share of their extents.
+///
+/// Method: the share is drawn and multiplied by the severity; to the right is later. Boxes, events and word times move along.
 ///
 /// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), and where the caption speaks of sides and an
 /// object would change its side (`side_changed`) or no box tells (`side_unknown`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shift {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Greatest offset along x and along time at severity 1, as a share of width and duration, 0..=1.
     pub share: Fraction,
     /// Greatest offset along y at severity 1, as a share of the height, 0..=1.
@@ -41,15 +41,7 @@ pub struct Shift {
 
 impl Default for Shift {
     fn default() -> Self {
-        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            share: share(0.2),
-            vertical_share: share(0.1),
-            edge: Edge::Extend,
-            audio_edge: Edge::Zero,
-            keep: share(0.6),
-        }
+        Self { share: share(0.2), vertical_share: share(0.1), edge: Edge::Extend, audio_edge: Edge::Zero, keep: share(0.6) }
     }
 }
 
@@ -69,14 +61,18 @@ pub struct ShiftDraw {
     pub keep: f64,
 }
 
-impl Shift {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Shift {
+    const NAME: &'static str = "shift";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = ShiftDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let none = self.share.get() + self.vertical_share.get() == 0.0;
         if none { vec![Problem::new("share", "share and vertical_share are both 0: nothing would move")] } else { Vec::new() }
     }
 
-    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<ShiftDraw> {
-        let mut rng = seeds.rng();
+    fn draw(&self, site: &Site<'_>) -> Plan<ShiftDraw> {
+        let mut rng = site.rng();
         let mut signed = |limit: f64| {
             let size = rng.random_range(0.4..=1.0) * limit;
             if rng.random::<bool>() { size } else { -size }
@@ -88,12 +84,16 @@ impl Shift {
             audio_edge: self.audio_edge,
             keep: self.keep.get(),
         };
-        (0..PLACES).map(|_| draw()).collect()
+        Plan::Fires((0..PLACES).map(|_| draw()).collect())
+    }
+
+    fn apply(draw: &ShiftDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
 impl ShiftDraw {
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let along = Timeline::shift(self.x * severity);
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
@@ -105,7 +105,7 @@ impl ShiftDraw {
             if dx != 0 {
                 scene.keeps_sides(&boxes, width)?;
             }
-            scene.image = Some(image::shift(picture, dx, dy, self.edge));
+            scene.image = Some(image::shift(picture, dx, dy, self.edge).into());
             scene.annotations.boxes = boxes;
         }
         if let Some(sound) = &scene.audio {
@@ -118,7 +118,7 @@ impl ShiftDraw {
             }
             scene.annotations.words = moved.words(&scene.annotations.words, sound.seconds());
             scene.annotations.events = events;
-            scene.audio = Some(audio::shift(sound, frames, self.audio_edge));
+            scene.audio = Some(audio::shift(sound, frames, self.audio_edge).into());
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One window for picture, sound and transcript.
 
-use super::{scene::Scene, shift::PLACES};
+use super::shift::PLACES;
 use crate::{
     augment::{
         audio,
@@ -9,23 +9,24 @@ use crate::{
         timeline::Timeline,
     },
     error::Problem,
-    random::SeedTree,
-    units::{Fraction, Probability},
+    sample::ModalitySet,
+    transform::{Effect, Plan, Scene, Site, With, share},
+    units::Fraction,
 };
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Keeps one window of the scene: the same share of the picture's width and of the sound's duration at the same place; the picture is brought back to its
-/// size, the sound becomes shorter. Words of a transcript with word times are dropped with their sound; a caption without times stays.
+/// Keeps one window of picture, sound and transcript.
+///
+/// Method: the same share of the picture's width and of the sound's duration is cut away at the same place; the picture is brought back to its size, the sound becomes shorter. The share that is cut away is drawn from
+/// the upper half of `share` and multiplied by the severity. Boxes, events and word times follow; words of a transcript with word times are dropped with their sound, a caption without times stays.
 ///
 /// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), where an object named by a side changes its side
 /// (`side_changed`, `side_unknown`), and where a protected word's sound is cut (`protected_word`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Crop {
-    /// How often the rule takes part, 0..=1.
-    pub probability: Probability,
     /// Greatest share of the extent that is cut away at severity 1, 0..=0.9.
     pub share: Fraction,
     /// Least share of every box and event that must stay, 0..=1.
@@ -34,12 +35,7 @@ pub struct Crop {
 
 impl Default for Crop {
     fn default() -> Self {
-        let share = |value| Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant fraction"));
-        Self {
-            probability: Probability::new(1.0).unwrap_or_else(|_| unreachable!("a constant probability")),
-            share: share(0.35),
-            keep: share(0.6),
-        }
+        Self { share: share(0.35), keep: share(0.6) }
     }
 }
 
@@ -57,8 +53,12 @@ pub struct CropDraw {
     pub keep: f64,
 }
 
-impl Crop {
-    pub(super) fn problems(&self) -> Vec<Problem> {
+impl Effect for Crop {
+    const NAME: &'static str = "crop";
+    const CHANGES: ModalitySet = ModalitySet::ALL;
+    type Draw = CropDraw;
+
+    fn problems(&self) -> Vec<Problem> {
         let share = self.share.get();
         if share > 0.0 && share <= 0.9 {
             return Vec::new();
@@ -66,15 +66,19 @@ impl Crop {
         vec![Problem::new("share", format!("expected a share above 0 and at most 0.9, found {share}"))]
     }
 
-    pub(super) fn draws(&self, seeds: &SeedTree) -> Vec<CropDraw> {
-        let mut rng = seeds.rng();
+    fn draw(&self, site: &Site<'_>) -> Plan<CropDraw> {
+        let mut rng = site.rng();
         let mut draw = || CropDraw {
             share: rng.random_range(0.5..=1.0) * self.share.get(),
             x: rng.random_range(0.0..=1.0),
             y: rng.random_range(0.0..=1.0),
             keep: self.keep.get(),
         };
-        (0..PLACES).map(|_| draw()).collect()
+        Plan::Fires((0..PLACES).map(|_| draw()).collect())
+    }
+
+    fn apply(draw: &CropDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.change(severity, scene)
     }
 }
 
@@ -85,7 +89,7 @@ impl CropDraw {
         (place * (1.0 - size), place * (1.0 - size) + size)
     }
 
-    pub(super) fn apply(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
+    fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
         let (start, end) = self.window(self.x, severity);
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
@@ -97,7 +101,7 @@ impl CropDraw {
                 return Err("object_lost".into());
             }
             scene.keeps_sides(&boxes, width)?;
-            scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?);
+            scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?.into());
             scene.annotations.boxes = boxes;
         }
         if let Some(sound) = &scene.audio {
@@ -131,7 +135,7 @@ impl CropDraw {
             }
             scene.annotations.words = timeline.words(&scene.annotations.words, seconds);
             scene.annotations.events = events;
-            scene.audio = Some(cropped);
+            scene.audio = Some(cropped.into());
         }
         Ok(())
     }

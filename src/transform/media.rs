@@ -1,0 +1,146 @@
+use crate::{
+    augment::text::{self, Edit, Sense, SideWord, Word},
+    sample::{Annotations, AudioBuffer, BoundingBox, Bytes, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text},
+};
+use serde_json::Value;
+use std::{ops::Range, sync::Arc};
+
+/// The field of a labelled negative: a list of the modalities that do not belong to the others.
+pub const MISMATCHED: &str = "mismatched";
+
+/// A sample on the bench: its decoded media and its annotations, free to change. Buffers are shared with the sample until they are changed, so that a copy of a
+/// scene costs nothing.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The picture.
+    pub image: Option<Arc<ImageBuffer>>,
+    /// The sound.
+    pub audio: Option<Arc<AudioBuffer>>,
+    /// The caption.
+    pub text: Option<Arc<Text>>,
+    /// Boxes, events and word times.
+    pub annotations: Annotations,
+    /// The label; one that claims another label than the sample's changes it here.
+    pub label: Option<Label>,
+    /// Modalities that do not belong to the others any more.
+    pub mismatched: ModalitySet,
+}
+
+impl Scene {
+    /// The scene of a sample.
+    pub fn of(sample: &Sample) -> Self {
+        Self {
+            image: sample.image.as_ref().map(Media::shared),
+            audio: sample.audio.as_ref().map(Media::shared),
+            text: sample.text.as_ref().map(Media::shared),
+            annotations: (*sample.annotations).clone(),
+            label: sample.label.clone(),
+            mismatched: ModalitySet::EMPTY,
+        }
+    }
+
+    /// The media that differ from the sample's.
+    pub fn changed(&self, from: &Sample) -> ModalitySet {
+        fn differs<T: Bytes + PartialEq>(now: Option<&Arc<T>>, then: Option<&Media<T>>) -> bool {
+            match (now, then) {
+                (Some(now), Some(then)) => !Arc::ptr_eq(now, &then.shared()) && **now != *then.get(),
+                (now, then) => now.is_some() != then.is_some(),
+            }
+        }
+        let differs = |modality| match modality {
+            Modality::Image => differs(self.image.as_ref(), from.image.as_ref()),
+            Modality::Audio => differs(self.audio.as_ref(), from.audio.as_ref()),
+            Modality::Text => differs(self.text.as_ref(), from.text.as_ref()),
+        };
+        Modality::ALL.into_iter().filter(|modality| differs(*modality)).collect()
+    }
+
+    /// The sample with this scene's media, annotations and label; an unchanged medium keeps its file. Modalities that do not belong to the others any more are
+    /// named in the field [`MISMATCHED`], and such a labelled negative has no class: it must not teach one.
+    pub fn into_sample(self, from: &Sample) -> Sample {
+        let changed = self.changed(from);
+        let mut sample = from.clone();
+        if changed.has(Modality::Image) {
+            sample.image = self.image.map(Media::new);
+        }
+        if changed.has(Modality::Audio) {
+            sample.audio = self.audio.map(Media::new);
+        }
+        if changed.has(Modality::Text) {
+            sample.text = self.text.map(Media::new);
+        }
+        if self.annotations != *from.annotations {
+            sample.annotations = Arc::new(self.annotations);
+        }
+        if !self.mismatched.is_empty() {
+            let names = self.mismatched.iter().map(|modality| Value::from(modality.name())).collect();
+            Arc::make_mut(&mut sample.fields).insert(MISMATCHED.into(), Value::Array(names));
+        }
+        sample.label = if self.mismatched.is_empty() { self.label } else { None };
+        sample
+    }
+
+    /// Changes the picture in place, where there is one.
+    pub fn edit_image(&mut self, edit: impl FnOnce(&mut ImageBuffer)) {
+        if let Some(image) = &mut self.image {
+            edit(Arc::make_mut(image));
+        }
+    }
+    /// Puts another picture in the place of this one, where there is one.
+    pub fn map_image(&mut self, map: impl FnOnce(&ImageBuffer) -> ImageBuffer) {
+        self.image = self.image.take().map(|image| Arc::new(map(&image)));
+    }
+    /// Changes the sound in place, where there is one.
+    pub fn edit_audio(&mut self, edit: impl FnOnce(&mut AudioBuffer)) {
+        if let Some(audio) = &mut self.audio {
+            edit(Arc::make_mut(audio));
+        }
+    }
+    /// Puts another sound in the place of this one, where there is one.
+    pub fn map_audio(&mut self, map: impl FnOnce(&AudioBuffer) -> AudioBuffer) {
+        self.audio = self.audio.take().map(|audio| Arc::new(map(&audio)));
+    }
+
+    /// Words of the caption, none where it is missing.
+    pub fn words(&self) -> Vec<Word> {
+        self.text.as_ref().map(|text| text::words(&text.content)).unwrap_or_default()
+    }
+
+    /// Side words of the caption.
+    pub fn sides(&self) -> Vec<SideWord> {
+        text::side_words(&self.words())
+    }
+
+    /// The edit that puts a word in the place of another one, in its case.
+    pub fn replace_word(&self, range: Range<usize>, by: &str) -> Option<Edit> {
+        let original = self.text.as_ref()?.content.get(range.clone())?;
+        Some(Edit { replacement: text::match_case(original, by), range })
+    }
+
+    /// Edits the caption; spans and word times follow. Refused where a protected word would change.
+    pub fn edit_text(&mut self, edits: Vec<Edit>) -> Result<(), String> {
+        let Some(text) = self.text.as_ref().filter(|_| !edits.is_empty()) else { return Ok(()) };
+        if edits.iter().any(|edit| text::is_protected(text, &edit.range)) {
+            return Err("protected_word".into());
+        }
+        let edited = text::apply(text, edits).map_err(|error| error.to_string())?;
+        self.annotations.words = text::move_words(&self.annotations.words, &edited);
+        self.text = Some(edited.text.into());
+        Ok(())
+    }
+
+    /// Whether moving the picture keeps what the caption says of sides: `Ok` where it says nothing, or where every box's middle stays on its side of the
+    /// picture. Call it on the scene before the move, with the boxes and the width after it.
+    pub fn keeps_sides(&self, boxes: &[BoundingBox], width: usize) -> Result<(), String> {
+        let Some(image) = &self.image else { return Ok(()) };
+        if self.sides().iter().all(|word| word.sense == Sense::Other) {
+            return Ok(());
+        }
+        if self.annotations.boxes.is_empty() || boxes.len() != self.annotations.boxes.len() {
+            return Err("side_unknown".into());
+        }
+        let right = |place: &BoundingBox, width: usize| place.x + place.width / 2.0 > width as f32 / 2.0;
+        let kept = self.annotations.boxes.iter().zip(boxes).all(|(old, new)| right(old, image.width()) == right(new, width));
+        if kept { Ok(()) } else { Err("side_changed".into()) }
+    }
+}

@@ -1,0 +1,32 @@
+//! Transforms of samples: a config of limits, a draw that is recorded, and one severity that scales it. What is drawn is applied by pure functions of
+//! `augment/`. Generators choose transforms and search their severity; each transform is one file in the folder of what it changes.
+
+pub mod audio;
+mod check;
+#[cfg(test)]
+mod contract;
+mod effect;
+mod files;
+pub mod image;
+mod media;
+mod partners;
+pub mod scene;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod text;
+
+pub use check::{Checks, decibels, often, range, share};
+pub use effect::{Effect, Plan, Site, Transform, With};
+pub use files::{FileRef, Files};
+pub use media::{MISMATCHED, Scene};
+pub use partners::{PartnerClass, Partners};
+
+use crate::operator::Table;
+
+/// The shipped transforms.
+pub fn table() -> Table<dyn Transform> {
+    let table = image::table(Table::default());
+    let table = audio::table(table);
+    let table = text::table(table);
+    scene::table(table)
+}
