@@ -326,7 +326,7 @@ mod tests {
         assert!(["Odg 24", "Dgo 24"].contains(&all_of(swap_characters, "Dog 42", 1).as_str()));
         assert_eq!(all_of(swap_characters, "aa bb", 1), "aa bb");
         assert_eq!(all_of(delete_characters, "a red dog, na\u{ef}ve", 1), "a r d, n");
-        assert_eq!(all_of(confuse_ocr, "md", 1).chars().next().unwrap_or(' ').is_alphabetic(), true);
+        assert!(all_of(confuse_ocr, "md", 1).chars().next().is_some_and(char::is_alphabetic));
         let seen = all_of(homoglyphs, "peace", 3);
         assert!(seen != "peace" && seen.chars().all(|c| !c.is_ascii()), "{seen}");
         assert_eq!(all_of(insert_characters, "ab cd", 1).len(), 9);

@@ -161,13 +161,8 @@ pub fn contract(text: &Text, words: &[Word]) -> Vec<Edit> {
         let Some(short) = short else { continue };
         let (Some(old), Some(first)) = (text.content.get(range.clone()), text.content.get(one.range.clone())) else { continue };
         // `I` alone is always a capital and says nothing of the case.
-        let pattern = if one.lower == "i" {
-            "Aa"
-        } else if old.chars().any(char::is_lowercase) && first.starts_with(char::is_uppercase) {
-            "Aa"
-        } else {
-            old
-        };
+        let pattern =
+            if one.lower == "i" || old.chars().any(char::is_lowercase) && first.starts_with(char::is_uppercase) { "Aa" } else { old };
         edits.push(Edit { range, replacement: match_case(pattern, &short) });
     }
     edits

@@ -90,9 +90,7 @@ pub fn article(word: &str) -> &'static str {
     } else {
         let lower = word.to_lowercase();
         let starts = |list: &[&str]| list.iter().any(|start| lower.starts_with(start));
-        if SILENT_H.contains(&lower.as_str()) {
-            true
-        } else if starts(&LIKE_UN) {
+        if SILENT_H.contains(&lower.as_str()) || starts(&LIKE_UN) {
             true
         } else if starts(&LIKE_YOU) || lower == "one" || starts(&["once", "one-", "ones"]) {
             false

@@ -8,7 +8,7 @@ use super::{
 use crate::sample::Text;
 
 /// Words of which one makes a text a report.
-const ANATOMY: [&str; 62] = [
+const ANATOMY: [&str; 56] = [
     "lobe",
     "lobes",
     "lung",
@@ -37,7 +37,6 @@ const ANATOMY: [&str; 62] = [
     "parenchyma",
     "lesion",
     "lesions",
-    "mass",
     "tumor",
     "tumour",
     "fracture",
@@ -50,10 +49,6 @@ const ANATOMY: [&str; 62] = [
     "hippocampus",
     "hemisphere",
     "ventricle",
-    "frontal",
-    "parietal",
-    "temporal",
-    "occipital",
     "lobar",
     "kidney",
     "kidneys",
@@ -70,7 +65,6 @@ const ANATOMY: [&str; 62] = [
     "mri",
     "radiograph",
     "x-ray",
-    "scan",
 ];
 /// What has only one side in a body, or another form on each: mirrored, it would tell of another body.
 const ONE_SIDED: [&str; 44] = [

@@ -265,7 +265,7 @@ fn counts(words: &[Word], number: &NumberWord) -> bool {
         (false, true, 1) => {
             noun && is(before, &["the", "his", "her", "its", "their", "my", "our", "your", "every", "each"])
                 && !is(after, &["time", "hand", "aid", "place", "person", "half", "floor", "world", "degree"])
-                && !after.is_some_and(|w| w == "thing")
+                && after.is_none_or(|w| w != "thing")
         }
         (false, true, _) => true,
         // "the one on the left", "no one", "one of them".
