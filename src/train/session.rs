@@ -285,11 +285,22 @@ impl Session {
         Ok(epoch)
     }
 
-    /// Keeps the state of now as the one to go back to, unless something is suspicious.
+    /// Keeps the state of now as the one to go back to, unless something is suspicious. Weights that are no numbers bring the last good state back, or end the
+    /// training where there is none or it was brought back as often as allowed.
     fn keep_if_good(&mut self) -> Result<()> {
-        if self.plan.enabled && (self.good.is_none() || self.watchdog.healthy()) {
-            self.good = Some(self.model.fork()?);
+        if !self.plan.enabled || (self.good.is_some() && !self.watchdog.healthy()) {
+            return Ok(());
         }
+        if let Err(error) = self.model.freeze() {
+            let error = error.at("training step", self.spent.steps);
+            if error.kind() != ErrorKind::Model || !self.roll_back()? {
+                return Err(error);
+            }
+            self.watchdog.begin();
+            self.told(Alarm::NotFinite, Response::RolledBack, None, Vec::new());
+            return Ok(());
+        }
+        self.good = Some(self.model.fork()?);
         Ok(())
     }
 

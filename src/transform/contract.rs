@@ -93,12 +93,12 @@ fn odd() -> Vec<Sample> {
         [tone(8000, 1, 1, 0.5), tone(44_100, 2, 3, 1.0), tone(1, 1, 2, 0.5), silent, tone(16_000, 3, 500, 1.0), tone(192_000, 1, 40, 0.1)];
     let texts = ["", " ", "a", "?!", "e\u{301}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} na\u{ef}ve", "7", "\n\t x \u{202e}y"];
     let mut all = Vec::new();
-    for i in 0..texts.len().max(images.len()) {
+    for (i, text) in texts.into_iter().enumerate() {
         let mut sample = Sample::new(format!("odd {i}").as_str());
         sample.image = images.get(i).cloned().map(Media::new);
         sample.audio = sounds.get(i).cloned().map(Media::new);
-        let spans = if texts[i] == "a" { vec![TextSpan { start: 0, end: 1, tag: "protected".into() }] } else { Vec::new() };
-        sample.text = Some(Media::new(Text { content: texts[i].into(), spans }));
+        let spans = if text == "a" { vec![TextSpan { start: 0, end: 1, tag: "protected".into() }] } else { Vec::new() };
+        sample.text = Some(Media::new(Text { content: text.into(), spans }));
         sample.label = (i % 2 == 0).then_some(Label::Class(i % 3));
         all.push(sample);
     }
