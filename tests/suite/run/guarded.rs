@@ -111,7 +111,7 @@ fn trained(verdict: GuardVerdict, sampled: bool) -> (BTreeMap<String, Vec<(usize
         .score(OutOfFold::default())
         .diagnose(guard);
     if sampled {
-        plan = plan.mine(TopFraction::default()).feed(SamplerWeights::default());
+        plan = plan.mine(TopFraction { by: "out_of_fold".into(), ..TopFraction::default() }).feed(SamplerWeights::default());
     }
     let plan = plan.build().unwrap_or_else(|error| panic!("{error}"));
     let out = folder.path().join("out");
