@@ -100,6 +100,8 @@ fn trained(verdict: GuardVerdict, sampled: bool) -> (BTreeMap<String, Vec<(usize
     let seen = Seen::default();
     let inner: Box<dyn ModelSource> = Linear::default().build(&Table::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
     let guard: ConfidentLearning = serde_json::from_value(json!({ "verdict": verdict })).unwrap();
+    // Draws are counted: more of them tell more.
+    let epochs = if sampled { 12 } else { 2 };
     let mut plan = Plan::builder()
         .name("guarded")
         .seed(7)
@@ -107,7 +109,14 @@ fn trained(verdict: GuardVerdict, sampled: bool) -> (BTreeMap<String, Vec<(usize
         .train_data(Manifest::new("c.jsonl"))
         .test_data(Manifest::new("c.jsonl"))
         .model_source("watched", json!({}), Box::new(Watched { inner, seen: seen.clone() }))
-        .train(TrainPlan { warmup_epochs: 12, rounds: 1, epochs_per_round: 2, batch_size: 8, learning_rate: 0.05, ..TrainPlan::default() })
+        .train(TrainPlan {
+            warmup_epochs: 12,
+            rounds: 1,
+            epochs_per_round: epochs,
+            batch_size: 8,
+            learning_rate: 0.05,
+            ..TrainPlan::default()
+        })
         .score(OutOfFold::default())
         .diagnose(guard);
     if sampled {
