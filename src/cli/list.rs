@@ -173,7 +173,9 @@ fn kind(root: &Value, schema: &Value) -> String {
     }
     if schema["$ref"].is_string() {
         let target = resolve(root, schema);
-        return if std::ptr::eq(target, schema) { "value".into() } else { kind(root, target) };
+        // What is defined elsewhere in the schema of a pipeline file.
+        let elsewhere = || schema["$ref"].as_str().and_then(|target| target.rsplit('/').next()).unwrap_or("value").replace('_', " ");
+        return if std::ptr::eq(target, schema) { elsewhere() } else { kind(root, target) };
     }
     for several in ["anyOf", "oneOf"] {
         if let Some(list) = schema[several].as_array() {

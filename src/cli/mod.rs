@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod explain;
 mod findings;
+mod gallery;
 mod guard_check;
 mod init;
 pub mod list;
@@ -46,6 +47,7 @@ enum Command {
     GuardCheck(guard_check::GuardCheck),
     Regenerate(regenerate::Regenerate),
     Report(report::Report),
+    Gallery(gallery::Gallery),
     Init(init::Init),
     Completions(completions::Completions),
 }
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::GuardCheck(check) => check.execute(),
         Command::Regenerate(regenerate) => regenerate.execute(),
         Command::Report(report) => report.execute(),
+        Command::Gallery(gallery) => gallery.execute(),
         Command::Init(init) => init.execute(),
         Command::Completions(completions) => completions.execute(),
     };

@@ -2,8 +2,9 @@
 //! first alone, and no data is read.
 
 use super::{
-    Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, Stages, TrainPlan,
+    Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, Stages, TrainingMode,
     check::{self, Site},
+    training,
 };
 use crate::{
     context::StageInfo,
@@ -101,9 +102,14 @@ fn build(
             None
         }
     };
-    let train = train(root.get("train"), answers, problems);
+    let train = training::read(root.get("train"), answers, problems);
     let (mut stages, sites) = stages(root.get("stages"), registry, data.as_ref().map_or(OnError::default(), |d| d.on_error), problems);
     check::bind(&mut stages, &sites, base, problems);
+    if let Some(TrainingMode::Bootstrap { .. }) = train.as_ref().map(|train| train.mode)
+        && stages.mine.is_empty()
+    {
+        problems.push(Problem::new("train.mode", "bootstrapping adds what the miners choose; expected a `mine` stage, found none"));
+    }
     let cures = cures(root.get("cures"), &stages, problems);
     let (evaluate, extra) = evaluate(root.get("evaluate"), registry, problems);
     let compare = compare(root.get("compare"), train.is_some(), problems);
@@ -177,7 +183,7 @@ fn section<T: DeserializeOwned>(map: &Fields, key: &str, default: T, problems: &
 }
 
 /// A section whose fields all have defaults: each field is read by itself, so that one wrong field hides no other.
-fn fields<T: DeserializeOwned + Serialize + Default>(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> T {
+pub(super) fn fields<T: DeserializeOwned + Serialize + Default>(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) -> T {
     let map = match value {
         None | Some(Value::Null) => return T::default(),
         Some(Value::Object(map)) => map,
@@ -203,11 +209,11 @@ fn at_least(path: &str, found: u64, least: u64, problems: &mut Vec<Problem>) {
 }
 
 /// Greatest number of epochs, rounds, attack steps, restarts and seeds: more is a slip of the pen.
-const MOST_REPEATS: usize = 100_000;
+pub(super) const MOST_REPEATS: usize = 100_000;
 /// A batch is held in memory.
-const MOST_IN_BATCH: usize = 65_536;
+pub(super) const MOST_IN_BATCH: usize = 65_536;
 
-fn from_one(path: &str, found: usize, most: usize, problems: &mut Vec<Problem>) {
+pub(super) fn from_one(path: &str, found: usize, most: usize, problems: &mut Vec<Problem>) {
     at_least(path, found as u64, 1, problems);
     if found > most {
         problems.push(Problem::new(path, format!("expected at most {most}, found {found}")));
@@ -274,34 +280,6 @@ impl ModelSource for Predicted {
     fn open(&self, _: &DataProfile, _: &SeedTree) -> Result<Opened, Error> {
         Err(Error::internal("the predictions of the training split take the place of a model"))
     }
-}
-
-fn train(value: Option<&Value>, answers: bool, problems: &mut Vec<Problem>) -> Option<TrainPlan> {
-    if answers {
-        if value.is_some_and(|value| !value.is_null() && value.as_str() != Some("none")) {
-            problems.push(Problem::new("train", "predictions cannot be trained; leave `train` out, or write `train: none`"));
-        }
-        return None;
-    }
-    if let Some(Value::String(text)) = value {
-        if text != "none" {
-            problems.push(Problem::new("train", format!("expected a map of training parameters or `none`, found `{text}`")));
-        }
-        return None;
-    }
-    let plan: TrainPlan = fields(value, "train", problems);
-    for (field, found, most) in [
-        ("warmup_epochs", plan.warmup_epochs, MOST_REPEATS),
-        ("rounds", plan.rounds, MOST_REPEATS),
-        ("epochs_per_round", plan.epochs_per_round, MOST_REPEATS),
-        ("batch_size", plan.batch_size, MOST_IN_BATCH),
-    ] {
-        from_one(&format!("train.{field}"), found, most, problems);
-    }
-    if !(plan.learning_rate.is_finite() && plan.learning_rate > 0.0) {
-        problems.push(Problem::new("train.learning_rate", format!("expected a step size above 0, found {}", plan.learning_rate)));
-    }
-    Some(plan)
 }
 
 /// The ids of the stages as far as they are written well: `id`, or the operator's name with an ordinal among the stages without one

@@ -10,6 +10,7 @@ mod plan;
 mod schema;
 mod scoring;
 mod stop;
+mod training;
 
 pub use build::{FAMILIES, operator, stage_ids};
 pub use builder::PlanBuilder;
@@ -22,3 +23,4 @@ pub use plan::{
 pub use schema::schema;
 pub use scoring::{Figures, Scored, column_name, diagnose, embed, kept, logits, mine, score, score_table};
 pub use stop::Stop;
+pub use training::{MemoryBankPlan, Stale, TrainingMode, WatchdogPlan};

@@ -1,3 +1,4 @@
+use super::{MemoryBankPlan, TrainingMode, WatchdogPlan};
 use crate::{
     context::StageInfo,
     diagnose::Diagnoser,
@@ -85,6 +86,12 @@ pub struct TrainPlan {
     pub uniform_floor: Fraction,
     /// Outer objective.
     pub objective: TrainingObjective,
+    /// Which samples the rounds train on.
+    pub mode: TrainingMode,
+    /// A memory of every sample's losses, from which a share of each batch is drawn; absent for none. The arms `hardmine` and `mining_only` have it.
+    pub memory_bank: Option<MemoryBankPlan>,
+    /// What is watched while training.
+    pub watchdog: WatchdogPlan,
 }
 
 impl Default for TrainPlan {
@@ -99,6 +106,9 @@ impl Default for TrainPlan {
             modality_dropout: share(0.2),
             uniform_floor: share(0.3),
             objective: TrainingObjective::default(),
+            mode: TrainingMode::default(),
+            memory_bank: None,
+            watchdog: WatchdogPlan::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! JSON Schema of a pipeline file, from the tables of a registry: editors complete and check with it.
 
 use super::{Budget, ComparePlan, EvaluatePlan, OnError, RobustPlan, TrainPlan, build::CEILING};
-use crate::{operator::Table, registry::Registry, sample::ReasonCode};
+use crate::{generate::engine, operator::Table, registry::Registry, sample::ReasonCode};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -10,6 +10,7 @@ pub fn schema(registry: &Registry) -> Value {
     let mut definitions = Definitions::default();
     let reader = definitions.family("reader", &registry.readers);
     let model = definitions.family("model", &registry.models);
+    definitions.transforms(registry);
     let families = [
         ("score", definitions.family("score", &registry.scorers), "Adds score columns; larger is harder."),
         ("diagnose", definitions.family("diagnose", &registry.diagnosers), "Says why samples are hard, and which are wrong."),
@@ -111,6 +112,25 @@ impl Definitions {
         if written.is_empty() { json!(false) } else { json!({ "anyOf": written }) }
     }
 
+    /// What generators choose from: [`engine::TRANSFORM`] and [`engine::TRANSFORMS`], to which their schemas refer.
+    fn transforms(&mut self, registry: &Registry) {
+        let empty = Table::default();
+        let table = registry.transforms().unwrap_or(&empty);
+        let one = self.family("transform", table);
+        let probability = json!({ "type": "number", "minimum": 0, "maximum": 1, "default": 1, "description": "How often it takes part." });
+        for (name, _) in table.entries() {
+            if let Some(config) = self.0.get_mut(&format!("transform.{name}")) {
+                config["properties"]["probability"] = probability.clone();
+            }
+        }
+        let reference = json!({ "$ref": format!("#/$defs/{}", engine::TRANSFORM) });
+        let one_of =
+            json!({ "type": "array", "minItems": 1, "items": reference, "description": "One of these, probabilities being the weights." });
+        let one_of = json!({ "type": "object", "required": ["one_of"], "properties": { "one_of": one_of }, "additionalProperties": false });
+        self.0.insert(engine::TRANSFORM.into(), one);
+        self.0.insert(engine::TRANSFORMS.into(), json!({ "anyOf": [reference, one_of] }));
+    }
+
     fn of<T: JsonSchema>(&mut self) -> Value {
         self.take(&T::schema_name(), schema_for!(T))
     }
@@ -139,7 +159,9 @@ fn rename(value: &mut Value, prefix: &str) {
             for (key, value) in map {
                 match value {
                     Value::String(target) if key == "$ref" => {
-                        if let Some(name) = target.strip_prefix("#/$defs/") {
+                        if let Some(name) =
+                            target.strip_prefix("#/$defs/").filter(|name| ![engine::TRANSFORM, engine::TRANSFORMS].contains(name))
+                        {
                             *target = format!("#/$defs/{prefix}.{name}");
                         }
                     }

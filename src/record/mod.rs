@@ -11,6 +11,7 @@ mod lines;
 mod report;
 mod results;
 mod run;
+mod training;
 
 pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, TransformBalance, Yield};
 pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
@@ -20,6 +21,7 @@ pub use results::{
     Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,
 };
 pub use run::{BandRecord, FigureRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
+pub use training::{Alarm, Drift, DriftRecord, Response, RoundRecord, ScoreDrift, TrainingRecord, TrainingTime, WatchdogRecord};
 
 /// Version of the formats in this module, raised when a field changes its meaning.
 pub const VERSION: u32 = 1;

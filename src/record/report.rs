@@ -1,4 +1,4 @@
-use super::{CandidateBalance, Helped, Results, Splits, Yield};
+use super::{CandidateBalance, Helped, Results, Splits, TrainingRecord, Yield};
 use crate::sample::{Digest, Judgement, ReasonCode, SampleId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +28,9 @@ pub struct Report {
     pub samples: Splits,
     /// Where the candidates went.
     pub candidates: CandidateBalance,
+    /// What was trained on, and what the watchdog did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
     /// What each generator gave.
     pub yields: Vec<Yield>,
     /// Histogram of the score that samples were chosen by, with the band.

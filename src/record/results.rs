@@ -163,6 +163,9 @@ pub struct ArmResult {
     pub children_fed: u64,
     /// Epoch by epoch.
     pub epochs: Vec<EpochRecord>,
+    /// What the watchdog did, warm-up and folds included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watchdog: Vec<super::WatchdogRecord>,
 }
 
 impl ArmResult {
@@ -184,6 +187,7 @@ impl ArmResult {
             gradient_evaluations: 0,
             children_fed: 0,
             epochs: Vec::new(),
+            watchdog: Vec::new(),
         }
     }
     /// Takes the classes and finds the worst.

@@ -1,4 +1,4 @@
-use super::{CandidateBalance, Splits, Yield};
+use super::{CandidateBalance, Splits, TrainingRecord, TrainingTime, Yield};
 use crate::sample::{Column, DifficultyBand, Digest, Modality, SampleId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +41,9 @@ pub struct RunRecord {
     pub bands: Vec<BandRecord>,
     /// The models that made a child or judged one, and the trained one.
     pub models: Vec<ModelRecord>,
+    /// What was trained on, and what the watchdog did; absent where nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
     /// Media that stand in more than one split.
     pub shared: Vec<SharedMedia>,
     /// What was off while the run went on, in the order of happening.
@@ -162,6 +165,9 @@ pub struct SharedMedia {
 pub struct Timing {
     /// The steps in the order they began.
     pub steps: Vec<TimingStep>,
+    /// What mining costs beside training; absent where nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingTime>,
     /// All together, in seconds.
     pub total_s: f64,
 }

@@ -152,7 +152,7 @@ fn child_card(lineage: &Lineage, parent: Option<&Sample>, top_db: Option<f32>, c
 }
 
 /// The media of a sample for a card; with a parent, what changed against it.
-fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db: Option<f32>) -> Value {
+pub(super) fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db: Option<f32>) -> Value {
     let Some(sample) = sample else { return Value::Null };
     let same = |modality: Modality| parent.is_some_and(|parent| parent.digest(modality) == sample.digest(modality));
     let had = |modality: Modality| parent.is_some_and(|parent| parent.digest(modality).is_some());

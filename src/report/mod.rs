@@ -13,6 +13,7 @@ mod number;
 mod page;
 mod picture;
 mod summary;
+pub mod transforms;
 mod words;
 
 use crate::{

@@ -5,12 +5,12 @@ use super::{
     chart::{self, MapPoint},
     curve,
     gallery::judgement_words,
-    number::{count, measure},
+    number::{count, measure, percent},
     words::{escaped, visible},
 };
 use crate::{
     error::{Error, Result},
-    record::{CandidateBalance, Report, ScoreLine, Yield},
+    record::{CandidateBalance, Drift, Report, RunRecord, ScoreLine, WatchdogRecord, Yield},
     sample::Judgement,
 };
 use minijinja::{AutoEscape, Environment, Value as Cell, escape_formatter, value::ValueKind};
@@ -18,14 +18,29 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const TEMPLATE: &str = include_str!("page.html");
+const GALLERY: &str = include_str!("transforms.html");
+/// How media are shown, for both pages.
+const MEDIA: &str = include_str!("media.html");
 const STYLE: &str = include_str!("style.css");
 
 /// Lays everything out.
 pub(super) fn page(input: &ReportInput, report: &Report, cards: Vec<Value>, suspects: Vec<Value>, limits: &Limits) -> Result<String> {
+    render(TEMPLATE, &view(input, report, cards, suspects, limits))
+}
+
+/// Lays out the gallery of transforms.
+pub(super) fn gallery(view: &Value) -> Result<String> {
+    let mut view = view.clone();
+    view["style"] = STYLE.into();
+    render(GALLERY, &view)
+}
+
+fn render(template: &'static str, view: &Value) -> Result<String> {
     let broken = |error: minijinja::Error| Error::internal(format!("the report's template: {error:#}"));
     let mut environment = Environment::new();
     // The name ends in .html, so that every value is escaped; charts alone are marked safe, and they escape what they hold.
-    environment.add_template("page.html", TEMPLATE).map_err(broken)?;
+    environment.add_template("page.html", template).map_err(broken)?;
+    environment.add_template("media.html", MEDIA).map_err(broken)?;
     environment.add_filter("count", |value: Cell| match value.kind() {
         ValueKind::Number => u64::try_from(value.clone()).map(count).unwrap_or_else(|_| value.to_string()),
         _ => value.to_string(),
@@ -36,7 +51,7 @@ pub(super) fn page(input: &ReportInput, report: &Report, cards: Vec<Value>, susp
         _ => escape_formatter(out, state, value),
     });
     let template = environment.get_template("page.html").map_err(broken)?;
-    template.render(cell(&view(input, report, cards, suspects, limits))).map_err(broken)
+    template.render(cell(view)).map_err(broken)
 }
 
 /// A JSON value for the template; invisible and reordering characters of every text are spelled out on the way.
@@ -84,6 +99,7 @@ fn view(input: &ReportInput, report: &Report, cards: Vec<Value>, suspects: Vec<V
         "difficulty": curve::views(&run.columns, &input.scores),
         "reasons": reasons_view(report),
         "suspects": { "cards": suspects, "of": report.suspects.len(), "kinds": kinds(report) },
+        "training": training_view(run),
         "yields": yields_view(&run.yields),
         "gallery": { "cards": cards, "of": report.parents, "children": shown_children, "fed": run.candidates.fed },
         "rejected": rejected_view(report),
@@ -161,6 +177,29 @@ fn map_view(scores: &[ScoreLine], limits: &Limits) -> Value {
         .map(|(_, name)| name)
         .collect();
     json!({ "svg": chart::data_map(&points), "shown": points.len(), "of": of, "marks": there })
+}
+
+/// What the rounds trained on, and what mining cost beside it.
+fn training_view(run: &RunRecord) -> Value {
+    let Some(training) = &run.training else { return Value::Null };
+    let drift = |drift: &Drift| json!({ "variation": measure(drift.total_variation), "shannon": measure(drift.jensen_shannon) });
+    let rounds = training.rounds.iter().map(|round| {
+        let mut drifts: Vec<Value> = Vec::new();
+        let mut told = |name: &str, found: &Drift| drifts.push(json!({ "name": name, "drift": drift(found) }));
+        round.drift.classes.iter().for_each(|found| told("classes", found));
+        round.drift.slices.iter().for_each(|(field, found)| told(field, found));
+        round.drift.score.iter().for_each(|score| told(&score.column, &score.drift));
+        let tenths: Vec<String> = round.drift.score.iter().flat_map(|score| &score.shares).map(|share| percent(*share)).collect();
+        json!({
+            "round": round.round, "set": round.set, "originals": round.originals, "remembered": round.remembered,
+            "generated": round.generated, "drifts": drifts, "tenths": tenths.join(", "),
+        })
+    });
+    json!({
+        "rounds": rounds.collect::<Vec<_>>(),
+        "watchdog": training.watchdog.iter().map(WatchdogRecord::words).collect::<Vec<_>>(),
+        "time": run.timing.as_ref().and_then(|timing| timing.training?.words()),
+    })
 }
 
 /// A share of the greatest, as a width in per cent.

@@ -30,6 +30,7 @@ pub(super) fn summarise(input: &ReportInput, shown: Vec<Shown>, parents: u64) ->
         results: input.results.clone(),
         samples: run.samples.clone(),
         candidates: run.candidates.clone(),
+        training: input.run.training.clone(),
         yields: run.yields.clone(),
         histogram: histogram(input),
         reasons: reasons(&input.scores),

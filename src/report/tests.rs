@@ -297,6 +297,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
             file: None,
         }],
         shared: Vec::new(),
+        training: None,
         warnings: vec!["3 captions hold no letters".into()],
         pipeline: json!({ "version": 1, "name": "digits", "stages": [{ "score": { "loss": {} } }] }),
         timing: None,

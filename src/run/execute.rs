@@ -16,7 +16,7 @@ use crate::{
     random::SeedTree,
     record::{
         ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RunRecord, SampleBalance, SetAside, SharedMedia,
-        Splits as SplitRecords, Timing, TimingStep,
+        Splits as SplitRecords, Timing, TimingStep, TrainingRecord,
     },
     registry::Registry,
     report::ReportInput,
@@ -223,8 +223,9 @@ impl<'a> Run<'a> {
             }
         }
         record.output = Some(self.folder.digest()?);
+        let training = record.timing.and_then(|timing| timing.training);
         let total_s = self.clock.began.elapsed().as_secs_f64();
-        record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), total_s });
+        record.timing = Some(Timing { steps: std::mem::take(&mut self.clock.steps), training, total_s });
         // run.json goes last: it says that the run is whole.
         super::report::write(self.folder.root(), &record, results.clone(), &|id| self.train.fetch(id).ok())?;
         self.folder.write("run.json", &json(&record)?)?;
@@ -366,6 +367,14 @@ impl<'a> Run<'a> {
                 file: Some("model.safetensors".into()),
             });
         }
+        if let Some(bank) = &finished.bank {
+            self.folder.write_with("memory_bank.bin", |path| bank.save(path))?;
+        }
+        let training = finished.time.is_some().then(|| TrainingRecord {
+            rounds: finished.rounds.clone(),
+            watchdog: finished.watchdog.clone(),
+            remembered: finished.bank.as_ref().map(|bank| bank.len() as u64),
+        });
         let record = RunRecord {
             version: crate::record::VERSION,
             name: self.plan.name.clone(),
@@ -382,10 +391,11 @@ impl<'a> Run<'a> {
             yields: std::mem::take(&mut keeper.yields),
             bands: std::mem::take(&mut keeper.bands),
             models,
+            training,
             shared: self.shared(),
             warnings: self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone(),
             pipeline: self.plan.resolved.clone(),
-            timing: None,
+            timing: finished.time.map(|time| Timing { training: Some(time), ..Timing::default() }),
         };
         self.folder.write(&Folder::work("main.json"), &json(&record)?)?;
         Ok(record)
@@ -414,6 +424,7 @@ impl<'a> Run<'a> {
         result.forward_evaluations = finished.spent.forward;
         result.gradient_evaluations = finished.spent.gradient + finished.spent.presentations;
         result.children_fed = finished.children;
+        result.watchdog = finished.watchdog.clone();
         result.epochs = start.epochs.iter().chain(&finished.epochs).cloned().collect();
         Ok(result)
     }

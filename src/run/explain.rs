@@ -255,6 +255,7 @@ mod tests {
             bands: Vec::new(),
             models: Vec::new(),
             shared: Vec::new(),
+            training: None,
             warnings: Vec::new(),
             pipeline: json!({}),
             timing: None,

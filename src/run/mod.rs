@@ -4,6 +4,7 @@ mod execute;
 mod explain;
 pub mod export;
 mod folder;
+mod gallery;
 mod guard_check;
 mod keeper;
 pub mod outside;
@@ -14,6 +15,7 @@ mod report;
 pub mod shipped;
 pub mod spec;
 
+pub use gallery::gallery;
 pub use guard_check::{GuardOptions, guard_check};
 
 use crate::{error::Result, pipeline::Plan, progress::Progress, sample::SampleId};

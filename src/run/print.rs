@@ -3,7 +3,7 @@
 use super::Summary;
 use crate::{
     error::Result,
-    record::{Helped, Metric, Results, RunRecord},
+    record::{Helped, Metric, Results, RoundRecord, RunRecord},
 };
 use std::path::Path;
 
@@ -45,6 +45,12 @@ pub(super) fn summary(record: &RunRecord, results: Option<&Results>, folder: &Pa
         let share = if attempts == 0 { 0.0 } else { 100.0 * fed as f64 / attempts as f64 };
         lines.push(format!("  {stage}: {parents} parents, {attempts} attempts, {made} candidates, {fed} fed (yield {share:.0} %)"));
     }
+    if let Some(training) = &record.training {
+        lines.extend(training.rounds.iter().map(RoundRecord::words));
+        lines.extend(training.remembered.map(|n| format!("memory bank: {n} samples, in memory_bank.bin")));
+        lines.extend(training.watchdog.iter().map(|alarm| format!("watchdog, {}", alarm.words())));
+    }
+    lines.extend(record.timing.as_ref().and_then(|timing| timing.training?.words()));
     if let Some(results) = results {
         lines.push(String::new());
         lines.extend(table(results));

@@ -1,30 +1,34 @@
 //! The comparison: every arm begins at the same warmed-up model, takes the same steps, and differs in what it is fed.
 
 use super::{
+    bootstrap::GrowingSet,
+    draw::Mix,
+    drift,
     evaluate::watch,
-    folds::{decay, train_teachers},
+    folds::train_teachers,
+    memory_bank::{BankConfig, MemoryBank},
+    mined::{Mined, retire},
     probe,
-    session::{Mix, Session, Spent, Uniform},
+    round::Turn,
+    session::{Session, Spent, Uniform},
 };
 use crate::{
-    context::{EmbeddingIndex, Forwards, KnownMedia},
+    context::KnownMedia,
     error::{Error, Result},
     feed::{self, FeedPlan, ReplayBuffer},
-    model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable, measure},
+    mine::band_column,
+    model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable},
     operator::FoldPlan,
-    pipeline::{self, Arm, Figures, Generation, Harvest, Plan, Quota, Routing, Scored, Split, Stop, TrainPlan},
+    pipeline::{Arm, Figures, Harvest, Plan, Split, Stop, TrainPlan, TrainingMode},
     progress::Progress,
     random::SeedTree,
-    record::EpochRecord,
-    sample::{
-        Accepted, Diagnoses, Diagnosis, DifficultyBand, Judgement, Modality, Sample, SampleId, ScoreTable, Selected, Selection,
-        TrainingHistory, Treatment,
-    },
+    record::{EpochRecord, RoundRecord, TrainingTime, WatchdogRecord},
+    sample::{Accepted, Diagnoses, Diagnosis, Modality, Sample, SampleId, ScoreTable, Selection, TrainingHistory, Treatment},
 };
-use rand::seq::SliceRandom;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 /// The data of an experiment.
@@ -55,6 +59,8 @@ pub struct Experiment<'a> {
 /// What all arms of a seed share: the warmed-up model, what training saw, and the out-of-fold judges.
 pub struct Start {
     session: Session,
+    /// What the bootstrapping mode begins with.
+    first: Option<GrowingSet>,
     /// Training dynamics of the warm-up.
     pub history: TrainingHistory,
     /// Out-of-fold models, where a stage asked for them.
@@ -114,45 +120,86 @@ pub struct Finished {
     pub epochs: Vec<EpochRecord>,
     /// The budget that was used up: `minutes` ended the arm early, `gradients` or `children` the making of neighbours.
     pub stopped_by: Option<&'static str>,
+    /// What each round trained on.
+    pub rounds: Vec<RoundRecord>,
+    /// What the watchdog did, the warm-up and the folds included.
+    pub watchdog: Vec<WatchdogRecord>,
+    /// The memory bank, where the arm has one.
+    pub bank: Option<MemoryBank>,
+    /// What mining cost beside the steps of the rounds; `None` where nothing was trained.
+    pub time: Option<TrainingTime>,
+}
+
+impl Finished {
+    fn new(model: Arc<dyn Model>) -> Self {
+        Self {
+            model,
+            spent: Spent::default(),
+            children: 0,
+            accepted: Vec::new(),
+            chosen: Vec::new(),
+            epochs: Vec::new(),
+            stopped_by: None,
+            rounds: Vec::new(),
+            watchdog: Vec::new(),
+            bank: None,
+            time: None,
+        }
+    }
 }
 
 impl<'a> Experiment<'a> {
     /// Warm-up, folds and probe runs. But for what the probe adds the history is taken from the warm-up alone: every sample once an epoch, whole.
     pub fn start(&self, model: Box<dyn Trainable>, train: &TrainPlan, folds: Option<FoldPlan>) -> Result<Start> {
         let split = self.splits.train;
-        let mut session = Session::new(model);
+        let mut session = Session::watched(model, train.watchdog.clone())?;
+        if let Some(plan) = &train.memory_bank {
+            let config = BankConfig { beta: plan.beta.get(), capacity: split.len().max(1), ..BankConfig::default() };
+            session.bank = Some(MemoryBank::new(config)?);
+        }
         let mut history = TrainingHistory::default();
         let mut epochs = Vec::new();
-        let all: Vec<usize> = (0..split.len()).collect();
+        let first = match train.mode {
+            TrainingMode::Whole {} => None,
+            TrainingMode::Bootstrap { start, add } => {
+                let classes: Vec<Option<usize>> = (0..split.len()).map(|i| split.label(i).map(|label| label.class())).collect();
+                Some(GrowingSet::new(&classes, start, add, &self.seeds.child("bootstrap")))
+            }
+        };
+        let all: Vec<usize> = first.as_ref().map_or_else(|| (0..split.len()).collect(), GrowingSet::indices);
+        let as_labelled = BTreeMap::new();
+        let uniform = Uniform {
+            originals: &all,
+            relabelled: &as_labelled,
+            batch_size: train.batch_size,
+            modality_dropout: train.modality_dropout.get(),
+            learning_rate: train.learning_rate,
+        };
         let seeds = self.seeds.child("warm-up");
         let step = self.progress.begin("warm-up", (all.len() * train.warmup_epochs) as u64);
         for epoch in 0..train.warmup_epochs {
             let of_epoch = seeds.child(format!("epoch {epoch}"));
-            let uniform = Uniform {
-                originals: &all,
-                relabelled: &BTreeMap::new(),
-                batch_size: train.batch_size,
-                modality_dropout: train.modality_dropout.get(),
-                learning_rate: train.learning_rate,
-            };
             let loss = session.uniform_epoch(split, &uniform, &of_epoch, Some(&mut history), step.as_ref())?;
             epochs.push(self.epoch(epoch + 1, 0, loss, &session)?);
         }
         drop(step);
-        let (teachers, mut fold_cost) = match folds {
-            None => (None, Spent::default()),
-            Some(folds) => {
-                let (teachers, spent) =
-                    train_teachers(session.model.as_ref(), split, train, folds, &self.seeds.child("folds"), self.progress)?;
-                (Some(teachers), spent)
-            }
-        };
+        let (mut teachers, mut fold_cost) = (None, Spent::default());
+        if let Some(folds) = folds {
+            let found = train_teachers(session.model.as_ref(), split, train, folds, &self.seeds.child("folds"), self.progress)?;
+            fold_cost = found.spent;
+            session.alarms.extend(found.watchdog);
+            session.left_out.extend(found.left_out);
+            teachers = Some(found.teachers);
+        }
         if let Some(asked) = self.plan.stages.requirements().find_map(|requirements| requirements.probe) {
             let (found, spent) = probe::run(self.plan, split, train, asked, &self.seeds.child("probe"), self.progress)?;
             history.probe = Some(found);
             fold_cost.add(spent);
         }
-        Ok(Start { session, history, teachers, fold_cost, epochs })
+        for alarm in &session.alarms {
+            self.progress.warn(&format!("watchdog: {}", alarm.words()));
+        }
+        Ok(Start { session, first, history, teachers, fold_cost, epochs })
     }
 
     /// Runs one arm from the shared start. `hardmine` is the finished main arm, which control arms are held to.
@@ -168,22 +215,18 @@ impl<'a> Experiment<'a> {
         let feed_plan = self.feed_plan();
         let feed = &feed_plan;
         let needs_scores = arm != Arm::Uniform && arm != Arm::UniformEqualCompute;
-        let mut done = Finished {
-            model: session.model.freeze()?,
-            spent: Spent::default(),
-            children: 0,
-            accepted: Vec::new(),
-            chosen: Vec::new(),
-            epochs: Vec::new(),
-            stopped_by: None,
-        };
+        let hard_alone = matches!(arm, Arm::Hardmine | Arm::MiningOnly);
+        let mut set = start.first.clone().filter(|_| hard_alone);
+        if !hard_alone {
+            session.bank = None;
+        }
+        let mut done = Finished::new(session.model.freeze()?);
         let mut known = self.known();
         let mut replay = ReplayBuffer::new(feed.cap_per_parent, feed.capacity);
         let mut skip: HashSet<SampleId> = HashSet::new();
         let steps = self.steps(arm, train, start, hardmine)?;
         // One count for all rounds: the budget of gradients is that of the arm.
         let counts = Counts::default();
-        let total_epochs = train.rounds * train.epochs_per_round;
         for round in 1..=train.rounds {
             // The first round of the main arm is scored in any case, so that its samples are accounted for.
             if self.stop.out_of_time() && (round > 1 || arm != Arm::Hardmine) {
@@ -195,12 +238,24 @@ impl<'a> Experiment<'a> {
             let mut relabelled: BTreeMap<usize, Target> = BTreeMap::new();
             let mut sampler: Option<Vec<f32>> = None;
             let mut uniform_floor = train.uniform_floor.get();
+            let mut scored: Option<Mined> = None;
+            skip.extend(session.left_out.iter().cloned());
             if needs_scores {
                 let subject: Arc<dyn Model> = Arc::new(Counted::with(session.model.freeze()?, counts.clone()));
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
-                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip)?;
+                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip, &mut session.time)?;
+                if let Some(bank) = &session.bank {
+                    let began = Instant::now();
+                    let rows = mined.table.rows().iter().zip(&mined.diagnoses);
+                    bank.judge(rows.map(|(row, diagnosis)| (&row.id, diagnosis.judgement, diagnosis.treatment)))?;
+                    session.time.mining_s += began.elapsed().as_secs_f64();
+                }
+                if let Some(set) = &mut set {
+                    let chosen = mined.selection.samples.iter().filter(|one| !skip.contains(&one.id));
+                    set.grow(chosen.filter_map(|one| Some((split.index(&one.id)?, one.score, &one.id))));
+                }
                 for (row, diagnosis) in mined.table.rows().iter().zip(&mined.diagnoses) {
                     if arm != Arm::UniformAugmentation
                         && let Some(i) = split.index(&row.id)
@@ -209,11 +264,6 @@ impl<'a> Experiment<'a> {
                         if diagnosis.treatment == Treatment::Relabel {
                             relabelled.extend(diagnosis.suggested_class.map(|class| (i, Target::Class(class))));
                         }
-                    }
-                }
-                for id in &skip {
-                    if let Some(i) = split.index(id) {
-                        weights[i] = 0.0;
                     }
                 }
                 if arm == Arm::MiningOnly || (arm == Arm::Hardmine && feed.sampler_weights) {
@@ -238,7 +288,9 @@ impl<'a> Experiment<'a> {
                         let set_aside = |id: &SampleId| skip.contains(id) || mined.is_suspect(id);
                         replay.forget_parents(set_aside);
                     }
+                    let began = Instant::now();
                     let harvest = self.generate(arm, round, &models, &mined, hardmine, &mut known, done.children, &seeds)?;
+                    session.time.generating_s += began.elapsed().as_secs_f64();
                     done.children += harvest.accepted.len() as u64;
                     done.accepted.push(self.by_stage_and_class(&harvest.accepted));
                     done.chosen.push(mined.selection.samples.len());
@@ -261,18 +313,25 @@ impl<'a> Experiment<'a> {
                 session.spent.gradient += after.gradient - before.gradient;
                 let children_spent = self.plan.budget.children.is_some_and(|limit| done.children >= limit);
                 done.stopped_by = done.stopped_by.or(self.stop.reached(after)).or(children_spent.then_some("children"));
+                scored = Some(mined);
+            }
+            for i in skip.iter().filter_map(|id| split.index(id)) {
+                weights[i] = 0.0;
             }
             if self.stop.out_of_time() {
                 done.stopped_by = Some("minutes");
                 break;
             }
-            let originals: Vec<(usize, f32)> = weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, w)| (i, *w)).collect();
+            let usable = |i: usize, weight: f32| weight > 0.0 && set.as_ref().is_none_or(|set| set.has(i));
+            let originals: Vec<(usize, f32)> = weights.iter().copied().enumerate().filter(|(i, w)| usable(*i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
             let mix = Mix {
                 originals: &originals,
                 relabelled: &relabelled,
                 sampler: sampler.as_deref(),
+                remembered: &[],
+                remembered_a_step: 0,
                 uniform_floor,
                 replay: &replayed,
                 replay_share: feed.replay_share,
@@ -280,18 +339,18 @@ impl<'a> Experiment<'a> {
                 batch_size: train.batch_size,
                 steps,
             };
-            let step =
-                self.progress.begin(&format!("{} round {round}", arm.name()), (train.epochs_per_round * steps * train.batch_size) as u64);
-            for inner in 0..train.epochs_per_round {
-                let epoch = (round - 1) * train.epochs_per_round + inner;
-                let rate = |s: usize| train.learning_rate * decay((epoch as f64 + s as f64 / steps as f64) / total_epochs as f64);
-                let seeds = self.seeds.child(format!("epoch {epoch}"));
-                let loss = session.mixed_epoch(split, &mix, rate, &seeds, step.as_ref())?;
-                done.epochs.push(self.epoch(train.warmup_epochs + epoch + 1, round, loss, &session)?);
-                if self.stop.out_of_time() {
-                    done.stopped_by = Some("minutes");
-                    break;
-                }
+            let presented = self.train_round(&mut session, &mix, Turn { train, arm, round }, &mut done)?;
+            let score = scored.as_ref().and_then(|mined| Some((self.chosen_by(&mined.table)?, &mined.table)));
+            done.rounds.push(RoundRecord {
+                round,
+                set: originals.len() as u64,
+                originals: presented.originals.iter().sum(),
+                remembered: presented.remembered,
+                generated: presented.replayed.iter().sum(),
+                drift: drift::measured(split, &presented, &replayed, &self.plan.evaluate.slice_by, score),
+            });
+            if done.stopped_by == Some("minutes") {
+                break;
             }
         }
         done.spent = session.spent;
@@ -300,6 +359,9 @@ impl<'a> Experiment<'a> {
             done.spent.add(Spent { steps: 0, ..start.fold_cost });
         }
         done.model = session.model.freeze()?;
+        done.watchdog = session.alarms;
+        done.bank = session.bank;
+        done.time = Some(session.time);
         Ok(done)
     }
 
@@ -308,12 +370,13 @@ impl<'a> Experiment<'a> {
     pub fn judge(&self, start: &Start, each: &mut dyn FnMut(&str, &[String], &Diagnoses)) -> Result<(ScoreTable, Diagnoses)> {
         let models = ModelSet { subject: start.session.model.freeze()?, teachers: start.teachers.clone() };
         let seeds = self.seeds.child("arm").round(1);
-        let found = self.judged(&models, Some(&start.history), &seeds, &mut HashSet::new(), each)?;
+        let mut skip = start.session.left_out.clone();
+        let found = self.judged(&models, Some(&start.history), &seeds, &mut skip, each)?;
         Ok((found.table, found.diagnoses))
     }
 
     /// The record of an epoch that has ended. Validation is watched, nothing is decided by it, and no arm pays for it.
-    fn epoch(&self, epoch: usize, round: usize, train_loss: f64, session: &Session) -> Result<EpochRecord> {
+    pub(super) fn epoch(&self, epoch: usize, round: usize, train_loss: f64, session: &Session) -> Result<EpochRecord> {
         let withhold = self.plan.evaluate.withhold.iter().copied().collect();
         let seen = match self.splits.validation {
             Some(split) => watch(&session.model.freeze()?, split, withhold)?.filter(|(loss, _)| loss.is_finite()),
@@ -335,7 +398,7 @@ impl<'a> Experiment<'a> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
         let models = ModelSet { subject, teachers };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, history, (1, 1), &seeds, &mut HashSet::new())?;
+        let mined = self.mine(&models, history, (1, 1), &seeds, &mut HashSet::new(), &mut TrainingTime::default())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {
@@ -350,14 +413,20 @@ impl<'a> Experiment<'a> {
         observer.round(&told)?;
         let Evaluations { forward, gradient } = models.spent();
         Ok(Finished {
-            model,
             spent: Spent { forward, gradient, ..Spent::default() },
             children: harvest.accepted.len() as u64,
             accepted: vec![self.by_stage_and_class(&harvest.accepted)],
             chosen: vec![mined.selection.samples.len()],
-            epochs: Vec::new(),
             stopped_by: self.stop.reached(models.spent()),
+            ..Finished::new(model)
         })
+    }
+
+    /// The column that the first miner with one chooses by.
+    fn chosen_by<'t>(&self, table: &'t ScoreTable) -> Option<&'t str> {
+        let by = self.plan.stages.mine.iter().find_map(|stage| stage.operator.requirements().columns.into_iter().next())?;
+        let own = table.columns().map(|(column, _)| column.name.as_str()).find(|name| *name == by);
+        own.or_else(|| band_column(table, &by))
     }
 
     /// What the feeders ask of training, joined: the largest share, the least limits.
@@ -401,105 +470,6 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    fn judged(
-        &self,
-        models: &ModelSet,
-        history: Option<&TrainingHistory>,
-        seeds: &SeedTree,
-        skip: &mut HashSet<SampleId>,
-        each: &mut dyn FnMut(&str, &[String], &Diagnoses),
-    ) -> Result<Diagnosed> {
-        let split = self.splits.train;
-        let stages = &self.plan.stages;
-        let Scored { mut table, mut index, mut answers, left_out } =
-            pipeline::score(stages, split, models, history, seeds, skip, self.progress)?;
-        for (id, stage, error) in left_out {
-            let policy = stages.score.iter().find(|s| s.info.id == stage).map(|s| s.on_error);
-            split.leave_out(policy, &id, &stage, &error)?;
-            skip.insert(id);
-        }
-        if table.is_empty() {
-            return Err(Error::policy("no training sample could be scored"));
-        }
-        if let (Some(index), Some(validation)) = (&mut index, self.splits.validation) {
-            index.validation = pipeline::embed(validation, models, self.progress)?;
-        }
-        if let (true, Some(validation)) = (pipeline::kept(stages).logits, self.splits.validation) {
-            (answers.validation, answers.validation_classes) = pipeline::logits(validation, models, self.progress)?;
-        }
-        let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
-        let diagnoses = pipeline::diagnose(stages, &mut table, &answers, each)?;
-        Ok(Diagnosed { table, index, figures, diagnoses })
-    }
-
-    fn mine(
-        &self,
-        models: &ModelSet,
-        history: Option<&TrainingHistory>,
-        (round, rounds): (usize, usize),
-        seeds: &SeedTree,
-        skip: &mut HashSet<SampleId>,
-    ) -> Result<Mined> {
-        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
-        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
-        if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
-            self.progress.warn("no hard sample was found: nothing is generated in this round");
-        }
-        Ok(Mined { table, index, figures, diagnoses, selection })
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one private step of a loop that owns all of them")]
-    fn generate(
-        &self,
-        arm: Arm,
-        round: usize,
-        models: &ModelSet,
-        mined: &Mined,
-        hardmine: Option<&Finished>,
-        known: &mut KnownMedia,
-        children: u64,
-        seeds: &SeedTree,
-    ) -> Result<Harvest> {
-        let budget = self.plan.budget.children.map(|limit| limit.saturating_sub(children));
-        let (chosen, routing, quota) = match arm {
-            Arm::Hardmine => {
-                let chosen = mined.selection.samples.iter().map(|s: &Selected| (s.row, s.weight)).collect();
-                (chosen, Routing::ByReason, Quota { per_stage: None, total: budget })
-            }
-            _ => {
-                let guarded = arm == Arm::RandomParents;
-                let held = hardmine.map(|finished| finished.accepted.get(round - 1).cloned().unwrap_or_default());
-                let mut rows: Vec<(usize, f32)> = (0..mined.table.len())
-                    .filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable)
-                    .map(|row| (row, 1.0))
-                    .collect();
-                rows.shuffle(&mut seeds.child("random parents").rng());
-                // As many parents as the main arm had, several times over where its children a class ask for more.
-                let wanted = hardmine.and_then(|finished| finished.chosen.get(round - 1)).copied().unwrap_or(rows.len());
-                rows.truncate(wanted.saturating_mul(3));
-                (rows, Routing::Everything, Quota { per_stage: held, total: budget })
-            }
-        };
-        let generation = Generation {
-            stages: &self.plan.stages,
-            cures: self.plan.cures.as_ref(),
-            train: self.splits.train,
-            models,
-            table: &mined.table,
-            diagnoses: &mined.diagnoses,
-            index: mined.index.as_ref(),
-            band: mined.selection.band,
-            seeds: seeds.clone(),
-            round,
-            stop: self.stop,
-        };
-        let harvest = generation.run(&chosen, routing, &quota, known, self.progress)?;
-        for (id, stage, error) in &harvest.errors {
-            self.progress.warn(&format!("stage {stage}, sample {id}: {error}"));
-        }
-        Ok(harvest)
-    }
-
     /// The selection's weights, 0 for a sample that was not chosen.
     fn chosen_weights(&self, selection: &Selection) -> Vec<f32> {
         let mut weights = vec![0.0; self.splits.train.len()];
@@ -533,42 +503,6 @@ impl<'a> Experiment<'a> {
         }
         counts
     }
-}
-
-/// What is known of the split before anything is chosen.
-struct Diagnosed {
-    table: ScoreTable,
-    index: Option<EmbeddingIndex>,
-    figures: Vec<Figures>,
-    diagnoses: Vec<Diagnosis>,
-}
-
-struct Mined {
-    table: ScoreTable,
-    index: Option<EmbeddingIndex>,
-    figures: Vec<Figures>,
-    diagnoses: Vec<Diagnosis>,
-    selection: Selection,
-}
-
-impl Mined {
-    /// Whether a sample of the table was found to be wrong.
-    fn is_suspect(&self, id: &SampleId) -> bool {
-        self.table.index(id).is_some_and(|row| self.diagnoses[row].judgement != Judgement::Valuable)
-    }
-}
-
-/// Scores what is replayed by the subject of now; what left the band retires.
-fn retire(replay: &mut ReplayBuffer, models: &ModelSet, band: DifficultyBand) -> Result<()> {
-    let samples: Vec<Sample> = replay.samples().cloned().collect();
-    let mut stays: HashSet<SampleId> = HashSet::new();
-    for part in samples.chunks(128) {
-        let rows = Forwards::new(models, part).subject()?;
-        let holds = |(i, sample): (usize, &Sample)| Some(band.holds(measure::cross_entropy(rows.logits(i)?, sample.label.as_ref()?)));
-        stays.extend(part.iter().enumerate().filter(|one| holds(*one) == Some(true)).map(|(_, sample)| sample.id.clone()));
-    }
-    replay.retain(|sample, _| stays.contains(&sample.id));
-    Ok(())
 }
 
 /// A seed of a paired comparison, from the run's seed and its ordinal.

@@ -1,14 +1,29 @@
-//! Training in rounds: warm-up, folds, arms, the replay of what was generated, and the final evaluation.
+//! Training in rounds: warm-up, folds, arms, the memory bank, the watchdog, the replay of what was generated, and the final evaluation.
 
 mod arms;
+mod blame;
+mod bootstrap;
+pub mod door;
+mod draw;
+mod drift;
 mod evaluate;
 mod folds;
+pub mod memory_bank;
+mod mined;
 mod probe;
 mod robust;
+mod round;
 mod session;
+#[cfg(test)]
+mod tests;
+mod watchdog;
 
 pub use arms::{Deaf, Experiment, Finished, Observer, Round, Splits, Start, seed_of};
+pub use bootstrap::GrowingSet;
+pub use draw::Mix;
+pub use drift::drift;
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
-pub use folds::train_teachers;
+pub use folds::{Folds, train_teachers};
 pub use robust::{budget, robust};
-pub use session::{Mix, Session, Spent, Uniform};
+pub use session::{Epoch, Session, Spent, Uniform};
+pub use watchdog::{Trip, Watchdog};

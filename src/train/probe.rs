@@ -51,7 +51,7 @@ pub(super) fn run(
             return Err(Error::usage(told).at("model", plan.model.name));
         }
         let relabelled: BTreeMap<usize, Target> = set.iter().map(|&i| (i, Target::Class(classes.len()))).collect();
-        let mut session = Session::new(model);
+        let mut session = Session::watched(model, train.watchdog.clone())?;
         let mut history = TrainingHistory::default();
         let step = progress.begin(&format!("probe {} of {RUNS}", number + 1), (labelled.len() * epochs) as u64);
         for epoch in 0..epochs {

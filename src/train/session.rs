@@ -1,16 +1,29 @@
 //! Steps of training over a split: batches of originals and replayed children, modality dropout, the record of what training saw.
 
+use super::{
+    blame::{Blame, Rows, blame},
+    draw::{Endless, Mix, draw},
+    memory_bank::{MemoryBank, Observation},
+    watchdog::Watchdog,
+};
 use crate::{
-    error::{Error, Result},
-    model::{Input, Target, Trainable, TrainingBatch},
-    pipeline::Split,
+    error::{Error, ErrorKind, Result},
+    model::{Input, StepReport, Target, Trainable, TrainingBatch},
+    pipeline::{Split, WatchdogPlan},
     progress::Step,
     random::SeedTree,
-    sample::{ModalitySet, Sample, TrainingHistory},
+    record::{Alarm, Response, TrainingTime, WatchdogRecord},
+    sample::{ModalitySet, Sample, SampleId, TrainingHistory},
 };
 use rand::{Rng, RngExt, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Instant,
+};
+
+/// Batches in a row that may be passed over for a reason that no sample and no weight explains.
+const MOST_PASSED_OVER: usize = 10;
 
 /// Evaluations that were spent, one a sample: a training presentation is a forward and a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,29 +53,6 @@ impl Spent {
     }
 }
 
-/// What the batches of an epoch are drawn from.
-#[derive(Clone, Copy)]
-pub struct Mix<'a> {
-    /// Originals in use: index into the split and weight of the loss.
-    pub originals: &'a [(usize, f32)],
-    /// Targets that stand in for the labels of originals, by index into the split.
-    pub relabelled: &'a BTreeMap<usize, Target>,
-    /// Weights of the sampler beside each original, for the share that is not drawn uniformly; `None` draws all uniformly.
-    pub sampler: Option<&'a [f32]>,
-    /// Least share of each batch that is drawn uniformly from the originals, `0..=1`; at most what replay leaves.
-    pub uniform_floor: f64,
-    /// Samples to replay.
-    pub replay: &'a [Sample],
-    /// Share of each batch that is replayed, `0..1`.
-    pub replay_share: f64,
-    /// Probability that a sample is presented with a random proper subset of its modalities.
-    pub modality_dropout: f64,
-    /// Samples a step.
-    pub batch_size: usize,
-    /// Steps of the epoch.
-    pub steps: usize,
-}
-
 /// What a uniform epoch is made of.
 #[derive(Clone, Copy)]
 pub struct Uniform<'a> {
@@ -78,18 +68,48 @@ pub struct Uniform<'a> {
     pub learning_rate: f64,
 }
 
+/// What an epoch did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Epoch {
+    /// Mean loss of all that was presented.
+    pub loss: f64,
+    /// Presentations.
+    pub presented: u64,
+    /// Steps that were taken; fewer than asked for where the watchdog ended it.
+    pub steps: usize,
+    /// Whether the watchdog ended it: the last good state is back.
+    pub ended: bool,
+    /// Presentations of each original, by index into the split.
+    pub originals: Vec<u32>,
+    /// Presentations of each replayed sample, by its place.
+    pub replayed: Vec<u32>,
+    /// Presentations that the memory bank gave.
+    pub remembered: u64,
+}
+
 /// A sample as a step is shown it.
 struct Shown<'a> {
     sample: &'a Sample,
     target: Target,
     weight: f32,
+    /// Of the split, and not generated: the memory bank knows it.
+    original: bool,
 }
 
 impl<'a> Shown<'a> {
     /// With its own label; `None` without one.
     fn of(sample: &'a Sample, weight: f32) -> Option<Self> {
-        sample.label.clone().map(|target| Self { sample, target, weight })
+        sample.label.clone().map(|target| Self { sample, target, weight, original: true })
     }
+}
+
+/// What a step gave, by what was shown.
+struct Seen {
+    report: StepReport,
+    /// Row of the whole presentation of each shown sample; `None` where it was left out.
+    row: Vec<Option<usize>>,
+    /// Whether the last good state was brought back: nothing was learnt from this batch.
+    rolled_back: bool,
 }
 
 /// How a sample's modalities are thinned.
@@ -107,21 +127,75 @@ pub struct Session {
     pub model: Box<dyn Trainable>,
     /// What was spent.
     pub spent: Spent,
+    /// Where the losses are remembered, if anywhere.
+    pub bank: Option<MemoryBank>,
+    /// What the watchdog did.
+    pub alarms: Vec<WatchdogRecord>,
+    /// Samples that were left out since their loss is not finite.
+    pub left_out: HashSet<SampleId>,
+    /// Wall times of steps, of choosing and of watching.
+    pub time: TrainingTime,
+    watchdog: Watchdog,
+    plan: WatchdogPlan,
+    good: Option<Box<dyn Trainable>>,
+    round: usize,
+    rollbacks: usize,
+    passed_over: usize,
 }
 
 impl Session {
-    /// Begins with nothing spent.
-    pub fn new(model: Box<dyn Trainable>) -> Self {
-        Self { model, spent: Spent::default() }
+    /// Begins with nothing spent, with the usual watchdog.
+    pub fn new(model: Box<dyn Trainable>) -> Result<Self> {
+        Self::watched(model, WatchdogPlan::default())
     }
 
-    /// A copy with model, optimizer and counts.
+    /// Begins with nothing spent. Fails for a watchdog with limits out of their ranges.
+    pub fn watched(model: Box<dyn Trainable>, plan: WatchdogPlan) -> Result<Self> {
+        Ok(Self {
+            watchdog: Watchdog::new(plan.clone(), model.spec().classes.len())?,
+            model,
+            plan,
+            spent: Spent::default(),
+            bank: None,
+            alarms: Vec::new(),
+            left_out: HashSet::new(),
+            time: TrainingTime::default(),
+            good: None,
+            round: 0,
+            rollbacks: 0,
+            passed_over: 0,
+        })
+    }
+
+    /// A copy with model, optimizer, counts, what was remembered and what was left out; wall times begin anew.
     pub fn fork(&self) -> Result<Self> {
-        Ok(Self { model: self.model.fork()?, spent: self.spent })
+        Ok(Self {
+            model: self.model.fork()?,
+            spent: self.spent,
+            bank: self.bank.as_ref().map(MemoryBank::fork).transpose()?,
+            alarms: self.alarms.clone(),
+            left_out: self.left_out.clone(),
+            time: TrainingTime::default(),
+            watchdog: self.watchdog.clone(),
+            plan: self.plan.clone(),
+            good: None,
+            round: self.round,
+            rollbacks: 0,
+            passed_over: 0,
+        })
+    }
+
+    /// Begins a round: what is watched begins anew, and the state of now is the one to go back to.
+    pub fn begin_round(&mut self, round: usize) -> Result<()> {
+        (self.round, self.rollbacks) = (round, 0);
+        self.watchdog.begin();
+        self.good = None;
+        self.keep_if_good()
     }
 
     /// One uniform epoch: every labelled sample of `uniform.originals` once and whole, in an order of its own; with probability
-    /// `modality_dropout` a thinned copy goes along. `history` records the whole presentations. Returns the mean loss.
+    /// `modality_dropout` a thinned copy goes along. `history` records the whole presentations. A sample whose loss is not finite is left out under the
+    /// split's policy. Returns the mean loss.
     pub fn uniform_epoch(
         &mut self,
         split: &Split,
@@ -130,6 +204,7 @@ impl Session {
         mut history: Option<&mut TrainingHistory>,
         step: &dyn Step,
     ) -> Result<f64> {
+        self.keep_if_good()?;
         let order = permutation(uniform.originals, seeds);
         let mut total = Mean::default();
         split.stream(&order, uniform.batch_size, |batch| {
@@ -140,11 +215,12 @@ impl Session {
                     Some(Shown { target: uniform.relabelled.get(i).cloned().unwrap_or(one.target), ..one })
                 })
                 .collect();
-            let seen = self.step(&shown, uniform.modality_dropout, Thinning::Copy, uniform.learning_rate, seeds)?;
-            for (i, one) in shown.iter().enumerate() {
-                total.add(f64::from(seen.losses[i]));
+            let seen = self.step(split, &shown, uniform.modality_dropout, Thinning::Copy, uniform.learning_rate, seeds)?;
+            for (one, row) in shown.iter().zip(&seen.row) {
+                let Some(row) = *row else { continue };
+                total.add(f64::from(seen.report.losses[row]));
                 if let Some(history) = history.as_deref_mut() {
-                    history.rows.entry(one.sample.id.clone()).or_default().observe(seen.logits.row(i), one.target.class());
+                    history.rows.entry(one.sample.id.clone()).or_default().observe(seen.report.logits.row(row), one.target.class());
                 }
             }
             step.advance(batch.len() as u64);
@@ -153,7 +229,7 @@ impl Session {
         Ok(total.get())
     }
 
-    /// One epoch of `mix.steps` steps. `learning_rate` is asked for each step. Returns the mean loss of the whole batch.
+    /// One epoch of `mix.steps` steps. `learning_rate` is asked for each step. The watchdog may end it before: then the last good state is back.
     pub fn mixed_epoch(
         &mut self,
         split: &Split,
@@ -161,70 +237,219 @@ impl Session {
         learning_rate: impl Fn(usize) -> f64,
         seeds: &SeedTree,
         step: &dyn Step,
-    ) -> Result<f64> {
+    ) -> Result<Epoch> {
         if mix.originals.is_empty() {
             return Err(Error::policy("no training sample is left to train on"));
         }
+        self.keep_if_good()?;
         let replayed =
             if mix.replay.is_empty() { 0 } else { ((mix.replay_share * mix.batch_size as f64).round() as usize).min(mix.batch_size - 1) };
         let fresh = mix.batch_size - replayed;
+        let began = Instant::now();
         let picks = draw(mix, fresh, seeds);
-        let order: Vec<usize> = picks.iter().map(|&at| mix.originals[at].0).collect();
+        self.time.mining_s += began.elapsed().as_secs_f64();
+        let order: Vec<usize> = picks.iter().map(|pick| mix.originals[pick.at].0).collect();
         let mut replay = Endless::new(mix.replay.len(), seeds.child("replay"));
-        let (mut total, mut done, mut number) = (Mean::default(), 0, 0);
-        split.stream(&order, fresh, |batch| {
-            let children: Vec<&Sample> = (0..replayed).map(|_| &mix.replay[replay.next_index()]).collect();
+        let mut epoch = Epoch { originals: vec![0; split.len()], replayed: vec![0; mix.replay.len()], ..Epoch::default() };
+        let (mut total, mut done) = (Mean::default(), 0);
+        let streamed = split.stream(&order, fresh, |batch| {
+            let children: Vec<usize> = (0..replayed).map(|_| replay.next_index()).collect();
             let mut shown: Vec<Shown> = Vec::with_capacity(mix.batch_size);
-            for (k, (i, sample)) in batch.iter().enumerate() {
-                if let Some(mut one) = Shown::of(sample, mix.originals[picks[done + k]].1) {
+            for ((i, sample), pick) in batch.iter().zip(&picks[done..]) {
+                if let Some(mut one) = Shown::of(sample, mix.originals[pick.at].1 * pick.weight) {
                     one.target = mix.relabelled.get(i).cloned().unwrap_or(one.target);
                     shown.push(one);
                 }
+                epoch.originals[*i] += 1;
+                epoch.remembered += u64::from(pick.remembered);
             }
             done += batch.len();
-            shown.extend(children.into_iter().filter_map(|child| Shown::of(child, 1.0)));
-            let seen =
-                self.step(&shown, mix.modality_dropout, Thinning::InPlace, learning_rate(number), &seeds.child(format!("step {number}")))?;
-            seen.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
-            number += 1;
+            for child in children {
+                epoch.replayed[child] += 1;
+                shown.extend(Shown::of(&mix.replay[child], 1.0).map(|one| Shown { original: false, ..one }));
+            }
+            let rate = learning_rate(epoch.steps);
+            let own = seeds.child(format!("step {}", epoch.steps));
+            let seen = self.step(split, &shown, mix.modality_dropout, Thinning::InPlace, rate, &own)?;
+            seen.report.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
+            epoch.steps += 1;
             step.advance(batch.len() as u64 + replayed as u64);
-            Ok(())
-        })?;
-        Ok(total.get())
+            epoch.ended = seen.rolled_back || self.watch(&seen, &shown)?;
+            // Nothing more is read; the mark behind the stream tells this from a failure.
+            if epoch.ended { Err(Error::internal("the watchdog ended the epoch")) } else { Ok(()) }
+        });
+        if !epoch.ended {
+            streamed?;
+        }
+        (epoch.loss, epoch.presented) = (total.get(), total.n);
+        Ok(epoch)
+    }
+
+    /// Keeps the state of now as the one to go back to, unless something is suspicious. Weights that are no numbers bring the last good state back, or end the
+    /// training where there is none or it was brought back as often as allowed.
+    fn keep_if_good(&mut self) -> Result<()> {
+        if !self.plan.enabled || (self.good.is_some() && !self.watchdog.healthy()) {
+            return Ok(());
+        }
+        if let Err(error) = self.model.freeze() {
+            let error = error.at("training step", self.spent.steps);
+            if error.kind() != ErrorKind::Model || !self.roll_back()? {
+                return Err(error);
+            }
+            self.watchdog.begin();
+            self.told(Alarm::NotFinite, Response::RolledBack, None, Vec::new());
+            return Ok(());
+        }
+        self.good = Some(self.model.fork()?);
+        Ok(())
+    }
+
+    /// Shows a step to the watchdog; whether the last good state was brought back.
+    fn watch(&mut self, seen: &Seen, shown: &[Shown<'_>]) -> Result<bool> {
+        if !self.plan.enabled || seen.report.losses.is_empty() {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let targets: Vec<Target> =
+            shown.iter().zip(&seen.row).filter(|(_, row)| row.is_some()).map(|(one, _)| one.target.clone()).collect();
+        let trip = self.watchdog.observe(&seen.report.losses, &seen.report.logits, &targets);
+        self.time.watching_s += began.elapsed().as_secs_f64();
+        let Some(trip) = trip else { return Ok(false) };
+        let back = self.roll_back()?;
+        self.watchdog.begin();
+        let response = if back { Response::RolledBack } else { Response::None };
+        // One line tells that nothing more is done.
+        if back || self.alarms.last().is_none_or(|last| (last.round, last.response) != (self.round, Response::None)) {
+            self.told(trip.alarm, response, Some((trip.value, trip.limit)), Vec::new());
+        }
+        Ok(back)
+    }
+
+    fn told(&mut self, alarm: Alarm, response: Response, numbers: Option<(f64, f64)>, samples: Vec<SampleId>) {
+        let (value, limit) = numbers.unzip();
+        self.alarms.push(WatchdogRecord { round: self.round, step: self.spent.steps, alarm, response, value, limit, samples });
+    }
+
+    /// Brings the last good state back; `false` where that was done as often as allowed.
+    fn roll_back(&mut self) -> Result<bool> {
+        let Some(good) = self.good.as_ref().filter(|_| self.rollbacks < self.plan.rollbacks) else { return Ok(false) };
+        self.model = good.fork()?;
+        self.rollbacks += 1;
+        Ok(true)
     }
 
     fn step(
         &mut self,
+        split: &Split,
         shown: &[Shown<'_>],
         dropout: f64,
         thinning: Thinning,
         learning_rate: f64,
         seeds: &SeedTree,
-    ) -> Result<crate::model::StepReport> {
-        if shown.is_empty() {
-            return Ok(crate::model::StepReport::default());
-        }
-        let mut inputs: Vec<Input> = shown.iter().map(|one| Input::of(one.sample)).collect();
-        let mut targets: Vec<Target> = shown.iter().map(|one| one.target.clone()).collect();
-        let mut weights: Vec<f32> = shown.iter().map(|one| one.weight).collect();
-        for (i, one) in shown.iter().enumerate() {
-            let Some(keep) = thin(one.sample.present(), dropout, &mut seeds.sample(format!("{i} {}", one.sample.id)).rng()) else {
-                continue;
-            };
-            match thinning {
-                Thinning::InPlace => inputs[i] = inputs[i].only(keep),
-                Thinning::Copy => {
-                    inputs.push(inputs[i].only(keep));
-                    targets.push(targets[i].clone());
-                    weights.push(weights[i]);
+    ) -> Result<Seen> {
+        let mut seen = Seen { report: StepReport::default(), row: vec![None; shown.len()], rolled_back: false };
+        let mut rows = Rows::default();
+        // Which of `shown` a row is of, and what it shows where that is not all.
+        let mut of: Vec<(usize, Option<ModalitySet>)> = Vec::with_capacity(shown.len());
+        let mut copies: Vec<(usize, ModalitySet)> = Vec::new();
+        for (i, one) in shown.iter().enumerate().filter(|(_, one)| !self.left_out.contains(&one.sample.id)) {
+            let keep = thin(one.sample.present(), dropout, &mut seeds.sample(format!("{i} {}", one.sample.id)).rng());
+            let input = Input::of(one.sample);
+            match (keep, thinning) {
+                (Some(keep), Thinning::InPlace) => {
+                    rows.push(input.only(keep), one.target.clone(), one.weight);
+                    of.push((i, Some(keep)));
+                }
+                (keep, _) => {
+                    copies.extend(keep.map(|keep| (rows.len(), keep)));
+                    rows.push(input, one.target.clone(), one.weight);
+                    of.push((i, None));
                 }
             }
         }
-        self.spent.steps += 1;
-        self.spent.presentations += inputs.len() as u64;
-        let number = self.spent.steps;
-        let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate };
-        self.model.step(&batch).map_err(|error| error.at("training step", number))
+        for (at, keep) in copies {
+            rows.push_copy(at, keep);
+            of.push((of[at].0, Some(keep)));
+        }
+        while !rows.is_empty() {
+            self.spent.steps += 1;
+            self.spent.presentations += rows.len() as u64;
+            let began = Instant::now();
+            let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate };
+            let taken = self.model.step(&batch);
+            self.time.step_s += began.elapsed().as_secs_f64();
+            self.time.steps += 1;
+            let error = match taken {
+                Ok(report) if !self.plan.enabled || report.losses.iter().all(|loss| loss.is_finite()) => {
+                    self.passed_over = 0;
+                    seen.report = report;
+                    break;
+                }
+                // What it learnt from is no number: the weights are not to be trusted.
+                Ok(_) => {
+                    if let Some(good) = &self.good {
+                        self.model = good.fork()?;
+                    }
+                    Error::model("a loss of the batch is not finite")
+                }
+                Err(error) => error,
+            };
+            let error = error.at("training step", self.spent.steps);
+            if !self.plan.enabled || error.kind() != ErrorKind::Model {
+                return Err(error);
+            }
+            // Neighbours of a row are judged apart, all rows of a sample together.
+            let ids: Vec<&SampleId> = of.iter().map(|(i, _)| &shown[*i].sample.id).collect();
+            let blamed = blame(self.model.as_ref(), self.good.as_deref(), &rows, &ids, learning_rate)?;
+            self.spent.forward += blamed.forward;
+            match blamed.verdict {
+                Blame::Samples(samples) => {
+                    for id in &samples {
+                        self.left_out.insert(id.clone());
+                        if split.index(id).is_some() {
+                            split.leave_out(None, id, "train", &Error::model("its loss is not finite").at("sample", id))?;
+                        }
+                    }
+                    let keep: Vec<bool> = of.iter().map(|(i, _)| !samples.contains(&shown[*i].sample.id)).collect();
+                    rows.retain(&keep);
+                    of = of.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(one, _)| one).collect();
+                    self.told(Alarm::NotFinite, Response::LeftOut, None, samples);
+                }
+                Blame::Weights => {
+                    if !self.roll_back()? {
+                        let times = self.rollbacks;
+                        return Err(Error::model(format!("{}; the last good state was brought back {times} times", error.message()))
+                            .at("training step", self.spent.steps));
+                    }
+                    self.told(Alarm::NotFinite, Response::RolledBack, None, Vec::new());
+                    seen.rolled_back = true;
+                    return Ok(seen);
+                }
+                Blame::Nobody => {
+                    self.passed_over += 1;
+                    if self.passed_over > MOST_PASSED_OVER {
+                        return Err(error);
+                    }
+                    self.told(Alarm::NotFinite, Response::PassedOver, None, Vec::new());
+                    return Ok(seen);
+                }
+                Blame::Model => return Err(error),
+            }
+        }
+        for (row, (i, _)) in of.iter().enumerate() {
+            seen.row[*i] = seen.row[*i].or(Some(row));
+        }
+        let began = Instant::now();
+        if let Some(bank) = &self.bank {
+            let known = of.iter().enumerate().filter(|(_, (i, _))| shown[*i].original).map(|(row, (i, only))| {
+                let (loss, logits) = (seen.report.losses[row], seen.report.logits.row(row));
+                let one = Observation::logits(&shown[*i].sample.id, loss, logits, rows.targets[row].class());
+                Observation { only: *only, ..one }
+            });
+            bank.observe(self.spent.steps, &known.collect::<Vec<_>>())?;
+        }
+        self.time.mining_s += began.elapsed().as_secs_f64();
+        Ok(seen)
     }
 }
 
@@ -243,71 +468,24 @@ fn permutation(of: &[usize], seeds: &SeedTree) -> Vec<usize> {
     order
 }
 
-/// Positions in `mix.originals` for an epoch: in each step the uniform share first, then the weighted one.
-fn draw(mix: &Mix<'_>, fresh: usize, seeds: &SeedTree) -> Vec<usize> {
-    let mut uniform = Endless::new(mix.originals.len(), seeds.child("order"));
-    let cumulative: Option<Vec<f64>> = mix.sampler.map(|weights| {
-        let mut sum = 0.0;
-        weights
-            .iter()
-            .map(|w| {
-                sum += f64::from(w.max(0.0));
-                sum
-            })
-            .collect()
-    });
-    let total = cumulative.as_ref().and_then(|c| c.last().copied()).unwrap_or(0.0);
-    let floor = if total > 0.0 { ((mix.uniform_floor * mix.batch_size as f64).ceil() as usize).min(fresh) } else { fresh };
-    let mut rng = seeds.child("weighted").rng();
-    let mut picks = Vec::with_capacity(mix.steps * fresh);
-    for _ in 0..mix.steps {
-        picks.extend((0..floor).map(|_| uniform.next_index()));
-        if let Some(cumulative) = &cumulative {
-            picks.extend((floor..fresh).map(|_| {
-                let at = rng.random::<f64>() * total;
-                cumulative.partition_point(|c| *c <= at).min(mix.originals.len() - 1)
-            }));
-        }
-    }
-    picks
-}
-
-/// Permutations of `0..n`, one after another: every index once before any comes again.
-struct Endless {
-    order: Vec<usize>,
-    at: usize,
-    turn: usize,
-    seeds: SeedTree,
-}
-
-impl Endless {
-    fn new(n: usize, seeds: SeedTree) -> Self {
-        Self { order: (0..n).collect(), at: n, turn: 0, seeds }
-    }
-    fn next_index(&mut self) -> usize {
-        if self.at >= self.order.len() {
-            self.order.sort_unstable();
-            self.order.shuffle(&mut self.seeds.variant(self.turn).rng());
-            self.turn += 1;
-            self.at = 0;
-        }
-        self.at += 1;
-        self.order[self.at - 1]
-    }
-}
-
+/// A running mean.
 #[derive(Default)]
-struct Mean {
+pub(super) struct Mean {
     sum: f64,
-    n: u64,
+    pub n: u64,
 }
 
 impl Mean {
-    fn add(&mut self, value: f64) {
+    pub fn add(&mut self, value: f64) {
         self.sum += value;
         self.n += 1;
     }
-    fn get(&self) -> f64 {
+    /// Adds so many values by their mean.
+    pub fn add_many(&mut self, mean: f64, n: u64) {
+        self.sum += mean * n as f64;
+        self.n += n;
+    }
+    pub fn get(&self) -> f64 {
         if self.n == 0 { 0.0 } else { self.sum / self.n as f64 }
     }
 }
@@ -316,45 +494,6 @@ impl Mean {
 mod tests {
     use super::*;
     use crate::sample::Modality;
-
-    fn mix<'a>(originals: &'a [(usize, f32)], sampler: Option<&'a [f32]>) -> Mix<'a> {
-        static AS_LABELLED: BTreeMap<usize, Target> = BTreeMap::new();
-        Mix {
-            originals,
-            relabelled: &AS_LABELLED,
-            sampler,
-            uniform_floor: 0.5,
-            replay: &[],
-            replay_share: 0.0,
-            modality_dropout: 0.0,
-            batch_size: 4,
-            steps: 5,
-        }
-    }
-
-    #[test]
-    fn uniform_draws_use_every_sample_before_any_again() {
-        let originals: Vec<(usize, f32)> = (0..10).map(|i| (i, 1.0)).collect();
-        let picks = draw(&mix(&originals, None), 4, &SeedTree::new(1));
-        assert_eq!(picks.len(), 20);
-        let mut first: Vec<_> = picks[..10].to_vec();
-        first.sort_unstable();
-        assert_eq!(first, (0..10).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn weighted_draws_follow_the_weights_and_keep_the_floor() {
-        let originals: Vec<(usize, f32)> = (0..10).map(|i| (i, 1.0)).collect();
-        let weights = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        let picks = draw(&mix(&originals, Some(&weights)), 4, &SeedTree::new(1));
-        // Two of four are uniform: in five steps each of the ten exactly once; the other ten are all of index 9.
-        assert_eq!(picks.iter().filter(|&&p| p == 9).count(), 11);
-        // The floor is a share of the batch: with one of four replayed, two of the other three are uniform.
-        let beside_replay = draw(&mix(&originals, Some(&weights)), 3, &SeedTree::new(1));
-        assert_eq!(beside_replay.iter().filter(|&&p| p == 9).count(), 6);
-        let flat = draw(&mix(&originals, Some(&[0.0; 10])), 4, &SeedTree::new(1));
-        assert_eq!(flat.len(), 20);
-    }
 
     #[test]
     fn thinning_leaves_a_proper_subset() {

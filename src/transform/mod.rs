@@ -3,6 +3,8 @@
 
 pub mod audio;
 mod check;
+#[cfg(test)]
+mod contract;
 mod effect;
 mod files;
 pub mod image;

@@ -25,7 +25,7 @@ fn here(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn help_is_data_and_wrong_arguments_are_words() {
     let (code, out, err) = here(&["--help"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    for command in ["run", "check", "list", "schema", "explain", "guard-check", "regenerate", "report", "init", "completions"] {
+    for command in ["run", "check", "list", "schema", "explain", "guard-check", "regenerate", "report", "gallery", "init", "completions"] {
         assert!(out.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in\n{out}");
     }
     let (code, out, err) = here(&["chekc"]);
@@ -103,6 +103,9 @@ fn the_schema_describes_every_operator() {
             assert!(definitions.contains_key(&format!("{prefix}.{}", operator.name)), "{prefix}.{}", operator.name);
         }
     }
+    let blur = &definitions["transform.gaussian_blur"]["properties"];
+    assert!(blur["sigma"].is_object() && blur["probability"]["default"] == 1, "{blur}");
+    assert_eq!(definitions["generate.augment"]["properties"]["transforms"]["items"]["$ref"], "#/$defs/transform_or_one_of");
     // Every reference has its target.
     fn follow(value: &Value, root: &Value) {
         match value {
@@ -126,6 +129,8 @@ fn operators_are_listed() {
     assert!(out.contains("\ngenerate: ") && out.lines().any(|line| line.starts_with("  pgd ")), "{out}");
     let (code, out, _) = here(&["list", "generate"]);
     assert!(code == Some(0) && out.contains("pgd: ") && out.contains("Method:") && !out.contains("top_fraction"), "{out}");
+    let (code, out, _) = here(&["list", "transform"]);
+    assert!(code == Some(0) && out.contains("gaussian_blur: ") && !out.contains("pgd"), "{out}");
     assert_eq!(here(&["list", "--markdown"]).1, std::fs::read_to_string(root("docs/operators.md")).unwrap());
     assert_eq!(here(&["list", "generat"]).0, Some(2));
 }

@@ -1,14 +1,23 @@
 //! Every example runs.
 
+#[path = "../../examples/batch_selection.rs"]
+mod batch_selection;
 #[path = "../../examples/compose_stages.rs"]
 mod compose_stages;
 #[path = "../../examples/custom_operator.rs"]
 mod custom_operator;
+#[path = "../../examples/memory_bank.rs"]
+mod memory_bank;
 #[cfg(feature = "burn")]
 #[path = "../../examples/own_burn_model.rs"]
 mod own_burn_model;
 #[path = "../../examples/trainer_loop.rs"]
 mod trainer_loop;
+
+#[test]
+fn batch_selection_runs() {
+    batch_selection::main().unwrap();
+}
 
 #[test]
 fn compose_stages_runs() {
@@ -18,6 +27,11 @@ fn compose_stages_runs() {
 #[test]
 fn custom_operator_runs() {
     custom_operator::main().unwrap();
+}
+
+#[test]
+fn memory_bank_runs() {
+    memory_bank::main().unwrap();
 }
 
 #[cfg(feature = "burn")]

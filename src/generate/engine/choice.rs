@@ -6,6 +6,7 @@ use crate::{
     units::Probability,
 };
 use rand::RngExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -56,6 +57,23 @@ impl Node {
 
 const PROBABILITY: &str = "probability";
 const ONE_OF: &str = "one_of";
+
+/// Definition of one transform in the schema of pipeline files.
+pub const TRANSFORM: &str = "transform";
+/// Definition of one transform or one of several.
+pub const TRANSFORMS: &str = "transform_or_one_of";
+
+fn list_of(definition: &str) -> Schema {
+    json_schema!({ "type": "array", "items": { "$ref": format!("#/$defs/{definition}") } })
+}
+/// Schema of a list of transforms.
+pub fn rules_schema(_: &mut SchemaGenerator) -> Schema {
+    list_of(TRANSFORM)
+}
+/// Schema of a list of which each place is a transform or one of several.
+pub fn transforms_schema(_: &mut SchemaGenerator) -> Schema {
+    list_of(TRANSFORMS)
+}
 
 /// Reads a list of transforms, each `name: { ... }` (with `probability` among its fields, 1 where it is left out), the bare name, or `one_of: [ ... ]`.
 pub fn nodes(written: &[Value], table: &Table<dyn Transform>, field: &str) -> Result<Vec<Node>, Vec<Problem>> {

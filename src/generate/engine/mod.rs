@@ -4,7 +4,7 @@ mod choice;
 mod parameters;
 mod partners;
 
-pub use choice::{Chosen, Node, nodes, one, resolved, with_transforms};
+pub use choice::{Chosen, Node, TRANSFORM, TRANSFORMS, nodes, one, resolved, rules_schema, transforms_schema, with_transforms};
 pub use parameters::{Parameters, Skipped, Step};
 
 use super::{

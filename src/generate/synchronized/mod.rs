@@ -37,6 +37,7 @@ pub struct Synchronized {
     pub preset: Option<Preset>,
     /// Rules: transforms, each `name: { ... }` with `probability` (how often it takes part, 0..=1, default 1) among its fields, applied in this order after the preset's; one of the same name as a preset's
     /// rule takes its place.
+    #[schemars(schema_with = "engine::rules_schema")]
     pub rules: Vec<Value>,
     /// Least and greatest severity, within 0..=1.
     pub severity_range: Range,

@@ -16,8 +16,10 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Keeps one window of the scene: the same share of the picture's width and of the sound's duration at the same place; the picture is brought back to its
-/// size, the sound becomes shorter. Words of a transcript with word times are dropped with their sound; a caption without times stays.
+/// Keeps one window of picture, sound and transcript.
+///
+/// Method: the same share of the picture's width and of the sound's duration is cut away at the same place; the picture is brought back to its size, the sound becomes shorter. The share that is cut away is drawn from
+/// the upper half of `share` and multiplied by the severity. Boxes, events and word times follow; words of a transcript with word times are dropped with their sound, a caption without times stays.
 ///
 /// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), where an object named by a side changes its side
 /// (`side_changed`, `side_unknown`), and where a protected word's sound is cut (`protected_word`).

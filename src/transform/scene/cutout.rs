@@ -30,10 +30,14 @@ pub enum Words {
     Keep,
 }
 
-/// Covers the same window in every modality: a rectangle of the picture with one colour, a gap in the sound, and the words that lie there (by their times where these
-/// are known, else by their place in the caption). Protected words and at least one word stay.
+/// Covers the same window in every modality.
+///
+/// Method: a rectangle of the picture gets one colour, the sound a gap, and the words that lie there (by their times where these are known, else by their place in the caption) are masked or dropped; the size of the window is multiplied by the
+/// severity. Protected words and at least one word stay.
 ///
 /// Refuses where more than `cover` of a box or an event would be hidden (`object_covered`, `event_covered`).
+///
+/// Reference: DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout"; the gap in the sound after the time masks of SpecAugment (Park et al. 2019).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cutout {

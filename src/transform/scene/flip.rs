@@ -34,7 +34,9 @@ pub enum ReadableText {
     Allow,
 }
 
-/// Mirrors the picture, its boxes, the channels of the sound, and exchanges the side words of the caption ("on the left", "leftmost", "right-hand", "his left paw"). Twice is the identity.
+/// Mirrors the picture, its boxes, the channels of the sound, and the side words of the caption.
+///
+/// Method: columns of pixels and the first two channels of the sound are exchanged, and so are the side words ("on the left", "leftmost", "right-hand", "his left paw"). Twice is the identity. Any severity above 0 mirrors.
 ///
 /// Refuses where the mirror would change the meaning: writing in the picture (`readable_text`: the sample's field says so, the caption names writing, or the class is a digit, a letter or
 /// a number word), a side word that may mean something else (`unsure_side_word`: "turned left", "the right wheel"), or a protected one (`protected_word`). "What is left" and "the right answer" are known and

@@ -27,7 +27,9 @@ pub enum Direction {
     Down,
 }
 
-/// Makes the whole scene louder and brighter, or quieter and darker, by one draw. From `swap_db` and `swap_stops` on the words of the caption follow: loud and quiet, bright and dark,
+/// Makes the whole scene louder and brighter, or quieter and darker, by one draw.
+///
+/// Method: gain in decibels and light in stops are drawn up to `gain_db` and `stops` and multiplied by the severity. From `swap_db` and `swap_stops` on the words of the caption follow: loud and quiet, bright and dark,
 /// noisy, dim, loudly, brightly and their like are replaced by the word of the other end where they now say the wrong thing; below that they stay true enough. A gain up stops where
 /// the sound would be clipped. Comparisons ("louder than the cat") hold at any level and stay.
 ///

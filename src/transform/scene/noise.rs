@@ -16,7 +16,9 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Adds noise to the sound at an exact signal-to-noise ratio and to the picture with a standard deviation, both set by one severity. A place that the caption calls quiet becomes noisy
+/// Adds noise to sound and picture by one severity, and the caption says so.
+///
+/// Method: noise of a drawn colour is added to the sound at an exact signal-to-noise ratio and to the picture with a standard deviation, both set by the severity. A place that the caption calls quiet becomes noisy
 /// from `swap_db` on; a quiet bell stays a quiet bell. A silent sound has no ratio and stays as it is.
 ///
 /// Refuses where a word of quiet about a place may mean something else or has no opposite ("silence") once the noise is that loud (`unsure_word`), or is protected (`protected_word`).

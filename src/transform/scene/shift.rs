@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 /// How often a place is drawn anew before the rule refuses.
 pub(in crate::transform) const PLACES: usize = 6;
 
-/// Moves the picture and the sound by the same share of their extents (to the right is later), boxes, events and word times with them.
+/// Moves the picture and the sound by the same share of their extents.
+///
+/// Method: the share is drawn and multiplied by the severity; to the right is later. Boxes, events and word times move along.
 ///
 /// Refuses where less than `keep` of a box or an event would be left (`object_lost`, `event_lost`), and where the caption speaks of sides and an
 /// object would change its side (`side_changed`) or no box tells (`side_unknown`).

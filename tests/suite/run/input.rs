@@ -195,15 +195,19 @@ fn a_folder_that_cannot_be_written_is_told() {
 #[test]
 fn training_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
-    file.run(&["--set", "train.learning_rate=1e30"])
-        .failed(1, "training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
+    file.run(&["--set", "train.learning_rate=1e30"]).failed(1, "expected finite weights in `text.weight`, found -inf");
     assert!(!file.path("out/run.json").exists());
+    // Unwatched, it ends at the first loss that is none.
+    file.run_to("unwatched", &["--set", "train.learning_rate=1e30", "--set", "train.watchdog={ enabled: false }"])
+        .failed(1, "training step 3: the loss of row 0 of the batch is NaN; nothing was learnt");
 }
 
 #[cfg(feature = "burn")]
 #[test]
 fn fusion_that_runs_away_ends_with_its_place() {
     let file = with_train(&jsonl(&words()));
-    file.run(&["--set", "model={ fusion: { embedding: 16 } }", "--set", "train.learning_rate=1e30"])
+    let runs_away = ["--set", "model={ fusion: { embedding: 16 } }", "--set", "train.learning_rate=1e30"];
+    assert_ne!(file.run_to("watched", &runs_away).code, Some(0));
+    file.run(&[&runs_away[..], &["--set", "train.watchdog={ enabled: false }"]].concat())
         .failed(1, "training step 2: the loss of the batch is NaN; nothing was learnt");
 }

@@ -10,6 +10,7 @@ mod input;
 mod media;
 mod scorers;
 mod shared;
+mod training;
 
 use crate::{cli::text, golden::root};
 use hardmine::{

@@ -1,0 +1,118 @@
+//! What mining adds to a training step of the built-in fusion model on the built-in digits: the same steps with and without it, by turns.
+//!
+//!     cargo bench --bench training_step
+
+use hardmine::{
+    error::{Error, Result},
+    model::{Input, ModelSource, Opened, Target, Trainable, TrainingBatch, fusion::Fusion},
+    random::SeedTree,
+    read::{LabelIndex, Manifest, Reader, profile},
+    sample::SampleId,
+    train::{
+        door::{BatchMiner, BatchRules, ReplayQueue, Take},
+        memory_bank::{BankConfig, MemoryBank, Observation, Priorities},
+    },
+};
+use std::{path::Path, time::Instant};
+
+const BATCH: usize = 64;
+/// Batches of a turn.
+const STEPS: usize = 6;
+/// Turns of each side.
+const TURNS: usize = 5;
+/// Samples that the bank knows besides.
+const KNOWN: [usize; 2] = [1_200, 100_000];
+
+struct Batch {
+    ids: Vec<SampleId>,
+    inputs: Vec<Input>,
+    targets: Vec<Target>,
+    weights: Vec<f32>,
+}
+
+fn main() -> Result<()> {
+    let source = Manifest::new("builtin:digits/train.jsonl").open(Path::new("."))?;
+    let labels = LabelIndex::of(source.entries());
+    let model = Fusion::default().open(&profile(source.as_ref(), labels.classes())?, &SeedTree::new(7))?;
+    let Opened::Trainable(mut model) = model else { return Err(Error::internal("the model cannot be trained")) };
+    let mut batches: Vec<Batch> = Vec::new();
+    for rows in (0..BATCH * STEPS).collect::<Vec<_>>().chunks(BATCH) {
+        let mut batch = Batch { ids: Vec::new(), inputs: Vec::new(), targets: Vec::new(), weights: vec![1.0; rows.len()] };
+        for &row in rows {
+            let entry = &source.entries()[row];
+            let label = labels.resolve(entry)?.ok_or_else(|| Error::data("no label").at("sample", &entry.id))?;
+            batch.ids.push(entry.id.clone());
+            batch.inputs.push(Input::of(&source.fetch(row)?));
+            batch.targets.push(label);
+        }
+        batches.push(batch);
+    }
+    for known in KNOWN {
+        turns(model.as_mut(), &batches, known)?;
+    }
+    Ok(())
+}
+
+/// One line: the time of a step, of what is mined beside it, and of both sides as a whole.
+fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<()> {
+    let bank = MemoryBank::new(BankConfig::default())?;
+    let others: Vec<SampleId> = (0..known).map(|i| SampleId::new(format!("other-{i:07}"))).collect();
+    let seen: Vec<Observation> = others.iter().enumerate().map(|(i, id)| Observation::loss(id, (i % 997) as f32 / 997.0)).collect();
+    bank.observe(0, &seen)?;
+    let rules = BatchRules { take: Take::Both, ..BatchRules::default() };
+    let mut miner = BatchMiner::new(rules)?;
+    let mut queue: ReplayQueue<()> = ReplayQueue::new(1024, 50)?;
+    let mut rng = SeedTree::new(1).rng();
+    let (mut plain, mut mined, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let mut step = 0u64;
+    let trained = |model: &mut dyn Trainable, batch: &Batch| {
+        let Batch { inputs, targets, weights, .. } = batch;
+        model.step(&TrainingBatch { inputs, targets, weights, learning_rate: 1e-4 })
+    };
+    trained(model, &batches[0])?;
+    for _ in 0..TURNS {
+        let began = Instant::now();
+        for batch in batches {
+            trained(model, batch)?;
+        }
+        plain.push(began.elapsed().as_secs_f64() / batches.len() as f64);
+        let began = Instant::now();
+        let mut own = 0.0;
+        // An epoch begins with the priorities of now.
+        let at = Instant::now();
+        let mut replay = bank.sampler(step, Priorities::default());
+        own += at.elapsed().as_secs_f64();
+        for batch in batches {
+            let report = trained(model, batch)?;
+            let at = Instant::now();
+            step += 1;
+            let chosen = miner.choose(step, &batch.ids, &report.losses, Some(&bank), &mut rng)?;
+            let seen = batch
+                .ids
+                .iter()
+                .enumerate()
+                .map(|(i, id)| Observation::logits(id, report.losses[i], report.logits.row(i), batch.targets[i].class()));
+            bank.observe(step, &seen.collect::<Vec<_>>())?;
+            chosen.rows.iter().take(8).for_each(|&row| queue.push(step, batch.ids[row].clone(), ()));
+            std::hint::black_box((queue.take(step, 4), replay.draw(BATCH / 4, 0.4, &mut rng), chosen));
+            own += at.elapsed().as_secs_f64();
+        }
+        mined.push(began.elapsed().as_secs_f64() / batches.len() as f64);
+        beside.push(own / batches.len() as f64);
+    }
+    let [plain, mined, beside] = [plain, mined, beside].map(median);
+    println!(
+        "bank of {known}: step of {BATCH} {:.2} ms, with mining {:.2} ms ({:+.2} %); mining alone {:.3} ms, {:.3} % of the step",
+        1e3 * plain,
+        1e3 * mined,
+        100.0 * (mined / plain - 1.0),
+        1e3 * beside,
+        100.0 * beside / plain
+    );
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
