@@ -49,7 +49,7 @@ pub struct TempoDraw {
 impl Effect for Tempo {
     const NAME: &'static str = "tempo";
     const EXAMPLE: &'static str = "{ factor: [0.6, 1.7] }";
-    const CHANGES: ModalitySet = ModalitySet::AUDIO;
+    const CHANGES: ModalitySet = ModalitySet::AUDIO.or(ModalitySet::TEXT);
     type Draw = TempoDraw;
 
     fn problems(&self) -> Vec<Problem> {

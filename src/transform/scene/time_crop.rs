@@ -56,7 +56,7 @@ fn between_words(at_s: f64, words: &[WordTime]) -> f64 {
 impl Effect for TimeCrop {
     const NAME: &'static str = "time_crop";
     const EXAMPLE: &'static str = "{ share: [0.1, 0.4] }";
-    const CHANGES: ModalitySet = ModalitySet::AUDIO;
+    const CHANGES: ModalitySet = ModalitySet::AUDIO.or(ModalitySet::TEXT);
     type Draw = TimeCropDraw;
 
     fn problems(&self) -> Vec<Problem> {
