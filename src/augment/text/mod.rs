@@ -29,6 +29,7 @@ mod surface;
 mod synonyms;
 #[cfg(test)]
 mod testing;
+mod tempo;
 mod words;
 
 pub use attributes::{Attribute, false_attributes};
@@ -55,4 +56,5 @@ pub use surface::{
     Case, add_punctuation, change_case, double_blanks, drop_punctuation, merge_words, random_case, repeat_punctuation, split_words,
 };
 pub use synonyms::synonyms;
+pub use tempo::{TempoWord, tempo_words};
 pub use words::{Sense, Word, words};
