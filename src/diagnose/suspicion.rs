@@ -257,7 +257,7 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
         };
         let word = |row: usize, class: usize| {
             let (own, prediction, top) = witness.raw(row)?;
-            (class < table.classes()).then_some(Word { class, prediction, own, top, late: aum_weight * late(row) })
+            (class < table.classes()).then_some(Word { class, prediction, own, top, other: other(row, own), late: aum_weight * late(row) })
         };
         let words: Vec<Option<Word>> = table.rows().iter().enumerate().map(|(row, known)| word(row, known.class?)).collect();
         return alone::suspicions(&words, table.classes(), expected);

@@ -27,9 +27,9 @@ mod sizes;
 mod spelling;
 mod surface;
 mod synonyms;
+mod tempo;
 #[cfg(test)]
 mod testing;
-mod tempo;
 mod words;
 
 pub use attributes::{Attribute, false_attributes};

@@ -14,8 +14,8 @@ mod shift;
 mod tempo;
 #[cfg(test)]
 mod tests;
-pub mod zoom;
 mod time_crop;
+pub mod zoom;
 
 pub use crop::{Crop, CropDraw};
 pub use cutout::{Cutout, CutoutDraw, Words};
