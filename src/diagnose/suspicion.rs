@@ -247,9 +247,17 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
         _ => 0.0,
     };
     if let [(_, witness)] = voices.as_slice() {
+        // The runner-up is known of the fused prediction only: where that is all the witness says, it is the witness's too.
+        let fused = |what: &str| table.column(&format!("{stage}oof_{what}"));
+        let columns = fused("confidence").zip(fused("margin"));
+        let other = |row: usize, own: f64| {
+            let (confidence, margin) = columns?;
+            let (same, margin) = (confidence.get(row)?.get()?, margin.get(row)?.get()?);
+            (f64::from(same) == own).then(|| own - f64::from(margin))
+        };
         let word = |row: usize, class: usize| {
             let (own, prediction, top) = witness.raw(row)?;
-            (class < table.classes()).then_some(Word { class, prediction, own, top, late: aum_weight * late(row) })
+            (class < table.classes()).then_some(Word { class, prediction, own, top, other: other(row, own), late: aum_weight * late(row) })
         };
         let words: Vec<Option<Word>> = table.rows().iter().enumerate().map(|(row, known)| word(row, known.class?)).collect();
         return alone::suspicions(&words, table.classes(), expected);
