@@ -5,7 +5,7 @@ use super::{
     cases::{Cases, Rates},
     shared::{Others, Shared},
 };
-use crate::sample::{Modality, PerModality, Score, ScoreTable, metrics::median_and_mad};
+use crate::sample::{Modality, PerModality, ReasonCode, Score, ScoreTable, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,11 +20,24 @@ pub struct Suspicion {
     pub suggested: Option<usize>,
     /// Probability that the suggested class is the true one, `0..=1`; at most `label`.
     pub suggested_probability: f64,
-    /// The modality that fits least, where there are two or more.
+    /// The modality that is most probably from elsewhere, where there are two or more.
     pub odd: Option<Modality>,
     /// Whether some modality, together with the other uses of its medium, gives another class more than half; from one witness alone, whether it
     /// names another class.
     pub confident: bool,
+    /// Whether the modality that fits least does: one that says nothing is never told to be from elsewhere.
+    pub odd_is_confident: bool,
+}
+
+impl Suspicion {
+    /// Whether a prediction is sure enough for this reason to be given. An outlier is what no class fits: it needs none.
+    pub(super) fn supports(&self, code: ReasonCode) -> bool {
+        match code {
+            ReasonCode::PairMismatch => self.odd_is_confident,
+            ReasonCode::Outlier => true,
+            _ => self.confident,
+        }
+    }
 }
 
 /// One source of predictions: a modality alone, or several together.
@@ -87,7 +100,7 @@ impl Opinion {
     }
 
     /// Whether the prediction and the other uses of the medium together give another class more than half.
-    fn names_another(&self, classes: f64) -> bool {
+    pub fn names_another(&self, classes: f64) -> bool {
         let total = self.likelihood(self.class, classes) + self.elsewhere(classes);
         self.named().iter().any(|k| self.likelihood(*k, classes) > 0.5 * total)
     }
@@ -270,7 +283,6 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             }
             let mut one = Cases::weigh(&heard, class, table.classes());
             one.late = aum_weight * late(row);
-            one.confident = heard.iter().any(|(_, opinion)| opinion.names_another(classes));
             Some(one)
         })
         .collect();
