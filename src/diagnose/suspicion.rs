@@ -227,7 +227,8 @@ impl<'a> Source<'a> {
 /// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. How often labels are wrong and how often each modality is from
 /// elsewhere is learned from all samples (expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
 /// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities
-/// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted together; it says nothing of pairs and outliers.
+/// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted
+/// together; it says nothing of pairs and outliers.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
