@@ -7,6 +7,7 @@
 //! (`RAYON_NUM_THREADS`), arrays of the same shapes and distributions, and count a whole call: ours scales the rows, too.
 
 use hardmine::{
+    diagnose::confident_learning,
     error::{Error, Result},
     mine::{
         pairs::{
@@ -17,8 +18,28 @@ use hardmine::{
     },
     random::SeedTree,
 };
-use rand_distr::{Distribution, Gamma, StandardNormal};
+use rand_distr::{Distribution, Gamma, StandardNormal, Uniform};
 use std::{hint::black_box, path::PathBuf, process::Command, time::Instant};
+
+/// `find_label_issues` by the off-diagonal of the confident joint alone, which the peers' script does not time: arguments are threads and seconds.
+const CONFIDENT_ALONE: &str = r#"
+import sys, time, json, numpy as np, cleanlab
+from cleanlab.filter import find_label_issues
+threads, seconds = int(sys.argv[1]), float(sys.argv[2])
+rng = np.random.default_rng(0)
+n, k = 1_000_000, 10
+p = rng.dirichlet(np.full(k, 0.3), n)
+y = p.argmax(1)
+flip = rng.random(n) < 0.08
+y[flip] = rng.integers(0, k, flip.sum())
+call = lambda: find_label_issues(y, p, filter_by="confident_learning", n_jobs=threads, return_indices_ranked_by="self_confidence")
+call()
+start, calls = time.perf_counter(), 0
+while calls < 2 or time.perf_counter() - start < seconds:
+    call()
+    calls += 1
+print(json.dumps({"case": "alone", "lib": "cleanlab", "value": n * calls / (time.perf_counter() - start)}))
+"#;
 
 /// Turns of each side.
 const TURNS: usize = 2;
@@ -29,6 +50,8 @@ struct Case {
     name: &'static str,
     /// The library among the script's cases of that name; none where no peer can do it.
     peer: Option<&'static str>,
+    /// A script of its own, in place of the peers'.
+    code: Option<&'static str>,
     /// What a call works on: rates are of these.
     items: usize,
     run: Box<dyn FnMut() -> Result<()>>,
@@ -47,11 +70,14 @@ impl Peers {
     }
 
     /// Items a second, by wall clock.
-    fn rate(&self, case: &str, library: &str) -> Result<f64> {
+    fn rate(&self, case: &str, library: &str, code: Option<&str>) -> Result<f64> {
         let threads = rayon::current_num_threads().to_string();
         let seconds = SECONDS.to_string();
         let mut command = Command::new(&self.python);
-        command.arg(&self.script).args(["--only", case, "--threads", &threads, "--seconds", &seconds]);
+        match code {
+            Some(code) => command.args(["-c", code, &threads, &seconds]),
+            None => command.arg(&self.script).args(["--only", case, "--threads", &threads, "--seconds", &seconds]),
+        };
         let output = command.output().map_err(|error| Error::io(&self.python, error))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -89,7 +115,7 @@ fn embeddings((values, classes): &(Vec<f32>, Vec<usize>)) -> Result<Embeddings> 
 
 fn batch_case(name: &'static str, peer: Option<&'static str>, rows: usize, mine: impl Fn(Compare<'_>) -> Result<()> + 'static) -> Case {
     let data = batch(rows);
-    Case { name, peer, items: rows, run: Box::new(move || mine(Compare::within(&embeddings(&data)?))) }
+    Case { name, peer, code: None, items: rows, run: Box::new(move || mine(Compare::within(&embeddings(&data)?))) }
 }
 
 fn hard_negatives(name: &'static str, guard: HardNegatives) -> Case {
@@ -102,7 +128,7 @@ fn hard_negatives(name: &'static str, guard: HardNegatives) -> Case {
         black_box(guard.find(Compare::between(&images, &texts)?, &SeedTree::new(0))?);
         Ok(())
     };
-    Case { name, peer: Some("torch"), items: rows, run: Box::new(run) }
+    Case { name, peer: Some("torch"), code: None, items: rows, run: Box::new(run) }
 }
 
 fn largest() -> Result<Case> {
@@ -113,7 +139,27 @@ fn largest() -> Result<Case> {
         black_box(top_k(black_box(&losses), 1000));
         Ok(())
     };
-    Ok(Case { name: "mining/topk_1e7_k1000", peer: Some("numpy.argpartition"), items, run: Box::new(run) })
+    Ok(Case { name: "mining/topk_1e7_k1000", peer: Some("numpy.argpartition"), code: None, items, run: Box::new(run) })
+}
+
+/// Probabilities as the peers draw them: Dirichlet 0.3 over ten classes, 8 % of the labels drawn anew.
+fn label_issues(name: &'static str, library: &'static str, code: Option<&'static str>) -> Result<Case> {
+    let (rows, classes) = (1_000_000, 10);
+    let gamma = Gamma::new(0.3f32, 1.0).map_err(|error| Error::internal(error.to_string()))?;
+    let mut drawn = gamma.sample_iter(SeedTree::new(0).child("probabilities").rng());
+    let mut flips =
+        Uniform::new(0.0f64, 1.0).map_err(|error| Error::internal(error.to_string()))?.sample_iter(SeedTree::new(0).child("flips").rng());
+    let mut next = || flips.next().unwrap_or_default();
+    let (mut probabilities, mut labels) = (Vec::with_capacity(rows * classes), Vec::with_capacity(rows));
+    for _ in 0..rows {
+        let row: Vec<f32> = drawn.by_ref().take(classes).map(|v| v.max(1e-20)).collect();
+        let sum: f32 = row.iter().sum();
+        let best = (1..classes).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+        labels.push(if next() < 0.08 { (next() * classes as f64) as usize } else { best });
+        probabilities.extend(row.iter().map(|v| (v / sum).min(1.0)));
+    }
+    let run = move || confident_learning(&probabilities, &labels, classes).map(|found| drop(black_box(found)));
+    Ok(Case { name, peer: Some(library), code, items: rows, run: Box::new(run) })
 }
 
 /// The cases one after the other, each with its arrays only while it runs.
@@ -145,6 +191,10 @@ fn cases() -> Vec<(&'static str, Box<dyn FnOnce() -> Result<Case>>)> {
     cases.push((name, Box::new(move || Ok(hard_negatives(name, open)))));
     // The peer's own case once more: it has no guard.
     cases.push(("guarded hard negatives", Box::new(move || Ok(hard_negatives(name, HardNegatives::default())))));
+    // Ours finds both kinds of flags and the ranking in one call: the peer's own default, and its other filter alone.
+    let name = "mining/label_issues_1e6x10";
+    cases.push((name, Box::new(move || label_issues(name, "cleanlab.find_label_issues", None))));
+    cases.push(("confident learning alone 1e6x10", Box::new(|| label_issues("alone", "cleanlab", Some(CONFIDENT_ALONE)))));
     cases
 }
 
@@ -160,7 +210,7 @@ fn main() -> Result<()> {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             if let (Some(peers), Some(library)) = (&peers, case.peer) {
-                theirs.push(peers.rate(case.name, library)?);
+                theirs.push(peers.rate(case.name, library, case.code)?);
             }
             ours.push(rate(&mut case)?);
         }

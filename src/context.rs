@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::{Input, Matrix, Model, ModelSet, Outputs},
+    model::{Input, Matrix, Model, ModelSet, Outputs, Recorded},
     random::SeedTree,
     sample::{
         Candidate, Claim, Classes, Diagnosis, DifficultyBand, Digest, Lineage, Modality, ModalitySet, ParentRef, PerModality, Sample,
@@ -65,6 +65,9 @@ impl Rows {
 enum Who {
     Subject,
     Teacher,
+    /// The teacher of a fold.
+    Fold(usize),
+    /// A recorded member of an ensemble.
     Member(usize),
 }
 
@@ -117,20 +120,22 @@ impl<'a> Forwards<'a> {
     pub fn teacher(&self) -> Result<Arc<Rows>> {
         self.run(Who::Teacher, None)
     }
-    /// Every sample by the teacher of one fold, also those it was trained on, on all present modalities: a member of the ensemble.
-    pub fn member(&self, fold: usize) -> Result<Arc<Rows>> {
-        self.run(Who::Member(fold), None)
+    /// Several voices on all present modalities: recorded members where there are any; else the subject and every teacher (which also answers for the
+    /// samples it was trained on). A recorded model without members and without a teacher of its own is one voice.
+    pub fn ensemble(&self) -> Result<Vec<Arc<Rows>>> {
+        match self.models.subject.recorded().map_or(0, Recorded::members) {
+            0 => {
+                let folds = self.models.teachers.as_ref().filter(|_| !self.one_voice()).map_or(0, |teachers| teachers.models.len());
+                std::iter::once(self.subject()).chain((0..folds).map(|fold| self.run(Who::Fold(fold), None))).collect()
+            }
+            members => (0..members).map(|k| self.run(Who::Member(k), None)).collect(),
+        }
     }
     /// Whether recorded predictions stand in for subject and teacher at once, so that comparing the two says nothing.
     pub fn one_voice(&self) -> bool {
-        self.models.subject.recorded().is_some()
-    }
-    /// How many teachers there are beside the subject; 0 where none were trained.
-    pub fn members(&self) -> usize {
-        if self.one_voice() {
-            return 0;
-        }
-        self.models.teachers.as_ref().map_or(0, |teachers| teachers.models.len())
+        let own = &self.models.subject.spec().digest;
+        let teachers = self.models.teachers.iter().flat_map(|teachers| &teachers.models);
+        self.models.subject.recorded().is_some() && teachers.into_iter().all(|teacher| teacher.spec().digest == *own)
     }
     /// The teacher on exactly the modalities of `keep`.
     pub fn teacher_on(&self, keep: ModalitySet) -> Result<Arc<Rows>> {
@@ -147,7 +152,12 @@ impl<'a> Forwards<'a> {
         let untrained = || Error::usage("no teachers were trained: add `score: { out_of_fold: {} }`");
         match who {
             Who::Subject => self.ask(self.models.subject.as_ref(), wanted, keep, &mut rows)?,
-            Who::Member(fold) => {
+            Who::Member(k) => {
+                let recorded = self.models.subject.recorded().ok_or_else(|| Error::internal("a member of no recorded ensemble"))?;
+                let (answered, outputs) = recorded.answer_of_member(wanted.into_iter().map(|i| (i, &self.samples[i].id)), k);
+                take_in(&mut rows, answered, outputs);
+            }
+            Who::Fold(fold) => {
                 let teachers = self.models.teachers.as_ref().ok_or_else(untrained)?;
                 let unknown = || Error::usage(format!("there are {} teachers, and none is number {fold}", teachers.models.len()));
                 self.ask(teachers.models.get(fold).ok_or_else(unknown)?.as_ref(), wanted, keep, &mut rows)?;
@@ -177,13 +187,17 @@ impl<'a> Forwards<'a> {
                 (wanted, outputs)
             }
         };
-        if answered.is_empty() {
-            return Ok(());
-        }
+        take_in(rows, answered, outputs);
+        Ok(())
+    }
+}
+
+/// Adds outputs of the samples `answered`.
+fn take_in(rows: &mut Rows, answered: Vec<usize>, outputs: Outputs) {
+    if !answered.is_empty() {
         let first = rows.outputs.logits.rows();
         append(&mut rows.outputs, outputs);
         answered.into_iter().enumerate().for_each(|(row, i)| rows.of[i] = Some(first + row));
-        Ok(())
     }
 }
 
@@ -247,6 +261,8 @@ pub struct MineContext<'a> {
     pub round: usize,
     /// Rounds of the training, at least 1.
     pub rounds: usize,
+    /// Mean training loss of each epoch so far, the warm-up's first; empty where nothing is trained.
+    pub losses: &'a [f64],
     /// Seeds of this round and stage; add the sample.
     pub seeds: SeedTree,
 }

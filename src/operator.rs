@@ -42,6 +42,10 @@ pub struct Requirements {
     pub history: bool,
     /// Models that never trained on the sample's group.
     pub teachers: bool,
+    /// Several models of one architecture: out-of-fold teachers beside the subject, or recorded members.
+    pub ensemble: bool,
+    /// A model that answers about media that are no sample's, so that recorded predictions will not do.
+    pub new_inputs: bool,
     /// How the teachers are trained (only the out-of-fold scorer says).
     pub folds: Option<FoldPlan>,
     /// Probe runs with threshold samples, and how they are trained.
@@ -167,9 +171,12 @@ impl<F: ?Sized> Table<F> {
         self.entries.get(name)
     }
 
-    /// Builds `{ name: config }`; paths of the problems begin with the operator's name.
+    /// Builds `{ name: config }`, or `name` with its defaults; paths of the problems begin with the operator's name.
     pub fn build(&self, written: &Value) -> Result<Built<F>, Vec<Problem>> {
-        let one = written.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next());
+        let one = match written {
+            Value::String(name) => Some((name, &Value::Null)),
+            other => other.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next()),
+        };
         let Some((name, config)) = one else {
             return Err(vec![Problem::new("", "expected one operator, written `name: { ... }`")]);
         };

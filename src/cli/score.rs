@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 /// Score predictions that a trainer of any framework wrote down: no model and no pipeline file is needed
 ///
-/// Files of JSON lines or CSV hold `id`, `label` and `logits` (or `probabilities`), and may hold `epoch`, logits from single modalities
-/// (`image_logits`), embeddings (`audio_embedding`) and any other fields; NPY files are named by what they hold. `hardmine list readers` has the details.
+/// Files of JSON lines or CSV hold `id`, `label` and `logits` (or `probabilities`), and may hold `epoch`, `member` (of an ensemble, or a dropout draw), logits from single
+/// modalities (`image_logits`), embeddings (`audio_embedding`) and any other fields; NPY files are named by what they hold. `hardmine list readers` has the details.
 #[derive(Debug, Args)]
 pub(super) struct Score {
     /// Files of predictions: .jsonl, .csv, .tsv, .npy, ids.txt
@@ -24,6 +24,16 @@ pub(super) struct Score {
     /// The predictions are by models that never trained on the sample (cross-validation): the guard can judge
     #[arg(long)]
     out_of_fold: bool,
+    /// Predictions of the same samples by another model that never trained on them (out of fold, or trained on a hold-out alone): the judge, and the
+    /// irreducible loss; may be given again
+    #[arg(long, value_name = "FILE")]
+    teacher: Vec<PathBuf>,
+    /// Predictions of labelled validation samples, on which the temperature is fitted; may be given again
+    #[arg(long, value_name = "FILE")]
+    validation: Vec<PathBuf>,
+    /// The embeddings of the modalities lie in one space (CLIP and its like): pairs are compared
+    #[arg(long)]
+    one_space: bool,
     /// Class names in the order of the logits, where labels are names
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     classes: Vec<String>,
@@ -68,8 +78,12 @@ impl Score {
         let mut formats = self.format;
         formats.sort_unstable();
         formats.dedup();
+        let names = |files: &[PathBuf]| files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
         let wanted = Wanted {
-            files: self.files.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
+            files: names(&self.files),
+            teacher: names(&self.teacher),
+            validation: names(&self.validation),
+            one_space: self.one_space,
             classes: self.classes,
             out_of_fold: self.out_of_fold,
             manifest: self.manifest,
@@ -90,10 +104,8 @@ impl Score {
         let plan = run::planned(opened)?;
         let options = Options { out: self.out, threads: None };
         let mut summary = execute(plan, &options, progress::of_stderr().as_ref())?;
-        let mut tables = Vec::new();
-        for format in formats.iter().filter(|format| *format != "jsonl") {
-            tables.extend(export::scores(&options.out, format)?);
-        }
+        let tables: Vec<&str> = formats.iter().map(String::as_str).filter(|format| *format != "jsonl").collect();
+        let tables = export::scores(&options.out, &tables)?;
         if !tables.is_empty() {
             summary.lines.push(format!("as tables: {}", tables.join(", ")));
         }

@@ -10,6 +10,8 @@ const SLACK: f64 = 1e-6;
 const LEAST_THRESHOLD: f64 = 2e-6;
 /// Rows that a thread takes at a time; a constant, so that sums do not depend on the number of threads.
 const ROWS: usize = 1 << 14;
+/// Rows side by side in the inner loops.
+const LANES: usize = 8;
 /// No class reaches its threshold.
 const NONE: u32 = u32::MAX;
 
@@ -91,30 +93,25 @@ pub fn confident_learning(probabilities: &[f32], labels: &[usize], classes: usiz
             probabilities.len()
         )));
     }
-    if let Some(row) = labels.iter().position(|label| *label >= classes) {
-        return Err(Error::usage(format!("expected a label below {classes}, found {} at row {row}", labels[row])));
-    }
-    let counts = count(labels, classes);
-    let (first, sums) = first_pass(probabilities, labels, classes)?;
+    let (first, Sums { counts, own }) = first_pass(probabilities, labels, classes)?;
     let thresholds: Vec<Option<f64>> =
-        sums.iter().zip(&counts).map(|(sum, n)| (*n > 0).then(|| (sum / *n as f64).max(LEAST_THRESHOLD))).collect();
+        own.iter().zip(&counts).map(|(sum, n)| (*n > 0).then(|| (sum / *n as f64).max(LEAST_THRESHOLD))).collect();
     let guesses = second_pass(probabilities, &first.predicted, &thresholds);
 
-    let mut confident_joint = vec![0u64; classes * classes];
-    for (label, guess) in labels.iter().zip(&guesses).filter(|(_, guess)| **guess != NONE) {
-        confident_joint[label * classes + *guess as usize] += 1;
-    }
+    let mut confident_joint = count_pairs(labels, &guesses, classes);
+    let (off_diagonal, elsewhere) = disagreeing(labels, &first.predicted, &guesses, classes);
+    drop(guesses);
     (0..classes).for_each(|k| confident_joint[k * classes + k] = confident_joint[k * classes + k].max(1));
     let calibrated_joint = calibrate(&confident_joint, &counts);
     let total = calibrated_joint.iter().sum::<u64>().max(1) as f64;
     let joint = calibrated_joint.iter().map(|n| *n as f64 / total).collect();
 
-    let wrong = |row: usize| first.predicted[row] as usize != labels[row];
-    let off_diagonal: Vec<bool> =
-        (0..labels.len()).map(|row| guesses[row] != NONE && guesses[row] as usize != labels[row] && wrong(row)).collect();
-    let by_noise_rate = prune(probabilities, labels, &first.predicted, &counts, &pruned_counts(&calibrated_joint, classes));
-    let mut ranking: Vec<usize> = (0..labels.len()).filter(|row| off_diagonal[*row] || by_noise_rate[*row]).collect();
-    ranking.par_sort_unstable_by(|a, b| first.quality[*a].total_cmp(&first.quality[*b]).then(a.cmp(b)));
+    let by_noise_rate = prune(probabilities, labels, &first.predicted, &elsewhere, &counts, &pruned_counts(&calibrated_joint, classes));
+    // A flagged row is predicted as another class than its label.
+    let flagged = elsewhere.into_iter().flatten().filter(|row| off_diagonal[*row] || by_noise_rate[*row]);
+    let mut ranking: Vec<(f32, usize)> = flagged.map(|row| (first.quality[row], row)).collect();
+    ranking.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let ranking = ranking.into_iter().map(|(_, row)| row).collect();
     let quality = first.quality;
     Ok(LabelIssues {
         classes,
@@ -130,12 +127,6 @@ pub fn confident_learning(probabilities: &[f32], labels: &[usize], classes: usiz
     })
 }
 
-fn count(labels: &[usize], classes: usize) -> Vec<u64> {
-    let mut counts = vec![0u64; classes];
-    labels.iter().for_each(|label| counts[*label] += 1);
-    counts
-}
-
 /// By row: the most probable class and the quality of the label.
 #[derive(Default)]
 struct First {
@@ -143,68 +134,179 @@ struct First {
     quality: Vec<f32>,
 }
 
-/// Predictions and qualities, and the sum of `p_y` of each label.
-fn first_pass(probabilities: &[f32], labels: &[usize], classes: usize) -> Result<(First, Vec<f64>)> {
+/// By label: its rows, and the sum of their `p_y`.
+struct Sums {
+    counts: Vec<u64>,
+    own: Vec<f64>,
+}
+
+impl Sums {
+    fn of(classes: usize) -> Self {
+        Self { counts: vec![0; classes], own: vec![0.0; classes] }
+    }
+}
+
+/// Predictions and qualities, and the sums of each label.
+fn first_pass(probabilities: &[f32], labels: &[usize], classes: usize) -> Result<(First, Sums)> {
     let mut first = First { predicted: vec![0; labels.len()], quality: vec![0.0; labels.len()] };
-    let parts: Vec<Result<Vec<f64>, usize>> = probabilities
+    let parts: Vec<Result<Sums>> = probabilities
         .par_chunks(ROWS * classes)
         .zip(labels.par_chunks(ROWS))
         .zip(first.predicted.par_chunks_mut(ROWS).zip(first.quality.par_chunks_mut(ROWS)))
         .enumerate()
         .map(|(part, ((rows, labels), (predicted, quality)))| {
-            let mut sums = vec![0.0f64; classes];
-            for (i, (row, label)) in rows.chunks_exact(classes).zip(labels).enumerate() {
-                // The largest and the second largest; the first of equal ones is the prediction.
-                let (mut best, mut top, mut next, mut fine) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY, true);
-                for (k, p) in row.iter().enumerate() {
-                    fine &= (0.0..=1.0 + SLACK as f32).contains(p);
-                    if *p > top {
-                        (best, next, top) = (k, top, *p);
-                    } else if *p > next {
-                        next = *p;
+            let mut sums = Sums::of(classes);
+            let mut i = 0;
+            while i < labels.len() {
+                let taken = if labels.len() - i >= LANES { LANES } else { 1 };
+                let block = &rows[i * classes..(i + taken) * classes];
+                let mut two = [Two::default(); LANES];
+                if taken == LANES {
+                    two = two_largest::<LANES>(block, classes)
+                } else {
+                    [two[0]] = two_largest::<1>(block, classes)
+                };
+                for two in &two[..taken] {
+                    let (row, label) = (&rows[i * classes..(i + 1) * classes], labels[i]);
+                    let Some(own) = row.get(label).copied() else {
+                        return Err(Error::usage(format!("expected a label below {classes}, found {label} at row {}", part * ROWS + i)));
+                    };
+                    if !two.fine {
+                        return Err(Error::data(format!("row {} holds a number that is no probability", part * ROWS + i)));
                     }
+                    let other = if two.best as usize == label { two.next } else { two.top };
+                    // One class has no other.
+                    let other = if other.is_finite() { other } else { 0.0 };
+                    sums.counts[label] += 1;
+                    sums.own[label] += f64::from(own);
+                    predicted[i] = two.best;
+                    quality[i] = ((f64::from(own) - f64::from(other) + 1.0) / 2.0) as f32;
+                    i += 1;
                 }
-                if !fine {
-                    return Err(part * ROWS + i);
-                }
-                let own = row[*label];
-                let other = if best == *label { next } else { top };
-                // One class has no other.
-                let other = if other.is_finite() { other } else { 0.0 };
-                sums[*label] += f64::from(own);
-                predicted[i] = best as u32;
-                quality[i] = ((f64::from(own) - f64::from(other) + 1.0) / 2.0) as f32;
             }
             Ok(sums)
         })
         .collect();
-    let mut total = vec![0.0f64; classes];
+    let mut total = Sums::of(classes);
     for part in parts {
-        let sums = part.map_err(|row| Error::data(format!("row {row} holds a number that is no probability")))?;
-        total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        let part = part?;
+        total.counts.iter_mut().zip(part.counts).for_each(|(total, n)| *total += n);
+        total.own.iter_mut().zip(part.own).for_each(|(total, sum)| *total += sum);
     }
     Ok((first, total))
+}
+
+/// The largest and the second largest number of a row, the place of the largest (the first of equal ones), and whether all are probabilities.
+#[derive(Clone, Copy, Default)]
+struct Two {
+    best: u32,
+    top: f32,
+    next: f32,
+    fine: bool,
+}
+
+/// Of `N` rows side by side, with selects in place of branches: which class is the larger nothing foretells.
+fn two_largest<const N: usize>(rows: &[f32], classes: usize) -> [Two; N] {
+    let row: [&[f32]; N] = std::array::from_fn(|lane| &rows[lane * classes..(lane + 1) * classes]);
+    let (mut best, mut top, mut next, mut fine) = ([0u32; N], [f32::NEG_INFINITY; N], [f32::NEG_INFINITY; N], [1u32; N]);
+    #[allow(clippy::needless_range_loop, reason = "all rows are walked side by side")]
+    for k in 0..classes {
+        let p: [f32; N] = std::array::from_fn(|lane| row[lane][k]);
+        for lane in 0..N {
+            let p = p[lane];
+            fine[lane] &= u32::from(p >= 0.0) & u32::from(p <= 1.0 + SLACK as f32);
+            let lesser = if p < top[lane] { p } else { top[lane] };
+            next[lane] = if lesser > next[lane] { lesser } else { next[lane] };
+            best[lane] = if p > top[lane] { k as u32 } else { best[lane] };
+            top[lane] = if p > top[lane] { p } else { top[lane] };
+        }
+    }
+    std::array::from_fn(|lane| Two { best: best[lane], top: top[lane], next: next[lane], fine: fine[lane] == 1 })
 }
 
 /// By row the class it confidently is.
 fn second_pass(probabilities: &[f32], predicted: &[u32], thresholds: &[Option<f64>]) -> Vec<u32> {
     let classes = thresholds.len();
     // Where there is no sample of a class, no probability is enough.
-    let least: Vec<f64> = thresholds.iter().map(|t| t.map_or(f64::INFINITY, |t| t - SLACK)).collect();
+    let least: Vec<f32> = thresholds.iter().map(|t| t.map_or(f32::INFINITY, |t| least_f32(t - SLACK))).collect();
     let mut guesses = vec![NONE; predicted.len()];
     guesses.par_chunks_mut(ROWS).zip(probabilities.par_chunks(ROWS * classes)).zip(predicted.par_chunks(ROWS)).for_each(
         |((guesses, rows), predicted)| {
-            for ((guess, row), predicted) in guesses.iter_mut().zip(rows.chunks_exact(classes)).zip(predicted) {
-                let mut reached = row.iter().zip(&least).enumerate().filter(|(_, (p, least))| f64::from(**p) >= **least).map(|(k, _)| k);
-                *guess = match (reached.next(), reached.next()) {
-                    (None, _) => NONE,
-                    (Some(only), None) => only as u32,
-                    (Some(_), Some(_)) => *predicted,
-                };
+            let (mut whole, mut predictions) = (guesses.chunks_exact_mut(LANES), predicted.chunks_exact(LANES));
+            let mut blocks = rows.chunks_exact(LANES * classes);
+            for ((guesses, predicted), rows) in (&mut whole).zip(&mut predictions).zip(&mut blocks) {
+                confident::<LANES>(rows, &least, predicted, guesses);
+            }
+            let rest = whole.into_remainder().chunks_exact_mut(1).zip(predictions.remainder().chunks_exact(1));
+            for ((guess, predicted), row) in rest.zip(blocks.remainder().chunks_exact(classes)) {
+                confident::<1>(row, &least, predicted, guess);
             }
         },
     );
     guesses
+}
+
+/// Of `N` rows side by side the only class that reaches its threshold, the prediction where several do.
+fn confident<const N: usize>(rows: &[f32], least: &[f32], predicted: &[u32], guesses: &mut [u32]) {
+    let classes = least.len();
+    let row: [&[f32]; N] = std::array::from_fn(|lane| &rows[lane * classes..(lane + 1) * classes]);
+    let (mut reached, mut last) = ([0u32; N], [NONE; N]);
+    for (k, least) in least.iter().enumerate() {
+        let p: [f32; N] = std::array::from_fn(|lane| row[lane][k]);
+        for lane in 0..N {
+            let there = p[lane] >= *least;
+            reached[lane] = reached[lane].wrapping_add(u32::from(there));
+            last[lane] = if there { k as u32 } else { last[lane] };
+        }
+    }
+    for (lane, (guess, predicted)) in guesses.iter_mut().zip(predicted).enumerate() {
+        *guess = if reached[lane] > 1 { *predicted } else { last[lane] };
+    }
+}
+
+/// How many rows of each label (first index) have each guess.
+fn count_pairs(labels: &[usize], guesses: &[u32], classes: usize) -> Vec<u64> {
+    let of_part = |mut joint: Vec<u64>, (labels, guesses): (&[usize], &[u32])| {
+        labels
+            .iter()
+            .zip(guesses)
+            .filter(|(_, guess)| **guess != NONE)
+            .for_each(|(label, guess)| joint[label * classes + *guess as usize] += 1);
+        joint
+    };
+    let none = || vec![0u64; classes * classes];
+    labels.par_chunks(ROWS).zip(guesses.par_chunks(ROWS)).fold(none, of_part).reduce(none, |mut all, part| {
+        all.iter_mut().zip(part).for_each(|(all, n)| *all += n);
+        all
+    })
+}
+
+/// Flags of [`LabelIssues::off_diagonal`], and by label the rows whose most probable class is another, in order.
+fn disagreeing(labels: &[usize], predicted: &[u32], guesses: &[u32], classes: usize) -> (Vec<bool>, Vec<Vec<usize>>) {
+    let mut flags = vec![false; labels.len()];
+    let parts: Vec<Vec<usize>> = flags
+        .par_chunks_mut(ROWS)
+        .zip(labels.par_chunks(ROWS))
+        .zip(predicted.par_chunks(ROWS).zip(guesses.par_chunks(ROWS)))
+        .enumerate()
+        .map(|(part, ((flags, labels), (predicted, guesses)))| {
+            let mut elsewhere = Vec::new();
+            for (i, label) in labels.iter().enumerate().filter(|(i, label)| predicted[*i] as usize != **label) {
+                flags[i] = guesses[i] != NONE && guesses[i] as usize != *label;
+                elsewhere.push(part * ROWS + i);
+            }
+            elsewhere
+        })
+        .collect();
+    let mut elsewhere = vec![Vec::new(); classes];
+    parts.into_iter().flatten().for_each(|row| elsewhere[labels[row]].push(row));
+    (flags, elsewhere)
+}
+
+/// The least `f32` that is at least `v`: a probability reaches the one where it reaches the other.
+fn least_f32(v: f64) -> f32 {
+    let near = v as f32;
+    if f64::from(near) < v { near.next_up() } else { near }
 }
 
 /// Rows scaled to the label counts, then all to the number of samples, rounded with row sums kept.
@@ -262,14 +364,17 @@ fn round_row(row: &[f64]) -> Vec<u64> {
     }
 }
 
-/// Flags of [`LabelIssues::by_noise_rate`].
-fn prune(probabilities: &[f32], labels: &[usize], predicted: &[u32], counts: &[u64], pruned: &[u64]) -> Vec<bool> {
+/// Flags of [`LabelIssues::by_noise_rate`]. `elsewhere` are by label the rows whose most probable class is another: those with a positive margin are among
+/// them, the rest of a label's rows is looked at only if they do not suffice.
+fn prune(
+    probabilities: &[f32],
+    labels: &[usize],
+    predicted: &[u32],
+    elsewhere: &[Vec<usize>],
+    counts: &[u64],
+    pruned: &[u64],
+) -> Vec<bool> {
     let classes = counts.len();
-    // A positive margin makes another class the prediction: these rows come first, the others only if they do not suffice.
-    let mut elsewhere: Vec<Vec<usize>> = vec![Vec::new(); classes];
-    for (row, (label, _)) in labels.iter().zip(predicted).enumerate().filter(|(_, (label, predicted))| **label != **predicted as usize) {
-        elsewhere[*label].push(row);
-    }
     let of_label = |given: usize| -> Vec<usize> {
         if counts[given] <= 1 {
             return Vec::new();
@@ -278,14 +383,21 @@ fn prune(probabilities: &[f32], labels: &[usize], predicted: &[u32], counts: &[u
             let at = row * classes;
             f64::from(probabilities[at + truth]) - f64::from(probabilities[at + given])
         };
+        let mut positive: Vec<Vec<(f64, usize)>> = vec![Vec::new(); classes];
+        for row in &elsewhere[given] {
+            for truth in (0..classes).filter(|truth| pruned[given * classes + truth] > 0) {
+                let margin = margin(*row, truth);
+                if margin > 0.0 {
+                    positive[truth].push((margin, *row));
+                }
+            }
+        }
         let mut flagged = Vec::new();
-        for truth in (0..classes).filter(|truth| *truth != given) {
+        for (truth, mut found) in positive.into_iter().enumerate().filter(|(truth, _)| *truth != given) {
             let wanted = pruned[given * classes + truth] as usize;
             if wanted == 0 {
                 continue;
             }
-            let mut found: Vec<(f64, usize)> =
-                elsewhere[given].iter().map(|row| (margin(*row, truth), *row)).filter(|(margin, _)| *margin > 0.0).collect();
             if found.len() < wanted {
                 let all = (0..labels.len()).filter(|row| labels[*row] == given);
                 found = all.map(|row| (margin(row, truth), row)).collect();
@@ -418,7 +530,7 @@ mod tests {
             let p: Vec<f32> = rows_of.iter().flat_map(|(row, _)| { let sum: f32 = row.iter().sum(); row.iter().map(move |v| v / sum) }).collect();
             let labels: Vec<usize> = rows_of.iter().map(|(_, label)| *label).collect();
             let found = confident_learning(&p, &labels, 3).unwrap();
-            let counts = count(&labels, 3);
+            let counts: Vec<u64> = (0..3).map(|k| labels.iter().filter(|label| **label == k).count() as u64).collect();
             // The calibrated joint has a sample for each sample; every flag disagrees with its label.
             prop_assert_eq!(found.calibrated_joint.iter().sum::<u64>(), labels.len() as u64);
             prop_assert!((found.joint.iter().sum::<f64>() - 1.0).abs() < 1e-9);

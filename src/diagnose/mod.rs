@@ -2,6 +2,7 @@
 
 mod alone;
 mod aum_threshold;
+mod cases;
 mod confident;
 mod confident_learning;
 mod mixture;
@@ -9,6 +10,7 @@ mod noise_guard;
 mod outliers;
 mod pair_mixture;
 mod reasons;
+mod shared;
 mod suspicion;
 mod verdict;
 

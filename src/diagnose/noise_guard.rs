@@ -16,16 +16,19 @@ use std::{collections::BTreeMap, path::Path};
 ///
 /// Method: each modality alone, predicted by a model that never trained on the sample, is a witness. Its probabilities are first sharpened or
 /// flattened (temperature) until their mean confidence is its accuracy, so that one near chance has no say, and weighed by class against
-/// how sure they usually are. The label is wrong where the modalities agree on another class; a pair is mismatched where one points
-/// elsewhere while the others support the label; where nothing fits the sample is an outlier. The odds of these cases against the clean one,
-/// raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample is suspect when one
-/// reaches its threshold and some prediction for another class is as sure as the mean of that class's own samples (confident
-/// learning). A single witness (one modality, or recorded predictions from all together) says nothing of pairs and outliers; its temperature and the share
-/// of wrong labels are fitted together, so that its own mistakes, which come with its doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`, `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
+/// how sure they usually are. Where other samples hold the same image or clip, their labels are weighed in. The label is wrong where the modalities
+/// agree on another class; a pair is mismatched where one points elsewhere while the others support the label; where nothing fits the sample is
+/// an outlier. How often each of these happens, for every modality, is learned from the data (expectation maximisation). The odds of these cases
+/// against the clean one, raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample
+/// is suspect when one reaches its threshold and some modality gives another class more than half. A single witness (one modality, or recorded predictions from all together)
+/// says nothing of pairs and outliers; its temperature and the share of wrong labels are fitted together, so that its own mistakes, which come with its
+/// doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`,
+/// `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
 /// `hardmine guard-check` found with a precision below `at_least` on planted faults, or never found, is not set aside but reviewed.
 ///
 /// Reference: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021; Pleiss et al., Identifying Mislabeled
-/// Data using the Area Under the Margin Ranking, 2020.
+/// Data using the Area Under the Margin Ranking, 2020; Dawid and Skene, Maximum Likelihood Estimation of Observer Error-Rates Using the EM
+/// Algorithm, 1979.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseGuard {

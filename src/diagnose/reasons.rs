@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reasons {
-    /// Audio below this estimated SNR is degraded, in dB, -10..=40.
+    /// Audio below this estimated SNR is degraded, in dB, -20..=40.
     pub snr_db: f64,
     /// Audio with more than this share of clipped samples is degraded, 0..=1.
     pub clipping: Fraction,
@@ -56,7 +56,7 @@ impl Default for Reasons {
     fn default() -> Self {
         let share = |v| Fraction::new(v).unwrap_or_else(|_| unreachable!("a constant inside 0..=1"));
         Self {
-            snr_db: 10.0,
+            snr_db: 8.0,
             clipping: share(0.01),
             level_db: -50.0,
             sharpness: share(0.3),
@@ -74,12 +74,12 @@ impl Default for Reasons {
 
 impl Configure<dyn Diagnoser> for Reasons {
     const NAME: &'static str = "reasons";
-    const EXAMPLE: &'static str = "{ snr_db: 10, boundary: 0.2 }";
+    const EXAMPLE: &'static str = "{ snr_db: 8, boundary: 0.2 }";
 
     fn build(self, _: &Table<dyn Diagnoser>) -> Result<Box<dyn Diagnoser>, Vec<Problem>> {
         let mut problems = Vec::new();
         for (name, value, low, high) in
-            [("snr_db", self.snr_db, -10.0, 40.0), ("level_db", self.level_db, -120.0, 0.0), ("cut", self.cut, 0.0, 1000.0)]
+            [("snr_db", self.snr_db, -20.0, 40.0), ("level_db", self.level_db, -120.0, 0.0), ("cut", self.cut, 0.0, 1000.0)]
         {
             if !(low..=high).contains(&value) {
                 problems.push(Problem::new(name, format!("expected a number in {low}..={high}, found {value}")));

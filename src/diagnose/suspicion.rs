@@ -1,7 +1,11 @@
 //! How probable it is that a label, or a pair, is wrong: out-of-fold predictions of the single modalities weighed against each other.
 
-use super::alone::{self, Word};
-use crate::sample::{Modality, Score, ScoreTable, metrics::median_and_mad};
+use super::{
+    alone::{self, Word},
+    cases::{Cases, Rates},
+    shared::{Others, Shared},
+};
+use crate::sample::{Modality, PerModality, Score, ScoreTable, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -18,8 +22,8 @@ pub struct Suspicion {
     pub suggested_probability: f64,
     /// The modality that fits least, where there are two or more.
     pub odd: Option<Modality>,
-    /// Whether a prediction for another class is at least as sure as predictions for that class usually are (confident learning's threshold); from one
-    /// witness alone, whether it names another class.
+    /// Whether some modality, together with the other uses of its medium, gives another class more than half; from one witness alone, whether it
+    /// names another class.
     pub confident: bool,
 }
 
@@ -37,18 +41,20 @@ struct Source<'a> {
 }
 
 /// A prediction for one row: probabilities of the label, of the predicted class, and of each other class.
-#[derive(Debug, Clone, Copy)]
-struct Opinion {
+#[derive(Debug, Clone)]
+pub(super) struct Opinion {
     class: usize,
     prediction: usize,
     own: f64,
     top: f64,
     rest: f64,
+    /// What the other samples with the same medium are labelled.
+    others: Option<Others>,
 }
 
 impl Opinion {
-    /// `p(k)` times the number of classes: the likelihood against knowing nothing.
-    fn likelihood(&self, k: usize, classes: f64) -> f64 {
+    /// `p(k)` times the number of classes, times what the other uses of the medium say: the likelihood against knowing nothing.
+    pub fn likelihood(&self, k: usize, classes: f64) -> f64 {
         let p = if k == self.class {
             self.own
         } else if k == self.prediction {
@@ -56,7 +62,34 @@ impl Opinion {
         } else {
             self.rest
         };
-        p * classes
+        p * classes * self.others.as_ref().map_or(1.0, |others| others.ratio(k))
+    }
+
+    /// The likelihood of a class that nobody names.
+    pub fn unnamed(&self, classes: f64) -> f64 {
+        self.rest * classes * self.others.as_ref().map_or(1.0, |others| others.rest)
+    }
+
+    /// Classes other than the label's that the prediction or the other uses name, in order.
+    pub fn named(&self) -> Vec<usize> {
+        let others = self.others.iter().flat_map(|others| others.named.iter().map(|(k, _)| *k));
+        let mut named: Vec<usize> = others.chain([self.prediction]).filter(|k| *k != self.class).collect();
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+
+    /// Sum of the likelihoods of all classes but the label's.
+    pub fn elsewhere(&self, classes: f64) -> f64 {
+        let named = self.named();
+        let unnamed = (classes - 1.0 - named.len() as f64).max(0.0);
+        named.iter().map(|k| self.likelihood(*k, classes)).sum::<f64>() + unnamed * self.unnamed(classes)
+    }
+
+    /// Whether the prediction and the other uses of the medium together give another class more than half.
+    fn names_another(&self, classes: f64) -> bool {
+        let total = self.likelihood(self.class, classes) + self.elsewhere(classes);
+        self.named().iter().any(|k| self.likelihood(*k, classes) > 0.5 * total)
     }
 }
 
@@ -159,7 +192,7 @@ impl<'a> Source<'a> {
         let total = if prediction == class { own + (classes - 1.0) * rest } else { own + top + (classes - 2.0) * rest };
         // No prediction is beyond doubt, and the evidence stays finite.
         let [own, top, rest] = [own, top, rest].map(|p| (1.0 - DOUBT) * p / total + DOUBT / classes);
-        Some(Opinion { class, prediction, own, top, rest })
+        Some(Opinion { class, prediction, own, top, rest, others: None })
     }
 
     /// A prediction of another class that is as sure as that class's own samples are in the mean.
@@ -175,11 +208,13 @@ impl<'a> Source<'a> {
 /// `None` for a row without a label or without a prediction.
 ///
 /// Each modality's probabilities are raised to the power (an inverse temperature) at which their mean confidence is their accuracy, so that one near
-/// chance has no say, and divided by how sure they usually are of that class. With likelihoods `L_m(k) = K p_m(k)`, independent given the class, the
+/// chance has no say, and divided by how sure they usually are of that class. Where other samples hold the same image or clip, the probability of each
+/// class by their labels (left out: the sample's own) is multiplied on. With likelihoods `L_m(k) = K p_m(k)`, independent given the class, the
 /// cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of `prod_m L_m(k)` (with three modalities also with one of them free); one
-/// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. The joint prediction of several modalities is not among
-/// the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted together; it says
-/// nothing of pairs and outliers.
+/// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. How often labels are wrong and how often each modality is from
+/// elsewhere is learned from all samples (expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
+/// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities
+/// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted together; it says nothing of pairs and outliers.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
@@ -207,26 +242,32 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
         return alone::suspicions(&words, table.classes(), expected);
     }
     let media = Source::of(table, stage, "media_");
-    let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
-    let prior = Prior { label: 0.45 * wrong, pair: 0.45 * wrong, outlier: 0.1 * wrong };
+    // A caption is what its writer chose to say; the same one stands beside many samples. Images and clips are of one class.
+    let shared = PerModality::from_fn(|m| if m == Modality::Text { None } else { Shared::of(table, m) });
 
-    table
+    let cases: Vec<Option<Cases>> = table
         .rows()
         .iter()
         .enumerate()
         .map(|(row, known)| {
             let class = known.class?;
-            let heard: Vec<(Modality, Opinion)> =
-                voices.iter().filter_map(|(m, source)| Some((*m, source.opinion(row, class, classes)?))).collect();
+            let opinion = |(m, source): &(Modality, Source<'_>)| {
+                let others = shared[*m].as_ref().and_then(|shared| shared.others(row, class));
+                Some((*m, Opinion { others, ..source.opinion(row, class, classes)? }))
+            };
+            let heard: Vec<(Modality, Opinion)> = voices.iter().filter_map(opinion).collect();
             if heard.is_empty() {
                 return None;
             }
-            let mut suspicion = weigh(&heard, class, table.classes(), &prior, aum_weight * late(row));
-            suspicion.confident = voices.iter().any(|(_, source)| source.confident_elsewhere(row, class))
-                || media.as_ref().is_some_and(|source| source.confident_elsewhere(row, class));
-            Some(suspicion)
+            let mut one = Cases::weigh(&heard, class, table.classes());
+            one.late = aum_weight * late(row);
+            one.confident = heard.iter().any(|(_, opinion)| opinion.names_another(classes));
+            Some(one)
         })
-        .collect()
+        .collect();
+    let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
+    let rates = Rates::guess(wrong, voices.iter().map(|(m, _)| *m)).learn(&cases, expected);
+    cases.into_iter().map(|one| one.map(|one| one.judge(&rates))).collect()
 }
 
 /// Share of the samples off the diagonal of the confident joint (predictions from everything but the text, else of the first modality), `0.01..=0.3`.
@@ -236,50 +277,4 @@ fn expected_share(table: &ScoreTable, media: Option<&Source<'_>>, voices: &[(Mod
     let (n, off) = labelled
         .fold((0.0f64, 0.0f64), |(n, off), (row, class)| (n + 1.0, off + f64::from(u8::from(source.confident_elsewhere(row, class)))));
     (off / n.max(1.0)).clamp(0.01, 0.3)
-}
-
-struct Prior {
-    label: f64,
-    pair: f64,
-    outlier: f64,
-}
-
-fn weigh(heard: &[(Modality, Opinion)], class: usize, classes: usize, prior: &Prior, late: f64) -> Suspicion {
-    let k = classes as f64;
-    let n = heard.len();
-    let all = |c: usize, but: Option<Modality>| -> f64 {
-        heard.iter().filter(|(m, _)| Some(*m) != but).map(|(_, o)| o.likelihood(c, k)).product()
-    };
-    // Classes that some modality names; all others look the same to every modality.
-    let mut named: Vec<usize> = heard.iter().map(|(_, o)| o.prediction).filter(|c| *c != class).collect();
-    named.sort_unstable();
-    named.dedup();
-    let unnamed = (classes - 1).saturating_sub(named.len()) as f64;
-    let elsewhere = |but: Option<Modality>| -> f64 {
-        let rest: f64 = heard.iter().filter(|(m, _)| Some(*m) != but).map(|(_, o)| o.rest * k).product();
-        (named.iter().map(|c| all(*c, but)).sum::<f64>() + unnamed * rest) / (k - 1.0)
-    };
-    let clean = (1.0 - prior.label - prior.pair - prior.outlier) * all(class, None);
-    let one_free: f64 = if n >= 3 { heard.iter().map(|(m, _)| elsewhere(Some(*m))).sum::<f64>() / n as f64 } else { 0.0 };
-    let label = prior.label * if n >= 3 { 0.8 * elsewhere(None) + 0.2 * one_free } else { elsewhere(None) };
-    let of_pair = |m: Modality, o: &Opinion| all(class, Some(m)) * (1.0 - o.own) * k / (k - 1.0);
-    let odd =
-        if n < 2 { None } else { heard.iter().map(|(m, o)| (*m, of_pair(*m, o))).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) };
-    let pair = if n < 2 { 0.0 } else { prior.pair / n as f64 * heard.iter().map(|(m, o)| of_pair(*m, o)).sum::<f64>() };
-    let wrong = label + pair + prior.outlier;
-
-    let odds = (wrong / clean.max(1e-300)).ln() + late;
-    let guilty = 1.0 / (1.0 + (-odds).exp());
-    let suggested = named.iter().copied().max_by(|a, b| all(*a, None).total_cmp(&all(*b, None)).then(b.cmp(a)));
-    let of_label = guilty * label / wrong;
-    let others = elsewhere(None) * (k - 1.0);
-    Suspicion {
-        label: of_label,
-        pair: guilty * pair / wrong,
-        outlier: guilty * prior.outlier / wrong,
-        suggested,
-        suggested_probability: suggested.map_or(0.0, |c| of_label * (all(c, None) / others.max(1e-300)).min(1.0)),
-        odd: odd.map(|(m, _)| m),
-        confident: false,
-    }
 }

@@ -27,7 +27,7 @@ pub use prioritized::{Prioritized, Priority, annealed, importance_weights, prior
 pub use query::{Query, Uncertainty};
 pub use quota::{Per, Quota, quota};
 pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, uncertain};
-pub use schedule::{Between, Phase, Preset, Schedule, Timetable};
+pub use schedule::{Between, Pace, Phase, Preset, Schedule, Timetable, hardness_of_plateaus, hardness_with_noise, plateaus};
 pub use superloss::{lambert_w, superloss, superloss_weight};
 pub use threshold::{Certainty, Threshold, adaptive_thresholds};
 pub use top::top_k;

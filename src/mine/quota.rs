@@ -88,6 +88,10 @@ impl Configure<dyn Miner> for Quota {
             _ => {}
         }
         match table.build(&self.of) {
+            Ok(inner) if inner.name == <super::Query as Configure<dyn Miner>>::NAME => {
+                problems
+                    .push(Problem::new("of", "`query` asks for labels and is not mixed with mining: it stands alone, not inside a quota"));
+            }
             Ok(inner) if problems.is_empty() => {
                 let name = self.name.unwrap_or_default();
                 return Ok(Box::new(Capped { inner: inner.operator, per: self.per, name, cap: self.cap }));

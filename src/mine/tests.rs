@@ -42,7 +42,7 @@ fn mine(written: Value, table: &ScoreTable, diagnoses: &[Diagnosis]) -> Selectio
 }
 
 fn context(round: usize, rounds: usize) -> MineContext<'static> {
-    MineContext { stage: "m", round, rounds, seeds: SeedTree::new(7).round(round).stage("m") }
+    MineContext { stage: "m", round, rounds, losses: &[], seeds: SeedTree::new(7).round(round).stage("m") }
 }
 
 fn ids(selection: &Selection) -> Vec<&str> {

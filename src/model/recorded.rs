@@ -1,4 +1,4 @@
-//! RecordedRows that a model gave elsewhere, by sample id: what a trainer of any framework wrote down.
+//! Answers that a model gave elsewhere, by sample id: what a trainer of any framework wrote down.
 
 use super::{Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target};
 use crate::{
@@ -18,6 +18,8 @@ pub struct RecordedRows {
     pub embeddings: PerModality<Option<Matrix>>,
     /// Fused embedding (the input of the last layer).
     pub fused: Option<Matrix>,
+    /// Fused logits of each member of an ensemble (other trainings, or draws of dropout), in one order for all samples.
+    pub members: Vec<Matrix>,
 }
 
 /// A model that only knows what it said: it answers for its own samples by id, and for no other input.
@@ -42,6 +44,10 @@ impl Recorded {
         if by_id.len() != rows || present.len() != rows || answers.logits.columns != classes.len() {
             let found = format!("{} ids, {} presences and {} classes", by_id.len(), present.len(), classes.len());
             return Err(Error::internal(format!("{found} for {rows} rows of {} logits", answers.logits.columns)));
+        }
+        if let Some(at) = answers.members.iter().position(|of| of.columns != answers.logits.columns || of.rows() != rows) {
+            let of = &answers.members[at];
+            return Err(Error::internal(format!("member {at} has {} rows of {} logits", of.rows(), of.columns)));
         }
         let mut bytes = Vec::with_capacity(answers.logits.values.len() * 4);
         answers.logits.values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
@@ -72,6 +78,27 @@ impl Recorded {
         }
         let of_subset = self.answers.subsets.iter().find(|(subset, _)| Some(*subset) == keep)?.1.row(row);
         of_subset.iter().all(|z| z.is_finite()).then_some(of_subset)
+    }
+
+    /// How many members of an ensemble were recorded; 0 for one model alone.
+    pub fn members(&self) -> usize {
+        self.answers.members.len()
+    }
+
+    /// The logits of member `k` for the samples that have them: which of `ids`, and one row of each.
+    pub fn answer_of_member<'a>(&self, ids: impl Iterator<Item = (usize, &'a SampleId)>, k: usize) -> (Vec<usize>, Outputs) {
+        let mut outputs = Outputs::default();
+        let mut which = Vec::new();
+        let Some(matrix) = self.answers.members.get(k) else { return (which, outputs) };
+        outputs.logits.columns = matrix.columns;
+        for (i, id) in ids {
+            let row = self.by_id.get(id).map(|row| matrix.row(*row)).filter(|row| row.iter().all(|z| z.is_finite()));
+            if let Some(row) = row {
+                which.push(i);
+                outputs.logits.values.extend_from_slice(row);
+            }
+        }
+        (which, outputs)
     }
 
     /// The answers for the samples that have one from exactly the modalities of `keep`: which of `ids`, and one row of each.
@@ -134,6 +161,7 @@ mod tests {
             subsets: vec![(image, matrix(2, &[5.0, 6.0, f32::NAN, f32::NAN]))],
             embeddings: PerModality { audio: Some(matrix(1, &[7.0, 8.0])), ..PerModality::default() },
             fused: None,
+            members: vec![matrix(2, &[f32::NAN, f32::NAN, 9.0, 10.0])],
         };
         let classes = Classes::from_names(["a", "b"].map(String::from));
         let recorded = Recorded::new(["x", "y"].map(SampleId::from), vec![both, image], classes.clone(), answers.clone()).unwrap();
@@ -144,7 +172,12 @@ mod tests {
         let (which, outputs) = recorded.answer([&z, &y, &x].into_iter().enumerate(), None);
         assert_eq!((which, outputs.logits.values), (vec![1, 2], vec![3.0, 4.0, 1.0, 2.0]));
         assert_eq!(outputs.embeddings.audio.unwrap().values, [8.0, 7.0]);
+        let (which, outputs) = recorded.answer_of_member([&x, &y, &z].into_iter().enumerate(), 0);
+        assert_eq!((which, outputs.logits.values, recorded.members()), (vec![1], vec![9.0, 10.0], 1));
+        assert!(recorded.answer_of_member([&y].into_iter().enumerate(), 1).0.is_empty());
         assert!(recorded.forward(&[Input::default()]).is_err() && recorded.present(&z).is_none());
+        let short = RecordedRows { members: vec![matrix(2, &[0.0, 0.0])], ..answers.clone() };
+        assert!(Recorded::new([x.clone(), y], vec![both, image], classes.clone(), short).is_err());
         assert!(Recorded::new([x], vec![both, image], classes, answers).is_err());
     }
 }

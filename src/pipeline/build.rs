@@ -4,17 +4,17 @@
 use super::{
     Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, Stages, TrainingMode,
     check::{self, Site},
+    predicted::predicted,
     training,
 };
 use crate::{
     context::StageInfo,
-    error::{Error, Problem},
-    model::{Capabilities, DataProfile, ModelSource, Opened},
+    error::Problem,
+    model::ModelSource,
     operator::{Built, Table, read_config, unknown},
-    random::SeedTree,
     read::Reader,
     registry::Registry,
-    sample::{Digest, ModalitySet, ReasonCode},
+    sample::{Digest, ReasonCode},
     units::Fraction,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -238,10 +238,19 @@ fn data(value: Option<&Value>, base: &Path, registry: &Registry, problems: &mut 
     if map.get("train").is_none_or(Value::is_null) {
         problems.push(Problem::new("data.train", "`train` is missing; write `train: { manifest: { path: train.jsonl } }`"));
     }
-    for (name, reader) in [("validation", &validation), ("test", &test)] {
-        if reader.as_ref().is_some_and(|reader| reader.operator.answers()) {
-            problems.push(Problem::new(format!("data.{name}"), "predictions are read of the training split alone"));
+    let answers = |reader: &Option<Built<dyn Reader>>| reader.as_ref().map(|reader| reader.operator.answers());
+    match (answers(&train), answers(&validation)) {
+        (Some(true), Some(false)) => {
+            let told = "the training split is predictions, and they answer for their own samples alone; write `validation: { predictions: { files: [...] } }`";
+            problems.push(Problem::new("data.validation", told));
         }
+        (Some(false), Some(true)) => {
+            problems.push(Problem::new("data.validation", "predictions of validation go with predictions of the training split"));
+        }
+        _ => {}
+    }
+    if answers(&test) == Some(true) {
+        problems.push(Problem::new("data.test", "nothing is evaluated on predictions; leave `test` out"));
     }
     let mut own = Vec::new();
     let limit = section(map, "limit", None::<usize>, &mut own);
@@ -257,29 +266,6 @@ fn data(value: Option<&Value>, base: &Path, registry: &Registry, problems: &mut 
 
 fn default_ceiling() -> Fraction {
     Fraction::new(CEILING).unwrap_or_else(|_| unreachable!("a constant inside 0..=1"))
-}
-
-/// The model of a split that brings its predictions along.
-struct Predicted;
-
-fn predicted() -> Built<dyn ModelSource> {
-    Built { name: "predictions", version: 1, config: json!({}), operator: Box::new(Predicted) }
-}
-
-impl ModelSource for Predicted {
-    fn capabilities(&self) -> Capabilities {
-        // Which embeddings there are is known when the files are read; a score that lacks them says so.
-        Capabilities {
-            trainable: false,
-            modalities: ModalitySet::ALL,
-            gradients: ModalitySet::EMPTY,
-            embeddings: ModalitySet::ALL,
-            decodes: ModalitySet::EMPTY,
-        }
-    }
-    fn open(&self, _: &DataProfile, _: &SeedTree) -> Result<Opened, Error> {
-        Err(Error::internal("the predictions of the training split take the place of a model"))
-    }
 }
 
 /// The ids of the stages as far as they are written well: `id`, or the operator's name with an ordinal among the stages without one

@@ -134,7 +134,7 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
         if let Some((name, capabilities)) = &capabilities {
             abilities(path, requirements, name, capabilities, answers, problems);
         }
-        if requirements.teachers && folds.is_empty() {
+        if (requirements.teachers || requirements.ensemble) && folds.is_empty() && answers.is_none() {
             problems.push(Problem::new(path, "needs models that never trained on the sample; add `- score: { out_of_fold: {} }`"));
         }
         if requirements.kept.logits && data.is_some_and(|data| data.validation.is_none()) {
@@ -249,7 +249,11 @@ fn abilities(
         }
     }
     if answers == Some(false) && (requirements.folds.is_some() || requirements.teachers) {
-        let message = "needs predictions by models that never trained on the sample (cross-validation); if these are, write `out_of_fold: true` beside `files`";
+        let message = "needs predictions by models that never trained on the sample (cross-validation); if these are, write `out_of_fold: true` beside `files`, or give those of another model as `teacher: [...]`";
+        problems.push(Problem::new(path, message));
+    }
+    if answers.is_some() && requirements.new_inputs {
+        let message = "asks the model about changed media, and recorded predictions answer for the samples as they are: it needs a model in the process; predictions of changed copies, written as members (`member`), serve `disagreement`";
         problems.push(Problem::new(path, message));
     }
     if answers.is_none() && requirements.folds.is_some() && !capabilities.trainable {

@@ -2,7 +2,7 @@ use super::{DataPlan, Ledger, OnError};
 use crate::{
     context::Fetch,
     error::{Error, Result},
-    model::{DataProfile, Recorded},
+    model::{DataProfile, Model, Recorded},
     operator::Built,
     progress::Progress,
     read::{Entry, LabelIndex, Reader, Source},
@@ -153,6 +153,10 @@ impl Split {
     pub fn recorded(&self) -> Option<&Arc<Recorded>> {
         self.source.recorded()
     }
+    /// Recorded predictions of a second model that never trained on the samples.
+    pub fn teacher(&self) -> Option<&Arc<Recorded>> {
+        self.source.teacher()
+    }
     /// Recorded training dynamics.
     pub fn history(&self) -> Option<&Arc<TrainingHistory>> {
         self.source.history()
@@ -294,6 +298,13 @@ pub fn open_splits(plan: &DataPlan, progress: &dyn Progress) -> Result<(Split, O
         reader.as_ref().map(|reader| Split::open(reader, &opening, progress)).transpose()
     };
     let (validation, test) = (open(&plan.validation, "validation")?, open(&plan.test, "test")?);
+    if let Some(recorded) = validation.as_ref().and_then(Split::recorded)
+        && recorded.spec().classes != train.classes
+    {
+        let (own, other) = (recorded.spec().classes.names().join(", "), train.classes.names().join(", "));
+        let told = format!("its predictions are of the classes [{own}], those of train of [{other}]; expected the same, in the same order");
+        return Err(Error::data(told).at("split", "validation"));
+    }
     Ok((train, validation, test))
 }
 

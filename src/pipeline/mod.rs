@@ -7,6 +7,7 @@ mod data;
 mod generation;
 mod ledger;
 mod plan;
+mod predicted;
 mod schema;
 mod scoring;
 mod stop;

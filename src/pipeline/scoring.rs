@@ -8,12 +8,15 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     sample::{
-        Column, Diagnoses, Diagnosis, Label, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection, TableRow,
-        TrainingHistory,
+        Column, Diagnoses, Diagnosis, Digest, Label, Modality, ModalitySet, PerModality, Sample, SampleId, Score, ScoreTable, Selection,
+        TableRow, TrainingHistory,
     },
     score::Scorer,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 /// Samples scored together; a constant, so that nothing depends on it.
 const BATCH: usize = 128;
@@ -67,7 +70,10 @@ pub fn score(
     let wants = Wants { index: stages.requirements().any(|r| r.embedding_index), kept: kept(stages) };
     let mut answers = Answers::default();
     let mut rows: Vec<TableRow> = Vec::with_capacity(order.len());
+    let mut at: Vec<usize> = Vec::with_capacity(order.len());
     let mut values: Vec<Vec<Score>> = vec![Vec::with_capacity(order.len()); columns.len()];
+    // The texts of absent scores, by column: there are few, and rows share them.
+    let mut reasons: Vec<Vec<Arc<str>>> = vec![Vec::new(); columns.len()];
     let mut index = wants.index.then(EmbeddingIndex::default);
     let mut left_out = Vec::new();
     let step = progress.begin("score", order.len() as u64);
@@ -89,7 +95,9 @@ pub fn score(
         answers.teacher.append(scored.teacher);
         for ((i, sample), scored) in batch.iter().zip(scored.rows) {
             match scored {
-                Ok(ScoredRow { cells, embeddings }) => {
+                Ok(ScoredRow { mut cells, embeddings }) => {
+                    at.push(*i);
+                    cells.iter_mut().zip(&mut reasons).for_each(|(cell, known)| share(cell, known));
                     rows.push(TableRow {
                         id: sample.id.clone(),
                         class: sample.label.as_ref().map(|label| label.class()),
@@ -109,10 +117,33 @@ pub fn score(
         Ok(())
     })?;
     let mut table = ScoreTable::new(rows, train.classes().len())?;
+    // Captions repeat by nature; images and clips are what groups go by too.
+    for modality in [Modality::Image, Modality::Audio] {
+        let mut numbers: HashMap<Digest, u32> = HashMap::new();
+        let mut number = |i: &usize| {
+            let next = numbers.len() as u32;
+            train.digests(*i)[modality].map(|digest| *numbers.entry(digest).or_insert(next))
+        };
+        table.set_media(modality, at.iter().map(&mut number).collect())?;
+    }
     for ((s, column), scores) in columns.into_iter().zip(values) {
         table.add(Column { name: column_name(&stages.score[s], &column.name), ..column }, scores)?;
     }
     Ok(Scored { table, index, answers, left_out })
+}
+
+/// Most reasons of a column that are looked through for an equal one.
+const SHARED_REASONS: usize = 16;
+
+/// Makes an absent score hold the same text as an earlier one that says the same.
+fn share(cell: &mut Score, known: &mut Vec<Arc<str>>) {
+    if let Score::Absent(why) = cell {
+        match known.iter().find(|own| *own == why) {
+            Some(own) => *why = own.clone(),
+            None if known.len() < SHARED_REASONS => known.push(why.clone()),
+            None => {}
+        }
+    }
 }
 
 /// Runs the scorers that look at the whole split, in the order of the stages, and adds their columns to the table.
@@ -129,7 +160,9 @@ pub fn score_table(stages: &Stages, table: &mut ScoreTable, answers: &Answers, s
         if found.columns.len() != named.len() {
             return Err(Error::internal("a scorer gave other columns than it named").at("stage", id));
         }
-        for (column, scores) in named.into_iter().zip(found.columns) {
+        for (column, mut scores) in named.into_iter().zip(found.columns) {
+            let mut reasons = Vec::new();
+            scores.iter_mut().for_each(|cell| share(cell, &mut reasons));
             table.add(Column { name: column_name(stage, &column.name), ..column }, scores).map_err(|error| error.at("stage", id))?;
         }
         if let Some((name, value)) = found.figures.iter().find(|(_, value)| !value.is_finite()) {
@@ -145,6 +178,9 @@ pub fn score_table(stages: &Stages, table: &mut ScoreTable, answers: &Answers, s
 /// The subject's logits on a split (validation), and the class of each of its samples.
 pub fn logits(split: &Split, models: &ModelSet, progress: &dyn Progress) -> Result<(Rows, Vec<Option<usize>>)> {
     let order: Vec<usize> = (0..split.len()).collect();
+    // Recorded predictions answer for their own split.
+    let own = split.recorded().map(|recorded| ModelSet { subject: recorded.clone(), teachers: None });
+    let models = own.as_ref().unwrap_or(models);
     let mut all = Rows::default();
     let step = progress.begin("predict validation", split.len() as u64);
     split.stream(&order, BATCH, |batch| {
@@ -305,13 +341,14 @@ pub fn diagnose(
     Ok(joined)
 }
 
-/// Runs all miners and unites what they choose. `seeds` are those of the round, which is `round` of `rounds`.
+/// Runs all miners and unites what they choose. `seeds` are those of the round, which is `round` of `rounds`; `losses` are the mean training losses of the
+/// epochs so far.
 pub fn mine(
     stages: &Stages,
     table: &ScoreTable,
     diagnoses: &[Diagnosis],
-    round: usize,
-    rounds: usize,
+    (round, rounds): (usize, usize),
+    losses: &[f64],
     seeds: &SeedTree,
 ) -> Result<Selection> {
     let selections = stages
@@ -319,7 +356,7 @@ pub fn mine(
         .iter()
         .map(|stage| {
             let id = &stage.info.id;
-            let context = MineContext { stage: id, round, rounds, seeds: seeds.stage(id) };
+            let context = MineContext { stage: id, round, rounds, losses, seeds: seeds.stage(id) };
             stage.operator.mine(table, diagnoses, &context).map_err(|error| error.at("stage", id))
         })
         .collect::<Result<Vec<_>>>()?;

@@ -80,6 +80,10 @@ pub trait Source: Send + Sync {
     fn recorded(&self) -> Option<&Arc<Recorded>> {
         None
     }
+    /// Recorded predictions of its samples by a second model, which never trained on them.
+    fn teacher(&self) -> Option<&Arc<Recorded>> {
+        None
+    }
     /// Recorded training dynamics of its samples.
     fn history(&self) -> Option<&Arc<TrainingHistory>> {
         None

@@ -1,10 +1,14 @@
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     sample::{Claim, Judgement, ModalitySet, Polarity, Reason, SampleId, Treatment, Verdict},
 };
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, Write},
+};
 
 /// That a sample was chosen in a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +27,9 @@ pub struct SelectedIn {
     /// Hard positive or hard negative, where the classes tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polarity: Option<Polarity>,
+    /// Name of the class that it is taken for, or most nearly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confused_with: Option<String>,
 }
 
 /// One line of `scores.jsonl`: all that is known of one training sample after the last round.
@@ -109,6 +116,49 @@ pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {
         .collect()
 }
 
+/// Lines that are read or written side by side; a constant, so that nothing hangs on the number of threads.
+const BLOCK: usize = 4096;
+
+/// Reads JSON lines a block at a time and gives each record out in order, with its line from 1; blank lines are passed over. Memory does not grow with their
+/// number. An error names the line.
+pub fn each_line<T: DeserializeOwned + Send>(input: impl BufRead, mut take: impl FnMut(T) -> Result<()>) -> Result<()> {
+    let mut lines = input.lines().enumerate();
+    let mut block: Vec<(usize, String)> = Vec::with_capacity(BLOCK);
+    loop {
+        block.clear();
+        for (i, line) in lines.by_ref() {
+            block.push((i + 1, line.map_err(|error| Error::data(format!("cannot be read: {error}")).at("line", i + 1))?));
+            if block.len() == BLOCK {
+                break;
+            }
+        }
+        if block.is_empty() {
+            return Ok(());
+        }
+        let broken = |error: serde_json::Error| Error::data(format!("not a line of this record: {error}"));
+        let read: Vec<Result<T>> = block
+            .par_iter()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(number, line)| serde_json::from_str(line).map_err(|error| broken(error).at("line", number)))
+            .collect();
+        read.into_iter().try_for_each(|record| take(record?))?;
+    }
+}
+
+/// Writes `count` records as JSON lines, made and encoded a block at a time.
+pub fn write_each<T: Serialize>(count: usize, make: impl Fn(usize) -> T + Sync, mut output: impl Write) -> Result<()> {
+    for from in (0..count).step_by(BLOCK) {
+        let lines: Vec<Result<String>> =
+            (from..count.min(from + BLOCK)).into_par_iter().map(|i| write_lines(std::iter::once(&make(i)))).collect();
+        for line in lines {
+            output
+                .write_all(line?.as_bytes())
+                .map_err(|error| Error::new(ErrorKind::Io, format!("cannot be written: {error}")).because(error))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes JSON lines, each ended by a line feed.
 pub fn write_lines<'a, T: Serialize + 'a>(records: impl IntoIterator<Item = &'a T>) -> Result<String> {
     let mut text = String::new();
@@ -151,6 +201,7 @@ mod tests {
                 weight: 2.0,
                 loss_weight: Some(0.5),
                 polarity: Some(Polarity::HardPositive),
+                confused_with: Some("8".into()),
             }],
             children: vec!["a~pgd.r1.0".into()],
         };
@@ -158,6 +209,34 @@ mod tests {
         assert!(text.starts_with(r#"{"id":"#) && text.contains(r#""scores":{"audio_snr_db":null,"loss":0.1}"#), "{text}");
         assert_eq!(read_lines::<ScoreLine>(&text).unwrap(), [line.clone(), line.clone()]);
         assert_eq!((line.score("loss"), line.score("audio_snr_db"), line.score("nothing")), (Some(0.1), None, None));
+    }
+
+    #[test]
+    fn blocks_are_the_same_as_the_whole() {
+        let make = |i: usize| SelectedIn {
+            round: i,
+            by: vec![format!("m{i}")],
+            score: i as f32,
+            weight: 1.0,
+            loss_weight: None,
+            polarity: None,
+            confused_with: None,
+        };
+        let many = BLOCK + 3;
+        let mut bytes = Vec::new();
+        write_each(many, make, &mut bytes).unwrap();
+        let all: Vec<SelectedIn> = (0..many).map(make).collect();
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), write_lines(&all).unwrap());
+        let mut found = Vec::new();
+        each_line(&bytes[..], |one: SelectedIn| {
+            found.push(one);
+            Ok(())
+        })
+        .unwrap();
+        assert!(found == all);
+        bytes.extend_from_slice(b"\n{");
+        let error = each_line(&bytes[..], |_: SelectedIn| Ok(())).unwrap_err();
+        assert_eq!(error.place("line"), Some((many + 2).to_string().as_str()));
     }
 
     #[test]

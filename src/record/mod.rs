@@ -15,7 +15,7 @@ mod training;
 
 pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, TransformBalance, Yield};
 pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
-pub use lines::{RejectedLine, ScoreLine, SelectedIn, read_lines, write_lines};
+pub use lines::{RejectedLine, ScoreLine, SelectedIn, each_line, read_lines, write_each, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};
 pub use results::{
     Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,

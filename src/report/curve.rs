@@ -31,6 +31,11 @@ fn sorted(values: impl Iterator<Item = f32>) -> Vec<f64> {
     all
 }
 
+/// Whether a column is part of a curve, or tells where predictions change on it.
+pub(super) fn shows(column: &str) -> bool {
+    curve_of(column).is_some() || column.ends_with("_level") || column.ends_with("_sensitivity")
+}
+
 /// A picture for each curve that was scored, in the order of the columns, with the level at which half of the samples are lost.
 pub(super) fn views(columns: &[Column], scores: &[ScoreLine]) -> Vec<Value> {
     let mut names: Vec<&str> = columns.iter().filter_map(|column| curve_of(&column.name)).map(|(name, _)| name).collect();

@@ -18,13 +18,17 @@ mod words;
 
 use crate::{
     error::{Error, Result},
-    record::{RejectedLine, Report, Results, RunRecord, ScoreLine, read_lines},
+    record::{RejectedLine, Report, Results, RunRecord, ScoreLine, each_line, read_lines},
     sample::{Lineage, Sample, SampleId},
 };
 pub(crate) use gallery::{claim_words, parameters};
 pub(crate) use number::measure;
 use serde::de::DeserializeOwned;
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::{BufReader, Write},
+    path::Path,
+};
 pub use words::visible;
 
 /// Gives a sample of the source data with its media, for parents and suspects; `None` where the data set is no longer there.
@@ -49,22 +53,56 @@ impl ReportInput {
     /// Reads the records of a run's folder. `run.json` must be there; a list that is not there is empty, and results come from an earlier
     /// `report.json`.
     pub fn read(dir: &Path) -> Result<Self> {
-        let run = one(&dir.join("run.json"))?
-            .ok_or_else(|| Error::usage("there is no run.json: this is not the folder of a run").at("folder", dir.display()))?;
-        let results = one::<Report>(&dir.join("report.json"))?.and_then(|report| report.results);
-        Self::lists(dir, run, results)
+        Self::with_lines(dir, run(dir)?, Self::results(dir)?, |_| {})
     }
 
-    /// Reads the lists of a run's folder beside records that are known already.
+    /// As [`Self::read`], but of the scores only what a page shows: a small part of the memory.
+    pub fn to_show(dir: &Path) -> Result<Self> {
+        Self::lists(dir, run(dir)?, Self::results(dir)?)
+    }
+
+    /// Reads what a page shows of the lists of a run's folder, beside records that are known already.
     pub fn lists(dir: &Path, run: RunRecord, results: Option<Results>) -> Result<Self> {
+        let bands: Vec<String> = run.bands.iter().map(|band| band.column.clone()).collect();
+        let shown = |name: &str| summary::COLUMNS.contains(&name) || curve::shows(name) || bands.iter().any(|band| band == name);
+        Self::with_lines(dir, run, results, |line| {
+            line.absent = Default::default();
+            // Collected anew: a map does not give back room.
+            line.scores = std::mem::take(&mut line.scores).into_iter().filter(|(name, score)| score.is_some() && shown(name)).collect();
+        })
+    }
+
+    /// What the final evaluation measured, by an earlier `report.json`.
+    pub fn results(dir: &Path) -> Result<Option<Results>> {
+        Ok(one::<Report>(&dir.join("report.json"))?.and_then(|report| report.results))
+    }
+
+    fn with_lines(dir: &Path, run: RunRecord, results: Option<Results>, thin: impl Fn(&mut ScoreLine)) -> Result<Self> {
+        let path = dir.join("scores.jsonl");
+        let mut scores = Vec::new();
+        match fs::File::open(&path) {
+            Ok(file) => each_line(BufReader::with_capacity(1 << 20, file), |mut line| {
+                thin(&mut line);
+                scores.push(line);
+                Ok(())
+            })
+            .map_err(|error| error.at("file", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(&path, error)),
+        }
         Ok(Self {
             run,
-            scores: list(&dir.join("scores.jsonl"))?,
+            scores,
             lineage: list(&dir.join("generated").join("lineage.jsonl"))?,
             rejected: list(&dir.join("rejected.jsonl"))?,
             results,
         })
     }
+}
+
+fn run(dir: &Path) -> Result<RunRecord> {
+    one(&dir.join("run.json"))?
+        .ok_or_else(|| Error::usage("there is no run.json: this is not the folder of a run").at("folder", dir.display()))
 }
 
 fn text(path: &Path) -> Result<Option<String>> {

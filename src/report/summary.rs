@@ -89,6 +89,9 @@ fn verdict(results: Option<&Results>) -> VerdictWords {
     words(Some(found.helped), found.helped.words(), sentence)
 }
 
+/// The scores that a page shows besides those of the bands and the difficulty curves.
+pub(super) const COLUMNS: [&str; 4] = ["out_of_fold", "loss", "map_confidence", "map_variability"];
+
 /// The score of the histogram: the one that the band is made of, else the first of the usual ones that is there.
 pub(super) fn mined_column(input: &ReportInput) -> Option<String> {
     let there = |name: &str| input.scores.iter().any(|line| line.score(name).is_some());

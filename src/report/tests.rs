@@ -222,7 +222,15 @@ fn score_lines(rows: &[Value], parents: &[Sample], lineage: &[Lineage]) -> Vec<S
             treatment: if suspect { crate::sample::Treatment::Quarantine } else { crate::sample::Treatment::Keep },
             suggested: suspect.then(|| "8".to_owned()),
             selected: if mined {
-                vec![SelectedIn { round: 1, by: vec!["band".into()], score: hardness, weight: 1.0, loss_weight: None, polarity: None }]
+                vec![SelectedIn {
+                    round: 1,
+                    by: vec!["band".into()],
+                    score: hardness,
+                    weight: 1.0,
+                    loss_weight: None,
+                    polarity: None,
+                    confused_with: None,
+                }]
             } else {
                 Vec::new()
             },

@@ -50,7 +50,7 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
         if record.output != Some(folder.digest()?) {
             progress.warn("files of the folder were changed, added or removed since; name another folder with --out to run again");
         }
-        let results = ReportInput::read(folder.root())?.results;
+        let results = ReportInput::results(folder.root())?;
         return print::summary(record, results.as_ref(), folder.root());
     }
     if let Found::Begun = found {
@@ -330,8 +330,12 @@ impl<'a> Run<'a> {
                 Opened::Trainable(model) => model.freeze()?,
             },
         };
-        let teachers = (self.train.recorded().is_some() && self.plan.data.train.operator.out_of_fold()).then(|| Teachers {
-            models: vec![model.clone()],
+        let teacher: Option<Arc<dyn Model>> = match self.train.teacher() {
+            Some(teacher) => Some(teacher.clone()),
+            None => (self.train.recorded().is_some() && self.plan.data.train.operator.out_of_fold()).then(|| model.clone()),
+        };
+        let teachers = teacher.map(|teacher| Teachers {
+            models: vec![teacher],
             fold_of: (0..self.train.len()).map(|i| (self.train.entry(i).id.clone(), 0)).collect(),
         });
         let own = model.spec().classes.names();

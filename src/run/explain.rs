@@ -267,7 +267,15 @@ mod tests {
             evidence: [("small_margin".to_owned(), 0.9)].into(),
             modality: None,
         });
-        hard.selected.push(SelectedIn { round: 1, by: vec!["band".into()], score: 2.5, weight: 1.0, loss_weight: None, polarity: None });
+        hard.selected.push(SelectedIn {
+            round: 1,
+            by: vec!["band".into()],
+            score: 2.5,
+            weight: 1.0,
+            loss_weight: None,
+            polarity: None,
+            confused_with: None,
+        });
         let digests = PerModality { image: Some(Digest::of(b"i")), audio: Some(Digest::of(b"a")), text: None };
         let lineage = Lineage {
             child: "train-0002~pgd.r1.0".into(),

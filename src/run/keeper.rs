@@ -9,10 +9,14 @@ use crate::{
     model::{ModelSet, Teachers},
     pipeline::{Plan, Split},
     record::{BandRecord, CandidateBalance, FigureRecord, ModelRecord, ModelRole, RejectedLine, ScoreLine, SelectedIn, Yield},
-    sample::{Accepted, Diagnosis, Label, SampleId, Score, ScoreTable},
+    sample::{Accepted, Column, Diagnosis, Label, SampleId, Score, ScoreTable},
     train::{Observer, Round},
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
+    io::{BufWriter, Write},
+};
 
 /// Name of the folder with the fed samples.
 pub(super) const GENERATED: &str = "generated";
@@ -30,7 +34,7 @@ pub(super) struct Keeper<'a> {
     pub yields: Vec<Yield>,
     pub bands: Vec<BandRecord>,
     pub models: Vec<ModelRecord>,
-    pub columns: Vec<crate::sample::Column>,
+    pub columns: Vec<Column>,
     pub figures: Vec<FigureRecord>,
 }
 
@@ -97,17 +101,51 @@ impl<'a> Keeper<'a> {
                 "the budget of minutes ended the run before its first round: nothing was mined; raise `budget.minutes`",
             ));
         };
-        let lines: Vec<ScoreLine> = (0..table.len()).map(|row| self.line(&table, &diagnoses[row], row, fold_of)).collect();
-        self.folder.write("scores.jsonl", crate::record::write_lines(&lines)?.as_bytes())
+        // Every line is made when it is written: all of them at once would be many times the table.
+        let lines = Lines {
+            train: self.train,
+            table: &table,
+            columns: table.columns().collect(),
+            diagnoses: &diagnoses,
+            selected: &self.selected,
+            children: &self.children,
+            fold_of,
+        };
+        self.folder.write_with("scores.jsonl", |path| {
+            let file = File::create(path).map_err(|error| Error::io(path, error))?;
+            let mut output = BufWriter::with_capacity(1 << 20, file);
+            crate::record::write_each(table.len(), |row| lines.line(row), &mut output).map_err(|error| error.at("file", path.display()))?;
+            output.flush().map_err(|error| Error::io(path, error))
+        })
     }
 
-    fn line(&self, table: &ScoreTable, diagnosis: &Diagnosis, row: usize, fold_of: &HashMap<SampleId, usize>) -> ScoreLine {
-        let of = &table.rows()[row];
+    /// The sum of all yields.
+    pub fn candidates(&self) -> CandidateBalance {
+        let mut all = CandidateBalance::default();
+        self.yields.iter().for_each(|one| all.add(&one.balance));
+        all
+    }
+}
+
+/// What the lines of `scores.jsonl` are made of.
+struct Lines<'a> {
+    train: &'a Split,
+    table: &'a ScoreTable,
+    columns: Vec<(&'a Column, &'a [Score])>,
+    diagnoses: &'a [Diagnosis],
+    selected: &'a HashMap<SampleId, Vec<SelectedIn>>,
+    children: &'a HashMap<SampleId, Vec<SampleId>>,
+    fold_of: &'a HashMap<SampleId, usize>,
+}
+
+impl Lines<'_> {
+    fn line(&self, row: usize) -> ScoreLine {
+        let (of, diagnosis) = (&self.table.rows()[row], &self.diagnoses[row]);
         let classes = self.train.classes();
         let label = self.train.index(&of.id).and_then(|i| self.train.label(i));
         let mut scores = BTreeMap::new();
         let mut absent = BTreeMap::new();
-        for (column, cells) in table.columns() {
+        for (column, cells) in &self.columns {
             scores.insert(column.name.clone(), cells[row].get());
             if let Score::Absent(why) = &cells[row] {
                 absent.insert(column.name.clone(), why.to_string());
@@ -118,7 +156,7 @@ impl<'a> Keeper<'a> {
             label: of.class.map(|class| classes.name(class).to_owned()),
             soft: label.and_then(|label| if let Label::Soft(shares) = label { Some(shares.to_vec()) } else { None }),
             present: of.present,
-            fold: fold_of.get(&of.id).copied(),
+            fold: self.fold_of.get(&of.id).copied(),
             scores,
             absent,
             reasons: diagnosis.reasons.clone(),
@@ -129,13 +167,6 @@ impl<'a> Keeper<'a> {
             selected: self.selected.get(&of.id).cloned().unwrap_or_default(),
             children: self.children.get(&of.id).cloned().unwrap_or_default(),
         }
-    }
-
-    /// The sum of all yields.
-    pub fn candidates(&self) -> CandidateBalance {
-        let mut all = CandidateBalance::default();
-        self.yields.iter().for_each(|one| all.add(&one.balance));
-        all
     }
 }
 
@@ -149,6 +180,7 @@ impl Observer for Keeper<'_> {
                 weight: selected.weight,
                 loss_weight: (selected.loss_weight != 1.0).then_some(selected.loss_weight),
                 polarity: selected.polarity,
+                confused_with: selected.confused_with.map(|class| self.train.classes().name(class).to_owned()),
             };
             self.selected.entry(selected.id.clone()).or_default().push(entry);
         }

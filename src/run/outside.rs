@@ -10,12 +10,14 @@ use crate::{
     read::predictions::peek,
     record::{self, RunRecord, ScoreLine},
     registry::Registry,
-    sample::{Classes, Column, Diagnosis, Digest, Score, ScoreTable, TableRow, weighting::effective_sample_size},
+    sample::{Classes, Diagnosis, Digest, Modality, ModalitySet, Score, ScoreTable, TableRow, weighting::effective_sample_size},
 };
 use serde_json::{Map, Value, json};
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
     sync::Arc,
 };
 
@@ -24,6 +26,12 @@ use std::{
 pub struct Wanted {
     /// Files of predictions.
     pub files: Vec<String>,
+    /// Files of predictions of the same samples by a model that never trained on them; empty for none.
+    pub teacher: Vec<String>,
+    /// Files of predictions of labelled validation samples; empty for none.
+    pub validation: Vec<String>,
+    /// Whether the embeddings of the modalities lie in one space, so that those of a pair can be compared.
+    pub one_space: bool,
     /// Class names in the order of the logits; empty where labels are whole numbers.
     pub classes: Vec<String>,
     /// Whether the predictions are by models that never trained on the sample.
@@ -49,36 +57,60 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
             stages.push(json!({ family: { operator: {} } }));
         }
     };
+    let judged = wanted.out_of_fold || !wanted.teacher.is_empty();
     add(true, "score", "el2n");
-    add(wanted.out_of_fold, "score", "out_of_fold");
-    add(wanted.out_of_fold, "score", "calibration");
+    add(judged, "score", "out_of_fold");
+    add(!wanted.teacher.is_empty(), "score", "reducible_loss");
+    add(held.members || !wanted.teacher.is_empty(), "score", "disagreement");
     add(held.epochs, "score", "dynamics");
     add(held.subsets, "score", "inconsistency");
     add(wanted.manifest.is_some(), "score", "quality");
     add(held.fused, "score", "neighbours");
+    if !wanted.validation.is_empty() {
+        stages.push(json!({ "score": { "calibration": { "on": "validation" } } }));
+    } else if judged {
+        stages.push(json!({ "score": { "calibration": {} } }));
+    }
     for modality in held.embeddings.iter() {
         let id = format!("{modality}_neighbours");
         stages.push(json!({ "score": { "neighbours": { "space": modality } }, "id": id }));
     }
+    let pairs = pairs(held.embeddings);
+    if wanted.one_space && pairs.is_empty() {
+        let found = if held.embeddings.is_empty() { "none".to_owned() } else { format!("those of {}", held.embeddings) };
+        return Err(Error::usage(format!(
+            "--one-space compares embeddings of two modalities, such as image_embedding and text_embedding; found {found}"
+        )));
+    }
+    for [a, b] in pairs.iter().filter(|_| wanted.one_space) {
+        for scorer in ["embedding_mismatch", "pair_loss"] {
+            stages.push(json!({ "score": { scorer: { "pair": [a, b] } }, "id": format!("{a}_{b}_{scorer}") }));
+        }
+    }
     if !wanted.probes.is_empty() {
         stages.push(json!({ "score": { "aum_probe": {} } }));
     }
-    if wanted.out_of_fold {
+    if judged {
         stages.push(json!({ "diagnose": { "noise_guard": {} } }));
     }
     if !wanted.probes.is_empty() {
         stages.push(json!({ "diagnose": { "aum_threshold": {} } }));
     }
     stages.push(json!({ "diagnose": { "reasons": {} } }));
-    let by = if wanted.out_of_fold { "out_of_fold" } else { "loss" };
+    let by = if judged { "out_of_fold" } else { "loss" };
     stages.push(json!({ "mine": { "band": { "by": by } } }));
     for format in &wanted.formats {
         let path = format!("sampler_weights.{format}");
         stages.push(json!({ "feed": { "sampler_weights": { "path": path } }, "id": format!("weights_{format}") }));
     }
     let mut predictions = json!({ "files": wanted.files, "out_of_fold": wanted.out_of_fold });
+    let mut validation = json!({ "files": wanted.validation });
     if !wanted.classes.is_empty() {
         predictions["classes"] = json!(wanted.classes);
+        validation["classes"] = json!(wanted.classes);
+    }
+    if !wanted.teacher.is_empty() {
+        predictions["teacher"] = json!(wanted.teacher);
     }
     if !wanted.probes.is_empty() {
         predictions["probes"] = json!(wanted.probes);
@@ -87,6 +119,9 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
         predictions["manifest"] = json!(manifest);
     }
     let mut data = json!({ "train": { "predictions": predictions }, "on_error": wanted.on_error });
+    if !wanted.validation.is_empty() {
+        data["validation"] = json!({ "predictions": validation });
+    }
     if let Some(field) = &wanted.group_by {
         data["group_by"] = json!(field);
     }
@@ -94,9 +129,16 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     serde_json::to_string_pretty(&pipeline).map_err(|error| Error::internal(error.to_string()))
 }
 
+/// The pairs of these modalities, each once.
+fn pairs(of: ModalitySet) -> Vec<[Modality; 2]> {
+    let all: Vec<Modality> = of.iter().collect();
+    all.iter().enumerate().flat_map(|(i, a)| all[i + 1..].iter().map(|b| [*a, *b])).collect()
+}
+
 /// What `hardmine mine` leaves.
 pub struct Mined {
-    /// The chosen, in the order of the data: id, score, weight, miner.
+    /// The chosen, in the order of the data: id, score, weight, reasons, and where it has a label, whether it is a hard positive or negative and the class it is
+    /// confused with.
     pub selected: Vec<Value>,
     /// A weight and a loss weight for every row, in the order of the data.
     pub weights: Vec<sampler_weights::Line>,
@@ -122,14 +164,21 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
         crate::context::StageInfo { id: name.to_owned(), operator: name, version, config: Digest::of(config.to_string().as_bytes()) };
     let stage = PlanStage { info, named: false, serves: None, on_error: OnError::Fail, config, operator };
     let stages = Stages { mine: vec![stage], ..Stages::default() };
-    let selection = pipeline::mine(&stages, &scored.table, &scored.diagnoses, 1, 1, &SeedTree::new(0).round(1))?;
+    let selection = pipeline::mine(&stages, &scored.table, &scored.diagnoses, (1, 1), &[], &SeedTree::new(0).round(1))?;
     let weights = sampler_weights::weights(&selection, &scored.diagnoses, boost, cap);
     let selected: Vec<Value> = selection
         .samples
         .iter()
         .map(|one| {
             let reasons: Vec<&str> = scored.diagnoses[one.row].reasons.iter().map(|reason| reason.code.name()).collect();
-            json!({ "id": one.id, "score": one.score, "weight": one.weight, "reasons": reasons })
+            let mut line = json!({ "id": one.id, "score": one.score, "weight": one.weight, "reasons": reasons });
+            if let Some(polarity) = one.polarity {
+                line["polarity"] = json!(polarity);
+            }
+            if let Some(class) = one.confused_with {
+                line["confused_with"] = json!(scored.classes.name(class));
+            }
+            line
         })
         .collect();
     let suspects = scored.diagnoses.iter().filter(|diagnosis| diagnosis.judgement != crate::sample::Judgement::Valuable).count();
@@ -144,63 +193,67 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
 
 /// The score table of a finished run, read back.
 struct Scored {
+    classes: Classes,
     table: ScoreTable,
     diagnoses: Vec<Diagnosis>,
 }
 
 impl Scored {
     fn read(folder: &Path) -> Result<Self> {
-        let read = |name: &str| -> Result<(PathBuf, String)> {
-            let path = folder.join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => Ok((path, text)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let told = format!("no {name} in {}; expected the folder of a finished `run` or `score`", folder.display());
-                    Err(Error::usage(told))
-                }
-                Err(error) => Err(Error::io(&path, error)),
+        let unreadable = |name: &str, error: std::io::Error| {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                return Error::io(folder.join(name), error);
             }
+            Error::usage(format!("no {name} in {}; expected the folder of a finished `run` or `score`", folder.display()))
         };
-        let (path, text) = read("run.json")?;
+        let path = folder.join("run.json");
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable("run.json", error))?;
         let run: RunRecord = serde_json::from_str(&text)
             .map_err(|error| Error::data(format!("not a record of a run: {error}")).at("file", path.display()))?;
-        let (path, text) = read("scores.jsonl")?;
-        let lines: Vec<ScoreLine> = record::read_lines(&text).map_err(|error| error.at("file", path.display()))?;
-        Self::of(run, lines)
+        let path = folder.join("scores.jsonl");
+        let file = File::open(&path).map_err(|error| unreadable("scores.jsonl", error))?;
+        Self::of(run, BufReader::with_capacity(1 << 20, file)).map_err(|error| error.at("file", path.display()))
     }
 
-    fn of(run: RunRecord, lines: Vec<ScoreLine>) -> Result<Self> {
+    /// Lines become columns as they are read: all of them at once would be many times the table.
+    fn of(run: RunRecord, scores: impl BufRead) -> Result<Self> {
         let classes = Classes::from_names(run.classes);
         let no_fields: Arc<Map<String, Value>> = Arc::default();
-        let mut rows = Vec::with_capacity(lines.len());
-        let mut diagnoses = Vec::with_capacity(lines.len());
-        for (group, line) in lines.iter().enumerate() {
+        let (mut rows, mut diagnoses) = (Vec::new(), Vec::new());
+        let mut columns: Vec<Vec<Score>> = vec![Vec::new(); run.columns.len()];
+        let mut reasons: HashMap<String, Arc<str>> = HashMap::new();
+        record::each_line(scores, |line: ScoreLine| {
+            for (column, scores) in run.columns.iter().zip(&mut columns) {
+                scores.push(match line.score(&column.name) {
+                    Some(value) => Score::Known(value),
+                    None => {
+                        let why = line.absent.get(&column.name).map_or("absent", String::as_str);
+                        Score::Absent(reasons.entry(why.to_owned()).or_insert_with(|| why.into()).clone())
+                    }
+                });
+            }
             rows.push(TableRow {
-                id: line.id.clone(),
                 class: line.label.as_deref().and_then(|label| classes.index(label)),
                 present: line.present,
-                group,
+                group: rows.len(),
                 fields: no_fields.clone(),
+                id: line.id,
             });
             let suggested_class = line.suggested.as_deref().and_then(|name| classes.index(name));
             diagnoses.push(Diagnosis {
-                reasons: line.reasons.clone(),
+                reasons: line.reasons,
                 judgement: line.judgement,
                 weight: line.weight,
                 treatment: line.treatment,
                 suggested_class,
             });
-        }
+            Ok(())
+        })?;
         let mut table = ScoreTable::new(rows, classes.len())?;
-        for column in run.columns {
-            let cell = |line: &ScoreLine| match line.score(&column.name) {
-                Some(value) => Score::Known(value),
-                None => Score::absent(line.absent.get(&column.name).map_or("absent", String::as_str)),
-            };
-            let scores = lines.iter().map(cell).collect();
-            table.add(Column { ..column.clone() }, scores)?;
+        for (column, scores) in run.columns.into_iter().zip(columns) {
+            table.add(column, scores)?;
         }
-        Ok(Self { table, diagnoses })
+        Ok(Self { classes, table, diagnoses })
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn write(root: &Path, record: &RunRecord, results: Option<Results>, s
 
 /// Writes the report of a finished run again. Parents are shown with their media where the source data is still there.
 pub(super) fn again(root: &Path) -> Result<PathBuf> {
-    let input = ReportInput::read(root)?;
+    let input = ReportInput::to_show(root)?;
     let folder = Folder::existing(root);
     let classes = LabelIndex::with(Classes::from_names(input.run.classes.iter().cloned()));
     let source = folder.base().ok().and_then(|base| {

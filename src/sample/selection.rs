@@ -24,7 +24,7 @@ impl DifficultyBand {
     }
 }
 
-/// On which side of a decision between two classes a chosen sample lies.
+/// On which side of a decision a chosen sample lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Polarity {
@@ -35,13 +35,14 @@ pub enum Polarity {
 }
 
 impl Polarity {
-    /// The polarity of a hard sample of `class`. It can be told of two classes only, the second being the positive one: among more, a
-    /// sample is a hard positive of its own class and a hard negative of the one it is taken for.
+    /// The polarity of a hard sample of `class`. Of two classes the second is the positive one. Among more, each class is held against the rest:
+    /// the sample is a hard positive of its own class (its probability is low), and at once a hard negative of the class that it is confused with
+    /// ([`Selected::confused_with`]).
     pub fn of(class: Option<usize>, classes: usize) -> Option<Self> {
         match (class?, classes) {
+            (_, 0 | 1) => None,
             (0, 2) => Some(Self::HardNegative),
-            (1, 2) => Some(Self::HardPositive),
-            _ => None,
+            (class, classes) => (class < classes).then_some(Self::HardPositive),
         }
     }
 }
@@ -62,9 +63,12 @@ pub struct Selected {
     pub score: f32,
     /// Stage ids of the miners that chose it.
     pub by: Vec<String>,
-    /// Hard positive or hard negative, where the classes tell.
+    /// Hard positive or hard negative; `None` without a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polarity: Option<Polarity>,
+    /// The class that it is taken for, or most nearly: with more than two classes it is a hard negative of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confused_with: Option<usize>,
 }
 
 fn neutral() -> f32 {
@@ -76,12 +80,17 @@ fn is_neutral(weight: &f32) -> bool {
 }
 
 impl Selected {
-    /// Row `row` of the table, chosen for `score` by the stage `by`, with neutral weights.
+    /// Row `row` of the table, chosen for `score` by the stage `by`, with neutral weights. What it is confused with is told by the column `rival`, or else by an
+    /// `oof_prediction` that is not its label.
     ///
     /// # Panics
     /// If the table has no such row.
     pub fn new(table: &ScoreTable, row: usize, score: f32, by: &str) -> Self {
         let of = &table.rows()[row];
+        let class_in = |column: &str| {
+            let found = table.column_of_any(column)?.get(row)?.get().filter(|class| *class >= 0.0)? as usize;
+            (found < table.classes() && Some(found) != of.class).then_some(found)
+        };
         Self {
             id: of.id.clone(),
             row,
@@ -90,6 +99,7 @@ impl Selected {
             score,
             by: vec![by.to_owned()],
             polarity: Polarity::of(of.class, table.classes()),
+            confused_with: of.class.and_then(|_| class_in("rival").or_else(|| class_in("oof_prediction"))),
         }
     }
 }
@@ -139,7 +149,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{ModalitySet, TableRow};
+    use crate::sample::{Column, ModalitySet, Score, TableRow};
     use std::sync::Arc;
 
     #[test]
@@ -172,8 +182,30 @@ mod tests {
         assert_eq!(united.samples.iter().map(|s| s.loss_weight).collect::<Vec<_>>(), [1.0, 1.0 / 3.0, 0.5]);
         let polarities: Vec<_> = united.samples.iter().map(|s| s.polarity).collect();
         assert_eq!(polarities, [Some(Polarity::HardPositive), Some(Polarity::HardNegative), Some(Polarity::HardPositive)]);
-        assert_eq!((Polarity::of(Some(1), 3), Polarity::of(None, 2), Polarity::of(Some(2), 2)), (None, None, None));
+        assert_eq!((Polarity::of(Some(0), 3), Polarity::of(Some(1), 3)), (Some(Polarity::HardPositive), Some(Polarity::HardPositive)));
+        assert_eq!((Polarity::of(Some(0), 1), Polarity::of(None, 2), Polarity::of(Some(2), 2)), (None, None, None));
         let told = serde_json::to_value(&united.samples[0]).unwrap();
         assert_eq!((told.get("loss_weight"), told["polarity"].as_str()), (None, Some("hard_positive")));
+        assert_eq!(told.get("confused_with"), None);
+    }
+
+    #[test]
+    fn among_more_classes_it_is_told_what_a_sample_is_confused_with() {
+        let row = |i: usize, class| TableRow {
+            id: format!("s{i}").as_str().into(),
+            class,
+            present: ModalitySet::ALL,
+            group: i,
+            fields: Arc::default(),
+        };
+        let mut table = ScoreTable::new(vec![row(0, Some(0)), row(1, Some(1)), row(2, Some(2)), row(3, None)], 3).unwrap();
+        let column = |values: [f32; 4]| values.map(|v| if v < 0.0 { Score::absent("no label") } else { Score::Known(v) }).to_vec();
+        table.add(Column::measure("oof_prediction", ""), column([0.0, 2.0, 9.0, 1.0])).unwrap();
+        let confused = |table: &ScoreTable| (0..4).map(|row| Selected::new(table, row, 1.0, "m").confused_with).collect::<Vec<_>>();
+        // Right, taken for class 2, no such class, no label.
+        assert_eq!(confused(&table), [None, Some(2), None, None]);
+        table.add(Column::measure("rival", ""), column([1.0, 0.0, -1.0, -1.0])).unwrap();
+        assert_eq!(confused(&table), [Some(1), Some(0), None, None]);
+        assert_eq!(Selected::new(&table, 0, 1.0, "m").polarity, Some(Polarity::HardPositive));
     }
 }

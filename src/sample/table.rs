@@ -1,4 +1,4 @@
-use super::{ModalitySet, SampleId};
+use super::{Modality, ModalitySet, PerModality, SampleId};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -75,12 +75,14 @@ pub struct TableRow {
 }
 
 /// Scores of all samples of a round: rows are samples, columns are signals. Only finite numbers enter.
+/// A copy shares them.
 #[derive(Debug, Clone, Default)]
 pub struct ScoreTable {
-    rows: Vec<TableRow>,
-    by_id: HashMap<SampleId, usize>,
-    columns: Vec<(Column, Vec<Score>)>,
+    rows: Arc<[TableRow]>,
+    by_id: Arc<HashMap<SampleId, usize>>,
+    columns: Vec<(Column, Arc<[Score]>)>,
     classes: usize,
+    media: PerModality<Vec<Option<u32>>>,
 }
 
 impl ScoreTable {
@@ -92,7 +94,7 @@ impl ScoreTable {
                 return Err(Error::data("the id stands twice in one score table").at("sample", &row.id));
             }
         }
-        Ok(Self { rows, by_id, columns: Vec::new(), classes })
+        Ok(Self { rows: rows.into(), by_id: Arc::new(by_id), columns: Vec::new(), classes, media: PerModality::default() })
     }
 
     /// Adds a column; a number that is not finite is refused with the sample's id.
@@ -106,8 +108,21 @@ impl ScoreTable {
         if let Some((row, score)) = self.rows.iter().zip(&scores).find(|(_, s)| s.get().is_some_and(|v| !v.is_finite())) {
             return Err(Error::model(format!("score `{}` is {:?}, not a finite number", column.name, score)).at("sample", &row.id));
         }
-        self.columns.push((column, scores));
+        self.columns.push((column, scores.into()));
         Ok(())
+    }
+
+    /// Tells which rows hold the same image, clip or caption: rows with the same number do. `None` where the modality is missing.
+    pub fn set_media(&mut self, modality: Modality, of: Vec<Option<u32>>) -> Result<()> {
+        if of.len() != self.rows.len() {
+            return Err(Error::internal(format!("{} numbers of media for {} rows", of.len(), self.rows.len())));
+        }
+        self.media[modality] = of;
+        Ok(())
+    }
+    /// A number a row that only rows with the same medium share; empty where nobody told.
+    pub fn media(&self, modality: Modality) -> &[Option<u32>] {
+        &self.media[modality]
     }
 
     /// How many samples.
@@ -132,7 +147,7 @@ impl ScoreTable {
     }
     /// All columns in the order they were added.
     pub fn columns(&self) -> impl Iterator<Item = (&Column, &[Score])> {
-        self.columns.iter().map(|(column, scores)| (column, scores.as_slice()))
+        self.columns.iter().map(|(column, scores)| (column, &**scores))
     }
     /// The column called `name`, or else the first of a stage with an id (`stage.name`).
     pub fn column_of_any(&self, name: &str) -> Option<&[Score]> {
@@ -141,7 +156,7 @@ impl ScoreTable {
     }
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Option<&[Score]> {
-        self.columns.iter().find(|(column, _)| column.name == name).map(|(_, scores)| scores.as_slice())
+        self.columns.iter().find(|(column, _)| column.name == name).map(|(_, scores)| &**scores)
     }
     /// The column called `name`, or an error that lists what there is.
     pub fn require(&self, name: &str) -> Result<&[Score]> {

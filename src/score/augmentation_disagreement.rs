@@ -7,7 +7,7 @@ use crate::{
     context::{Forwards, ScoreContext},
     error::{Problem, Result},
     model::measure,
-    operator::{Configure, Table},
+    operator::{Configure, Requirements, Table},
     random::SeedTree,
     sample::{AudioBuffer, Column, ImageBuffer, Media, Sample, Score},
     units::Fraction,
@@ -74,6 +74,10 @@ impl Scorer for AugmentationDisagreement {
             Column::hardness("augmentation_disagreement", "divergence of the predictions from lightly changed copies, nats, at least 0"),
             Column::hardness("augmentation_flips", "share of lightly changed copies with another predicted class, 0..=1"),
         ]
+    }
+
+    fn requirements(&self) -> Requirements {
+        Requirements { new_inputs: true, ..Requirements::default() }
     }
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {

@@ -1,6 +1,6 @@
 use super::{Scorer, columns_of};
 use crate::{
-    context::{Rows, ScoreContext},
+    context::ScoreContext,
     error::{Problem, Result},
     model::measure,
     operator::{Configure, Requirements, Table},
@@ -8,16 +8,15 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// How much the members of an ensemble disagree on a sample, label or not.
 ///
 /// Method: members are the subject and all out-of-fold teachers: models of one architecture from different starts and partly different samples, one of which never saw
-/// this one. `disagreement` is the mutual information of prediction and member, `H(mean_s p_s) - mean_s H(p_s)` in nats, 0..=ln members: what more data would settle. `vote_split` is 1 minus the share of the
+/// this one; of recorded predictions, their members (`member`: other trainings, or passes with dropout drawn anew), or the recorded model and a teacher of its own. `disagreement` is the mutual information of prediction and member, `H(mean_s p_s) - mean_s H(p_s)` in nats, 0..=ln members: what more data would settle. `vote_split` is 1 minus the share of the
 /// class that most members predict, 0..=1; `expected_entropy` is `mean_s H(p_s)`, what no member is sure of.
 ///
 /// Reference: Houlsby, Huszár, Ghahramani, Lengyel, Bayesian Active Learning for Classification and Preference Learning, 2011 (BALD); Seung, Opper, Sompolinsky, Query by
-/// Committee, 1992.
+/// Committee, 1992; Gal, Islam, Ghahramani, Deep Bayesian Active Learning with Image Data, 2017 (dropout draws as members).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Disagreement {}
@@ -41,21 +40,26 @@ impl Scorer for Disagreement {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements { teachers: true, ..Requirements::default() }
+        Requirements { ensemble: true, ..Requirements::default() }
     }
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {
         let forwards = context.forwards;
-        let members: Vec<Arc<Rows>> =
-            std::iter::once(forwards.subject()).chain((0..forwards.members()).map(|k| forwards.member(k))).collect::<Result<_>>()?;
+        let members = forwards.ensemble()?;
+        let absent = |why: &str| {
+            let score = Score::absent(why);
+            [score.clone(), score.clone(), score]
+        };
         Ok(columns_of((0..forwards.samples().len()).map(|i| {
             let predictions: Vec<Vec<f64>> = members.iter().filter_map(|rows| rows.logits(i)).map(measure::probabilities).collect();
             match Opinion::of(&predictions) {
                 Some(Opinion { information, split, expected_entropy }) => {
                     [information, split, expected_entropy].map(|v| Score::Known(v as f32))
                 }
-                None if forwards.one_voice() => std::array::from_fn(|_| Score::absent("one recorded model: no ensemble")),
-                None => std::array::from_fn(|_| Score::absent("fewer than two models predict it")),
+                None if members.len() < 2 && forwards.one_voice() => {
+                    absent("one recorded model: needs predictions of two members (`member`) or a `teacher`")
+                }
+                None => absent("fewer than two models predict it"),
             }
         })))
     }

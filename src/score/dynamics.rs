@@ -47,7 +47,7 @@ impl Scorer for Dynamics {
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {
         let row = |id| context.history.and_then(|history| history.rows.get(id));
-        let why = if context.history.is_none() { "no warm-up was recorded" } else { "not seen in the warm-up" };
+        let why = if context.history.is_none() { "needs a warm-up, or predictions with an `epoch`" } else { "not seen in the warm-up" };
         Ok(columns_of(context.forwards.samples().iter().map(|sample| match row(&sample.id).and_then(dynamics) {
             Some(values) => values.map(|v| Score::Known(v as f32)),
             None => std::array::from_fn(|_| Score::absent(why)),

@@ -30,7 +30,7 @@ pub enum Judge {
     Subject,
     /// The model that never trained on the sample.
     Teacher,
-    /// The subject and every teacher, the mean of their scores.
+    /// The subject and every teacher, or every recorded member: the mean of their scores.
     Ensemble,
 }
 
@@ -39,7 +39,7 @@ pub enum Judge {
 /// Method: with `p` the softmax of the fused logits and `q` the label (one-hot for a class), `el2n` is `||p - q||` in the norm of the config, and
 /// `grand` is `||p - q||_2 sqrt(||h||_2^2 + 1)`, the exact length of the gradient of the cross entropy with respect to weights and bias of
 /// the last layer, whose input `h` is the fused embedding: no backward pass is needed. With `by: ensemble` both are the mean over the subject and all
-/// teachers, independent starts of the same architecture. Absent without a label; `grand` also where the model gives no fused embedding.
+/// teachers (of recorded predictions: over their members), independent starts of the same architecture. Absent without a label; `grand` also where the model gives no fused embedding.
 ///
 /// Reference: Paul, Ganguli, Dziugaite, Deep Learning on a Data Diet: Finding Important Examples Early in Training, 2021.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +47,7 @@ pub enum Judge {
 pub struct El2n {
     /// Norm of `el2n`; `grand` is always Euclidean.
     pub norm: ErrorNorm,
-    /// Who predicts: `subject`, `teacher` (out of fold) or `ensemble`; the last two need out-of-fold models.
+    /// Who predicts: `subject`, `teacher` (out of fold) or `ensemble`; the last two need out-of-fold models, `ensemble` of recorded predictions members.
     pub by: Judge,
 }
 
@@ -70,7 +70,7 @@ impl Scorer for El2n {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements { teachers: self.by != Judge::Subject, ..Requirements::default() }
+        Requirements { teachers: self.by == Judge::Teacher, ensemble: self.by == Judge::Ensemble, ..Requirements::default() }
     }
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {
@@ -78,9 +78,7 @@ impl Scorer for El2n {
         let judges: Vec<Arc<Rows>> = match self.by {
             Judge::Subject => vec![forwards.subject()?],
             Judge::Teacher => vec![forwards.teacher()?],
-            Judge::Ensemble => {
-                std::iter::once(forwards.subject()).chain((0..forwards.members()).map(|k| forwards.member(k))).collect::<Result<_>>()?
-            }
+            Judge::Ensemble => forwards.ensemble()?,
         };
         Ok(columns_of(forwards.samples().iter().enumerate().map(|(i, sample)| {
             let Some(label) = &sample.label else { return [Score::absent("no label"), Score::absent("no label")] };

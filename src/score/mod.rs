@@ -38,7 +38,7 @@ pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
 pub use out_of_fold::OutOfFold;
 pub use pair_loss::PairLoss;
 pub use pairs::{Against, against};
-pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, image_quality, modulation_depth_db, snr_from_depth_db};
+pub use quality::{AudioQuality, ImageQuality, Quality, audio_quality, estimated_snr_db, image_quality};
 pub use reducible_loss::ReducibleLoss;
 pub use uncertainty::Uncertainty;
 

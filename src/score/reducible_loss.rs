@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 /// out-of-fold teachers are cross-fitted, each sample judged by the one that never trained on its group (two folds are the two halves of the paper's variant
 /// without a hold-out; more folds give teachers that saw more). Large where others of its kind teach the sample and the subject has not learnt it;
 /// about 0 for noise, which no model foretells, and below 0 for what was learnt by heart. `irreducible_loss` is the teacher's part.
+/// Of recorded predictions the irreducible-loss model is their `teacher` (trained on a hold-out alone, or out of fold).
 /// Absent without a label and outside the folds.
 ///
 /// Reference: Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning, and Not Yet Learnt, 2022 (RHO-LOSS).
@@ -49,7 +50,7 @@ impl Scorer for ReducibleLoss {
         Ok(columns_of(context.forwards.samples().iter().enumerate().map(|(i, sample)| {
             let absent = |why: &str| [Score::absent(why), Score::absent(why)];
             if one_voice {
-                return absent("the recorded predictions are subject and teacher at once");
+                return absent("the recorded predictions are subject and teacher at once: needs a `teacher` of its own");
             }
             let Some(label) = &sample.label else { return absent("no label") };
             let Some(out_of_fold) = teacher.logits(i) else { return absent("not in any fold") };

@@ -245,7 +245,9 @@ impl<'a> Experiment<'a> {
                 let models = ModelSet { subject, teachers: start.teachers.clone() };
                 let before = models.spent();
                 let seeds = self.seeds.child("arm").round(round);
-                let mined = self.mine(&models, Some(&start.history), (round, train.rounds), &seeds, &mut skip, &mut session.time)?;
+                let losses: Vec<f64> = start.epochs.iter().chain(&done.epochs).map(|epoch| epoch.train_loss).collect();
+                let mined =
+                    self.mine(&models, Some(&start.history), ((round, train.rounds), &losses), &seeds, &mut skip, &mut session.time)?;
                 if let Some(bank) = &session.bank {
                     let began = Instant::now();
                     let rows = mined.table.rows().iter().zip(&mined.diagnoses);
@@ -398,7 +400,7 @@ impl<'a> Experiment<'a> {
         let subject: Arc<dyn Model> = Arc::new(Counted::new(model.clone()));
         let models = ModelSet { subject, teachers };
         let seeds = self.seeds.child("arm").round(1);
-        let mined = self.mine(&models, history, (1, 1), &seeds, &mut HashSet::new(), &mut TrainingTime::default())?;
+        let mined = self.mine(&models, history, ((1, 1), &[]), &seeds, &mut HashSet::new(), &mut TrainingTime::default())?;
         let mut known = self.known();
         let harvest = self.generate(Arm::Hardmine, 1, &models, &mined, None, &mut known, 0, &seeds)?;
         let told = Round {

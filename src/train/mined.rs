@@ -46,11 +46,12 @@ impl Experiment<'_> {
         Ok(Diagnosed { table, index, figures, diagnoses })
     }
 
+    /// Scores, judges and mines in the round that is the first of the two numbers, of the second; `losses` are the mean training losses of the epochs so far.
     pub(super) fn mine(
         &self,
         models: &ModelSet,
         history: Option<&TrainingHistory>,
-        (round, rounds): (usize, usize),
+        (of_rounds, losses): ((usize, usize), &[f64]),
         seeds: &SeedTree,
         skip: &mut HashSet<SampleId>,
         time: &mut TrainingTime,
@@ -59,7 +60,7 @@ impl Experiment<'_> {
         let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
         time.scoring_s += began.elapsed().as_secs_f64();
         let began = Instant::now();
-        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, round, rounds, seeds)?;
+        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, of_rounds, losses, seeds)?;
         time.mining_s += began.elapsed().as_secs_f64();
         if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");

@@ -205,7 +205,7 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let reversed = table(&reversed, &world.models, &world.history, world.classes.len());
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
-    let context = MineContext { stage: "m", round: 1, rounds: 1, seeds: SeedTree::new(7).round(1).stage("m") };
+    let context = MineContext { stage: "m", round: 1, rounds: 1, losses: &[], seeds: SeedTree::new(7).round(1).stage("m") };
     for built in examples(&registry.miners) {
         let ids = |selection: Selection| {
             let mut ids: Vec<_> = selection.samples.into_iter().map(|one| (one.id, one.weight.to_bits())).collect();

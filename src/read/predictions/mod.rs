@@ -23,10 +23,12 @@ use std::path::Path;
 /// Method: each sample has `logits` or `probabilities` (their logarithms serve as logits), one column a class, and may have a `label`, the
 /// logits or probabilities from some of its modalities alone (`image_logits`, `audio_probabilities`, `image_text_logits`, ...), embeddings
 /// (`embedding`, `image_embedding`, ...) and any other fields. With an `epoch`, from its second presentation on a sample adds to the training
-/// dynamics; the last one counts for all else. What is given for one sample with a modality is given for all that have it. JSON lines
+/// dynamics; the last one counts for all else. With a `member` (a name or a number) a line is the prediction of one member of an ensemble: another training, or a pass with
+/// dropout drawn anew; `member_logits` (or `member_probabilities`) holds all of them at once, a list of lists. The answer of a sample is that of its line without a member, and where it
+/// has none, the mean probability of its members. What is given for one sample with a modality is given for all that have it. JSON lines
 /// (`.jsonl`, `.json`, `.ndjson`) hold lists, `guid`, `gold` and `logits_epoch_3` are understood; CSV (`.csv`, `.tsv`) holds numbered columns such as
 /// `logits_0`, `image_probabilities_2`; NPY files are named by what they hold (`train_logits.npy`, `labels.npy`, `image_embedding.npy`, `ids.npy`
-/// or `ids.txt`), with a first axis of epochs where logits have three. Labels are whole numbers from 0, or names listed in `classes`. A line
+/// or `ids.txt`), with a first axis of epochs where logits have three; `member_logits.npy` has the axes members, samples, classes. Labels are whole numbers from 0, or names listed in `classes`. A line
 /// that cannot be used is reported with its number and left out.
 ///
 /// Reference: Swayamdipta et al., Dataset Cartography, 2020 (training dynamics from logits an epoch).
@@ -42,6 +44,10 @@ pub struct Predictions {
     /// judge.
     #[serde(default)]
     pub out_of_fold: bool,
+    /// Files, as in `files`, with predictions of the same samples by another model that never trained on them: out of fold, or trained on a hold-out alone. It serves as
+    /// the `out_of_fold` teacher, `files` as the subject; samples are joined by id. Absent where there is one model.
+    #[serde(default)]
+    pub teacher: Option<Vec<String>>,
     /// A manifest of the same samples, joined by `id`: labels, fields and media (for the quality of the media).
     #[serde(default)]
     pub manifest: Option<String>,
@@ -58,17 +64,23 @@ impl Configure<dyn Reader> for Predictions {
 
     fn build(self, _: &Table<dyn Reader>) -> Result<Box<dyn Reader>, Vec<Problem>> {
         let mut problems = Vec::new();
-        if self.files.is_empty() {
-            problems.push(Problem::new("files", "is empty; expected at least one file such as predictions.jsonl"));
-        }
-        for (i, file) in self.files.iter().enumerate() {
-            if let Err(told) = source::Kind::of(file) {
-                problems.push(Problem::new(format!("files[{i}]"), told));
+        for (field, files) in std::iter::once(("files", &self.files)).chain(self.teacher.iter().map(|files| ("teacher", files))) {
+            if files.is_empty() {
+                problems.push(Problem::new(field, "is empty; expected at least one file such as predictions.jsonl"));
+            }
+            for (i, file) in files.iter().enumerate() {
+                if let Err(told) = source::Kind::of(file) {
+                    problems.push(Problem::new(format!("{field}[{i}]"), told));
+                }
+            }
+            let kinds: Vec<_> = files.iter().filter_map(|file| source::Kind::of(file).ok()).collect();
+            if kinds.iter().any(|kind| kind.is_array()) && !kinds.iter().all(|kind| kind.is_array()) {
+                problems.push(Problem::new(field, "NPY files stand side by side, other files one after another; expected one of the two"));
             }
         }
-        let kinds: Vec<_> = self.files.iter().filter_map(|file| source::Kind::of(file).ok()).collect();
-        if kinds.iter().any(|kind| kind.is_array()) && !kinds.iter().all(|kind| kind.is_array()) {
-            problems.push(Problem::new("files", "NPY files stand side by side, other files one after another; expected one of the two"));
+        if self.teacher.is_some() && self.out_of_fold {
+            let told = "says that `files` never saw the samples; beside a `teacher` they are the subject's: leave one of the two out";
+            problems.push(Problem::new("out_of_fold", told));
         }
         for (i, file) in self.probes.iter().enumerate() {
             let told = match source::Kind::of(file) {
@@ -105,6 +117,6 @@ impl Reader for Predictions {
         !self.probes.is_empty()
     }
     fn out_of_fold(&self) -> bool {
-        self.out_of_fold
+        self.out_of_fold || self.teacher.is_some()
     }
 }

@@ -31,6 +31,10 @@ pub(super) struct Record {
     pub id: Option<String>,
     pub label: Option<String>,
     pub epoch: Option<u64>,
+    /// Whose prediction this is, where an ensemble is written a line a member.
+    pub member: Option<String>,
+    /// Predictions of members that stand in the sample's own line.
+    pub members: Vec<(String, What, Vec<f64>)>,
     pub lists: Vec<(Key, Vec<f64>)>,
     pub fields: Map<String, Value>,
 }
@@ -59,6 +63,14 @@ impl Key {
     pub fn of_stem(stem: &str) -> Option<Self> {
         let starts = std::iter::once(0).chain(stem.match_indices('_').map(|(at, _)| at + 1));
         starts.filter_map(|at| Self::of(&stem[at..])).next()
+    }
+
+    /// What an array or a nested list of all members holds by its name: `member_logits`, `member_probabilities`, and an NPY file with such an ending.
+    pub fn of_members(name: &str) -> Option<What> {
+        let (before, what) = name.rsplit_once('_')?;
+        let own = before.rsplit('_').next()?;
+        let key = Self::of(what).filter(|key| key.what != What::Embedding)?;
+        matches!(own, "member" | "members").then_some(key.what)
     }
 
     /// The modalities; `None` for all.
@@ -122,6 +134,8 @@ pub(super) fn of_json(line: &[u8]) -> Result<Record> {
             ("id" | "guid", _) => record.id = Some(name(value, "id")?),
             ("label" | "gold", _) => record.label = Some(name(value, "label")?),
             ("epoch", _) => record.epoch = Some(epoch(&value)?),
+            ("member", _) => record.member = Some(name(value, "member")?),
+            ("member_logits" | "member_probabilities", _) => record.members.append(&mut members(value, &field)?),
             (_, Some(key)) => record.lists.push((key, list(value, &field)?)),
             (_, None) => {
                 record.fields.insert(field, value);
@@ -129,6 +143,15 @@ pub(super) fn of_json(line: &[u8]) -> Result<Record> {
         }
     }
     Ok(record)
+}
+
+/// One list a member, which is named by its place.
+fn members(value: Value, field: &str) -> Result<Vec<(String, What, Vec<f64>)>> {
+    let what = Key::of_members(field).unwrap_or(What::Logits);
+    match value {
+        Value::Array(all) => all.into_iter().enumerate().map(|(k, one)| Ok((k.to_string(), what, list(one, field)?))).collect(),
+        other => Err(Error::data(format!("expected a list of numbers for each member, found {}", shown(&other))).at("field", field)),
+    }
 }
 
 fn list(value: Value, field: &str) -> Result<Vec<f64>> {

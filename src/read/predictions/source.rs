@@ -59,6 +59,8 @@ pub struct PredictionsSource {
     problems: Vec<Error>,
     classes: Classes,
     recorded: Arc<Recorded>,
+    /// Of a second model that never trained on the samples.
+    teacher: Option<Arc<Recorded>>,
     history: Option<Arc<TrainingHistory>>,
     /// The manifest, and the place in it of each entry.
     joined: Option<(ManifestSource, Vec<Option<usize>>)>,
@@ -68,52 +70,8 @@ impl PredictionsSource {
     /// Reads all files. Errors: a file cannot be read, holds no prediction, or does not go with the others.
     pub fn open(config: &Predictions, base: &Path) -> Result<Self> {
         let joined = config.manifest.as_ref().map(|path| ManifestSource::open(path, base)).transpose()?;
+        let (name, whole, mut problems) = gathered(&config.files, config.classes.as_deref(), base, joined.as_ref())?;
         let labels: HashMap<&str, &str> = joined.iter().flat_map(|manifest| manifest.entries()).filter_map(named).collect();
-        // The training dynamics need the label while they are read.
-        let labelled = |mut record: record::Record| {
-            if record.label.is_none() {
-                record.label = record.id.as_deref().and_then(|id| labels.get(id)).map(|label| (*label).to_owned());
-            }
-            record
-        };
-        let mut gather = Gather::new(config.classes.as_deref());
-        let mut problems = Vec::new();
-        let mut arrays = Arrays::default();
-        let mut has_arrays = false;
-        for file in &config.files {
-            let path = base.join(file);
-            let at_file = |error: Error| error.at("file", path.display());
-            match Kind::of(file).map_err(Error::usage)? {
-                kind @ (Kind::Lines | Kind::Csv | Kind::Tsv) => take_lines(&path, kind, &mut gather, &labelled, &mut problems)?,
-                Kind::Npy => {
-                    has_arrays = true;
-                    arrays.add(&stem(file), &whole(&path)?).map_err(at_file)?;
-                }
-                Kind::Ids => {
-                    let text = String::from_utf8(whole(&path)?).map_err(|_| at_file(Error::data("ids that are not UTF-8")))?;
-                    arrays.add_ids(&text);
-                }
-            }
-        }
-        let name = config.files.first().map(|file| base.join(file).display().to_string()).unwrap_or_default();
-        if has_arrays {
-            arrays
-                .records(|row, record| {
-                    if let Err(error) = record.and_then(|record| gather.admit(labelled(record), row)) {
-                        problems.push(error.at("line", row).at("file", &name));
-                    }
-                })
-                .map_err(|error| error.at("file", &name))?;
-        }
-        if gather.len() == 0 {
-            return Err(match problems.into_iter().next() {
-                Some(first) => first,
-                None => {
-                    Error::data("no prediction; expected such as {\"id\": \"a\", \"label\": 3, \"logits\": [...]} a line").at("file", name)
-                }
-            });
-        }
-        let whole = gather.finish();
         let own: HashMap<&str, &str> = whole.samples.iter().filter_map(of_gathered).collect();
         let mut runs = Vec::with_capacity(config.probes.len());
         for file in &config.probes {
@@ -125,7 +83,35 @@ impl PredictionsSource {
         }
         drop((own, labels));
         let probe = (!runs.is_empty()).then_some(Probe { runs });
-        Self::join(name, whole, probe, problems, joined)
+        let mut source = Self::join(name, whole, probe, problems, joined)?;
+        if let Some(files) = &config.teacher {
+            let (name, whole, problems) = gathered(files, config.classes.as_deref(), base, None)?;
+            source.problems.extend(problems);
+            source.teacher = Some(Arc::new(source.second(&name, whole).map_err(|error| error.at("file", name))?));
+        }
+        Ok(source)
+    }
+
+    /// The predictions of a second model for the same samples.
+    fn second(&self, name: &str, whole: Whole) -> Result<Recorded> {
+        let Whole { samples, mut present, classes, answers, .. } = whole;
+        if classes != self.classes {
+            let (own, other) = (self.classes.len(), classes.len());
+            return Err(Error::data(format!("the teacher has {other} classes and {} has {own}; expected the same", self.name)));
+        }
+        let mut shared = 0;
+        for (sample, present) in samples.iter().zip(&mut present) {
+            // What the whole sample is, the first files know better.
+            if let Some(own) = self.recorded.present(&sample.id) {
+                (shared, *present) = (shared + 1, own);
+            }
+        }
+        if shared == 0 {
+            let (own, other) = (&self.entries, &samples[0].id);
+            let told = own.first().map_or_else(String::new, |own| format!(" (`{other}` in {name}, `{}` in {})", own.id, self.name));
+            return Err(Error::data(format!("no sample of the teacher's is one of the others{told}; both are joined by `id`")));
+        }
+        Recorded::new(samples.into_iter().map(|sample| sample.id), present, classes, answers)
     }
 
     fn join(name: String, whole: Whole, probe: Option<Probe>, mut problems: Vec<Error>, manifest: Option<ManifestSource>) -> Result<Self> {
@@ -166,8 +152,62 @@ impl PredictionsSource {
         });
         let recorded = Recorded::new(samples.into_iter().map(|sample| sample.id), present, classes.clone(), answers)?;
         let joined = manifest.map(|manifest| (manifest, of_manifest));
-        Ok(Self { name, entries, problems, classes, recorded: Arc::new(recorded), history, joined })
+        Ok(Self { name, entries, problems, classes, recorded: Arc::new(recorded), teacher: None, history, joined })
     }
+}
+
+/// All predictions of some files, and the lines that cannot be used; named by the first file.
+fn gathered(
+    files: &[String],
+    classes: Option<&[String]>,
+    base: &Path,
+    manifest: Option<&ManifestSource>,
+) -> Result<(String, Whole, Vec<Error>)> {
+    let labels: HashMap<&str, &str> = manifest.into_iter().flat_map(|manifest| manifest.entries()).filter_map(named).collect();
+    // The training dynamics need the label while they are read.
+    let labelled = |mut record: record::Record| {
+        if record.label.is_none() {
+            record.label = record.id.as_deref().and_then(|id| labels.get(id)).map(|label| (*label).to_owned());
+        }
+        record
+    };
+    let mut gather = Gather::new(classes);
+    let mut problems = Vec::new();
+    let mut arrays = Arrays::default();
+    let mut has_arrays = false;
+    for file in files {
+        let path = base.join(file);
+        let at_file = |error: Error| error.at("file", path.display());
+        match Kind::of(file).map_err(Error::usage)? {
+            kind @ (Kind::Lines | Kind::Csv | Kind::Tsv) => take_lines(&path, kind, &mut gather, &labelled, &mut problems)?,
+            Kind::Npy => {
+                has_arrays = true;
+                arrays.add(&stem(file), &whole(&path)?).map_err(at_file)?;
+            }
+            Kind::Ids => {
+                has_arrays = true;
+                let text = String::from_utf8(whole(&path)?).map_err(|_| at_file(Error::data("ids that are not UTF-8")))?;
+                arrays.add_ids(&text).map_err(at_file)?;
+            }
+        }
+    }
+    let name = files.first().map(|file| base.join(file).display().to_string()).unwrap_or_default();
+    if has_arrays {
+        arrays
+            .records(|row, record| {
+                if let Err(error) = record.and_then(|record| gather.admit(labelled(record), row)) {
+                    problems.push(error.at("line", row).at("file", &name));
+                }
+            })
+            .map_err(|error| error.at("file", &name))?;
+    }
+    if gather.len() == 0 {
+        return Err(match problems.into_iter().next() {
+            Some(first) => first,
+            None => Error::data("no prediction; expected such as {\"id\": \"a\", \"label\": 3, \"logits\": [...]} a line").at("file", name),
+        });
+    }
+    Ok((name, gather.finish(), problems))
 }
 
 impl Source for PredictionsSource {
@@ -200,6 +240,9 @@ impl Source for PredictionsSource {
     }
     fn recorded(&self) -> Option<&Arc<Recorded>> {
         Some(&self.recorded)
+    }
+    fn teacher(&self) -> Option<&Arc<Recorded>> {
+        self.teacher.as_ref()
     }
     fn history(&self) -> Option<&Arc<TrainingHistory>> {
         self.history.as_ref()
@@ -324,6 +367,8 @@ pub struct Held {
     pub embeddings: ModalitySet,
     /// Epochs.
     pub epochs: bool,
+    /// Predictions of the members of an ensemble.
+    pub members: bool,
 }
 
 /// Looks at the beginning of each file alone.
@@ -339,6 +384,7 @@ pub fn peek(files: &[String], base: &Path) -> Result<Held> {
                 // A broken line is told when all are read.
                 for record in first.into_iter().filter_map(|(_, bytes)| record::of_json(&bytes.ok()?).ok()) {
                     held.epochs |= record.epoch.is_some();
+                    held.members |= record.member.is_some() || !record.members.is_empty();
                     keys.extend(record.lists.into_iter().map(|(key, _)| key));
                 }
             }
@@ -348,6 +394,7 @@ pub fn peek(files: &[String], base: &Path) -> Result<Held> {
                 let names = header.trim().split(if kind == Kind::Csv { ',' } else { '\t' }).map(|name| name.trim().trim_matches('"'));
                 for name in names {
                     held.epochs |= name == "epoch";
+                    held.members |= name == "member";
                     keys.extend(name.rsplit_once('_').and_then(|(stem, _)| Key::of(stem)));
                 }
             }
@@ -355,6 +402,10 @@ pub fn peek(files: &[String], base: &Path) -> Result<Held> {
                 let mut bytes = Vec::new();
                 open(&path)?.take(1 << 16).read_to_end(&mut bytes).map_err(|error| Error::io(&path, error))?;
                 let shape = npy::shape(&bytes).map_err(|error| error.at("file", path.display()))?;
+                if Key::of_members(&stem(file)).is_some() {
+                    held.members = true;
+                    continue;
+                }
                 let key = Key::of_stem(&stem(file));
                 held.epochs |= shape.len() == 3 && key.is_some_and(|key| key.of.is_none());
                 keys.extend(key);

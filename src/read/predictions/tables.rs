@@ -1,6 +1,6 @@
 //! Predictions as CSV and as NPY files.
 
-use super::record::{Key, Record, epoch, name};
+use super::record::{Key, Record, What, epoch, name};
 use crate::{
     codec::npy::{self, Array, Numbers},
     error::{Error, Result},
@@ -13,6 +13,7 @@ enum Column {
     Id,
     Label,
     Epoch,
+    Member,
     List(Key, usize),
     Field(String),
 }
@@ -69,6 +70,7 @@ fn column(written: &str) -> Column {
         "id" | "guid" => Column::Id,
         "label" | "gold" => Column::Label,
         "epoch" => Column::Epoch,
+        "member" => Column::Member,
         other => numbered.unwrap_or_else(|| Column::Field(other.to_owned())),
     }
 }
@@ -80,6 +82,7 @@ fn record(row: &csv::StringRecord, columns: &[Column], widths: &BTreeMap<Key, Ve
     for (cell, column) in row.iter().zip(columns).filter(|(cell, _)| !cell.is_empty()) {
         match column {
             Column::Id => record.id = Some(name(text(cell), "id")?),
+            Column::Member => record.member = Some(name(text(cell), "member")?),
             Column::Label => record.label = Some(name(text(cell), "label")?),
             Column::Epoch => {
                 let value = cell.parse::<f64>().ok().and_then(|v| serde_json::Number::from_f64(v).map(Value::Number));
@@ -113,6 +116,8 @@ pub(super) struct Arrays {
     ids: Option<Vec<String>>,
     labels: Option<Vec<String>>,
     lists: Vec<(Key, Numbers)>,
+    /// Of all members: (members, samples, classes).
+    members: Option<(What, Numbers)>,
 }
 
 impl Arrays {
@@ -128,11 +133,21 @@ impl Arrays {
             }
             return Ok(());
         }
+        if let Some(what) = Key::of_members(stem) {
+            let Array::Numbers(numbers) = array else { return Err(Error::data("texts; expected numbers")) };
+            if numbers.shape.len() != 3 {
+                return Err(Error::data(format!("an array of shape {:?}; expected (members, samples, classes)", numbers.shape)));
+            }
+            if self.members.replace((what, numbers)).is_some() {
+                return Err(Error::data("a second file of members; expected one, of logits or of probabilities"));
+            }
+            return Ok(());
+        }
         let key = Key::of_stem(stem).ok_or_else(|| {
-            Error::data("its name does not say what it holds; expected a name that ends in such as logits, probabilities, image_logits, audio_embedding, labels, ids")
+            Error::data("its name does not say what it holds; expected a name that ends in such as logits, probabilities, image_logits, audio_embedding, member_logits, labels, ids")
         })?;
         let Array::Numbers(numbers) = array else { return Err(Error::data("texts; expected numbers")) };
-        let fused = key.of.is_none() && key.what != super::record::What::Embedding;
+        let fused = key.of.is_none() && key.what != What::Embedding;
         if !(numbers.shape.len() == 2 || fused && numbers.shape.len() == 3) {
             let more = if fused { ", or (epochs, samples, classes)" } else { "" };
             return Err(Error::data(format!("an array of shape {:?}; expected (samples, columns){more}", numbers.shape)));
@@ -145,17 +160,23 @@ impl Arrays {
     }
 
     /// Adds ids, one a line.
-    pub fn add_ids(&mut self, text: &str) {
-        self.ids = Some(text.lines().map(|line| line.trim().to_owned()).collect());
+    pub fn add_ids(&mut self, text: &str) -> Result<()> {
+        let ids = text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_owned()).collect();
+        match self.ids.replace(ids) {
+            Some(_) => Err(Error::data("a second file of ids; expected one")),
+            None => Ok(()),
+        }
     }
 
     /// Gives out the records, sample by sample within each epoch, with the row from 1 in place of a line.
     pub fn records(self, mut take: impl FnMut(usize, Result<Record>)) -> Result<()> {
         let rows = |numbers: &Numbers| numbers.shape[numbers.shape.len() - 2];
-        let Some((first, count)) = self.lists.first().map(|(key, numbers)| (*key, rows(numbers))) else {
+        let of_members = self.members.iter().map(|(_, numbers)| ("member_logits".to_owned(), rows(numbers)));
+        let mut sizes = self.lists.iter().map(|(key, numbers)| (key.to_string(), rows(numbers))).chain(of_members.clone());
+        let Some((first, count)) = sizes.next() else {
             return Err(Error::data("no file of logits or probabilities among them"));
         };
-        let others = self.lists.iter().map(|(key, numbers)| (key.to_string(), rows(numbers)));
+        let others = self.lists.iter().map(|(key, numbers)| (key.to_string(), rows(numbers))).chain(of_members);
         let named = [("ids", &self.ids), ("labels", &self.labels)];
         let named = named.into_iter().filter_map(|(what, list)| Some((what.to_owned(), list.as_ref()?.len())));
         if let Some((what, other)) = others.chain(named).find(|(_, other)| *other != count) {
@@ -171,6 +192,13 @@ impl Arrays {
                     epoch: many.then_some(epoch as u64),
                     ..Record::default()
                 };
+                if let Some((what, numbers)) = self.members.as_ref().filter(|_| epoch + 1 == epochs) {
+                    let columns = numbers.shape[2];
+                    // A row of NaN: this member does not predict the sample.
+                    let of = |k: usize| &numbers.values[(k * count + row) * columns..][..columns];
+                    let there = (0..numbers.shape[0]).filter(|k| !of(*k).iter().all(|v| v.is_nan()));
+                    record.members = there.map(|k| (k.to_string(), *what, of(k).to_vec())).collect();
+                }
                 for (key, numbers) in &self.lists {
                     let columns = numbers.shape[numbers.shape.len() - 1];
                     let at = if numbers.shape.len() == 3 { epoch * count + row } else { row } * columns;

@@ -171,6 +171,102 @@ fn what_is_held_is_seen_at_the_beginning() {
     write("a.jsonl", "{\"id\": 1, \"logits\": [1, 2], \"image_text_logits\": [1, 2], \"epoch\": 0, \"embedding\": [1]}\n");
     write("b.csv", "id,epoch,logits_0,logits_1,audio_embedding_0\n");
     let held = |file: &str| peek(&[file.to_owned()], folder.path()).unwrap();
-    assert_eq!(held("a.jsonl"), Held { subsets: true, fused: true, embeddings: ModalitySet::EMPTY, epochs: true });
-    assert_eq!(held("b.csv"), Held { subsets: false, fused: false, embeddings: ModalitySet::one(Modality::Audio), epochs: true });
+    assert_eq!(held("a.jsonl"), Held { subsets: true, fused: true, embeddings: ModalitySet::EMPTY, epochs: true, members: false });
+    assert_eq!(
+        held("b.csv"),
+        Held { subsets: false, fused: false, embeddings: ModalitySet::one(Modality::Audio), epochs: true, members: false }
+    );
+}
+
+/// What member `k` says of a sample.
+fn of_member(source: &dyn Source, k: usize, id: &str) -> Option<Vec<f32>> {
+    let id = SampleId::from(id);
+    let (which, outputs) = source.recorded().unwrap().answer_of_member(std::iter::once((0, &id)), k);
+    (!which.is_empty()).then_some(outputs.logits.values)
+}
+
+#[test]
+fn members_stand_in_lines_in_lists_and_in_arrays() {
+    // A line a member: the answer is the mean probability, (0.5, 0.5) and (0.75, 0.25).
+    let lines = b"{\"id\": \"a\", \"label\": 0, \"member\": \"x\", \"probabilities\": [0.5, 0.5]}\n{\"id\": \"b\", \"member\": \"x\", \"probabilities\": [1, 0]}\n\
+{\"id\": \"a\", \"member\": 2, \"probabilities\": [0.75, 0.25]}\n{\"id\": \"a\", \"speaker\": \"s\", \"image_embedding\": [1], \"logits\": [3, 4]}\n";
+    let source = open(&[("p.jsonl", lines)], json!({})).unwrap();
+    assert_eq!(source.problems().iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(source.recorded().unwrap().members(), 2);
+    assert_eq!((of_member(source.as_ref(), 1, "a"), of_member(source.as_ref(), 1, "b")), (Some(vec![0.75f32.ln(), 0.25f32.ln()]), None));
+    // A line without a member is the sample's own answer, wherever it stands.
+    assert_eq!(logits(source.as_ref(), "a", None), Some(vec![3.0, 4.0]));
+    assert!(logits(source.as_ref(), "b", None).unwrap()[0].abs() < 1e-6);
+    assert_eq!((&source.entries()[0].fields["speaker"], source.entries().len(), source.entries()[0].line), (&json!("s"), 2, 4));
+    let csv = b"id,label,member,probabilities_0,probabilities_1\na,0,x,0.5,0.5\na,0,y,0.75,0.25\n";
+    let of_csv = open(&[("p.csv", csv)], json!({})).unwrap();
+    let mean = logits(of_csv.as_ref(), "a", None).unwrap();
+    assert!((mean[0] - 0.625f32.ln()).abs() < 1e-6 && (mean[1] - 0.375f32.ln()).abs() < 1e-6, "{mean:?}");
+    // All at once, in a list and in an array of the axes members, samples, classes, where a row of NaN says that a member is silent.
+    let list = b"{\"id\": \"a\", \"member_probabilities\": [[0.5, 0.5], [0.75, 0.25]]}\n";
+    let of_list = open(&[("p.jsonl", list)], json!({ "classes": ["dog", "cat"] })).unwrap();
+    assert_eq!(of_member(of_list.as_ref(), 1, "a"), Some(vec![0.25f32.ln(), 0.75f32.ln()]));
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let head = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2), }\n";
+    bytes.extend_from_slice(&(head.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(head.as_bytes());
+    [1.0f32, 2.0, 5.0, 6.0, 3.0, 4.0, f32::NAN, f32::NAN].iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    let arrays = open(&[("train_member_logits.npy", &bytes), ("ids.txt", b"a\nb\n")], json!({})).unwrap();
+    assert_eq!((of_member(arrays.as_ref(), 1, "a"), of_member(arrays.as_ref(), 1, "b")), (Some(vec![3.0, 4.0]), None));
+    assert!(arrays.history().is_none());
+}
+
+#[test]
+fn what_is_wrong_with_members_is_told() {
+    let told = |line: &str| {
+        let lines = format!("{{\"id\": \"a\", \"member\": 0, \"logits\": [1, 2]}}\n{line}\n");
+        let source = open(&[("p.jsonl", lines.as_bytes())], json!({})).unwrap();
+        assert_eq!(source.problems()[0].place("line"), Some("2"));
+        source.problems()[0].to_string()
+    };
+    assert!(
+        told(r#"{"id": "a", "member": 0, "logits": [1, 2]}"#)
+            .ends_with("the member `0` of `a` was given before; a member predicts a sample once")
+    );
+    assert!(told(r#"{"id": "a", "member": 1, "logits": [1, 2, 3]}"#).ends_with("3 numbers, one a class; 2 stand in the lines before"));
+    assert!(told(r#"{"id": "a", "member": 1, "epoch": 0, "logits": [1, 2]}"#).contains("a line has an `epoch` or a `member`"));
+    assert!(told(r#"{"id": "a", "member": 1}"#).ends_with("no `logits` and no `probabilities`"));
+    assert!(told(r#"{"id": "a", "member": [1], "logits": [1, 2]}"#).contains("expected a name or a whole number, found"));
+    assert!(
+        told(r#"{"id": "a", "member": 1, "logits": [1, 2], "image_logits": [1, 2]}"#).contains("it belongs to a line without `member`")
+    );
+    assert!(told(r#"{"id": "b", "member_logits": [1, 2]}"#).contains("expected a list of numbers"));
+}
+
+#[test]
+fn a_teacher_of_its_own() {
+    let own = b"{\"id\": \"a\", \"label\": 0, \"logits\": [2, 0], \"image_logits\": [1, 0]}\n{\"id\": \"b\", \"label\": 1, \"logits\": [0, 2], \"image_logits\": [1, 0]}\n";
+    let teacher = b"{\"id\": \"b\", \"logits\": [1, 0]}\n{\"id\": \"z\", \"logits\": [5, 0]}\n";
+    let config = |teacher: &str| json!({ "files": ["p.jsonl"], "teacher": [teacher] });
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 4] = [
+        ("p.jsonl", own),
+        ("t.jsonl", teacher),
+        ("strange.jsonl", b"{\"id\": \"z\", \"logits\": [5, 0]}\n"),
+        ("wide.jsonl", b"{\"id\": \"a\", \"logits\": [5, 0, 1]}\n"),
+    ];
+    files.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).unwrap());
+    let reader_of = |teacher| reader(config(teacher));
+    assert!(reader_of("t.jsonl").out_of_fold());
+    let source = reader_of("t.jsonl").open(folder.path()).unwrap();
+    let (image, b) = (ModalitySet::one(Modality::Image), SampleId::from("b"));
+    let teacher = source.teacher().unwrap();
+    // The whole of the sample is its image, as the subject's files say.
+    assert_eq!((teacher.logits(&b, None), teacher.logits(&b, Some(image))), (Some(&[1.0, 0.0][..]), Some(&[1.0, 0.0][..])));
+    assert_eq!((teacher.logits(&SampleId::from("a"), None), source.recorded().unwrap().logits(&b, None)), (None, Some(&[0.0, 2.0][..])));
+    let told = |name| reader_of(name).open(folder.path()).err().unwrap().to_string();
+    assert!(told("strange.jsonl").contains("no sample of the teacher's is one of the others (`z` in "), "{}", told("strange.jsonl"));
+    assert!(told("wide.jsonl").contains("the teacher has 3 classes and "), "{}", told("wide.jsonl"));
+    let problems = super::super::table()
+        .build(&json!({ "predictions": { "files": ["p.jsonl"], "teacher": ["t.npz"], "out_of_fold": true } }))
+        .err()
+        .unwrap();
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("predictions.teacher[0]: expected a file of predictions"), "{problems:?}");
+    assert!(problems[1].starts_with("predictions.out_of_fold: says that `files` never saw the samples"), "{problems:?}");
 }

@@ -5,7 +5,7 @@ use realfft::RealFftPlanner;
 /// Measures of one waveform (the mean of its channels).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioQuality {
-    /// Estimated signal-to-noise ratio in dB, `-10..=40`; `None` for silence.
+    /// Estimated signal-to-noise ratio in dB, `-20..=40`; `None` for silence and for what is too short.
     pub snr_db: Option<f64>,
     /// Share of samples in flat runs at the peak, `0..=1`.
     pub clipping: f64,
@@ -14,9 +14,9 @@ pub struct AudioQuality {
 }
 
 impl AudioQuality {
-    /// `0..=1`: 0.5 where the worst measure reaches its limit (10 dB of SNR, 1 % clipped, -50 dB of level).
+    /// `0..=1`: 0.5 where the worst measure reaches its limit (8 dB of SNR, 1 % clipped, -50 dB of level).
     pub fn degradation(&self) -> f64 {
-        let noise = self.snr_db.map_or(0.0, |db| beyond(db, 10.0, -4.0));
+        let noise = self.snr_db.map_or(0.0, |db| beyond(db, 8.0, -2.0));
         let clipped = self.clipping / (self.clipping + 0.01);
         noise.max(clipped).max(beyond(self.level_db, -50.0, -4.0))
     }
@@ -27,7 +27,7 @@ pub fn audio_quality(audio: &AudioBuffer) -> AudioQuality {
     let wave: Vec<f64> = audio.mono().into_iter().map(f64::from).collect();
     let power = wave.iter().map(|v| v * v).sum::<f64>() / wave.len() as f64;
     AudioQuality {
-        snr_db: modulation_depth_db(&wave, audio.sample_rate_hz()).map(snr_from_depth_db),
+        snr_db: estimated_snr_db(&wave, audio.sample_rate_hz()),
         clipping: clipped_share(&wave),
         level_db: (10.0 * power.max(1e-12).log10()).min(0.0),
     }
@@ -51,85 +51,79 @@ fn clipped_share(wave: &[f64]) -> f64 {
     (flat(top) + if bottom < top { flat(bottom) } else { 0 }) as f64 / wave.len() as f64
 }
 
-/// Lowest frequency looked at, in Hz: below it there is rumble and no speech.
-const LOWEST_HZ: f64 = 125.0;
-/// Highest frequency looked at, in Hz: what telephone speech has too, so that rates compare.
-const HIGHEST_HZ: f64 = 4000.0;
-/// Bands between them, of equal ratio.
-const BANDS: usize = 20;
-/// Share of the frames that lie below the floor of a band.
-const FLOOR_SHARE: f64 = 0.05;
+/// Below this frequency, in Hz, there is rumble and no voice.
+const RUMBLE_HZ: f64 = 60.0;
+/// Length of a frame in seconds.
+const FRAME_SECONDS: f64 = 0.016;
+/// Share of the frames that lie below the noise floor.
+const FLOOR_SHARE: f64 = 0.02;
+/// Longest stretch that is filtered at once, in seconds: it bounds the memory.
+const STRETCH_SECONDS: f64 = 10.0;
+/// Fewest frames (a quarter of one apart) that say anything about a floor.
+const LEAST_FRAMES: usize = 12;
 
-/// How far, in dB, the power of a band falls below its mean in the quietest 5 % of the frames (16 ms, three quarters overlapping), averaged over
-/// 20 bands of equal ratio between 125 Hz and 4 kHz with the fourth root of the band's mean power as weight. Each sound of speech leaves some bands
-/// empty at some time, also inside a closely trimmed word; noise fills them. The floor is never taken below the rounding noise of 16 bits.
-/// `None` for silence (nothing above that noise) and for rates below 500 Hz.
-pub fn modulation_depth_db(wave: &[f64], sample_rate_hz: u32) -> Option<f64> {
+/// Signal-to-noise ratio in dB, `-20..=40`, of a voice in steady noise: noise is all power below 60 Hz, where no voice is (a constant offset is not
+/// counted), and above it the power of the quietest 2 % of the frames (16 ms, three quarters overlapping), which are pauses and the gaps
+/// between the sounds of a word. The floor is never taken below the rounding noise of 16 bits. Where there is no gap at all (a tone, a sound cut
+/// to its loudest part) the ratio is under-estimated. `None` for silence (nothing above that noise), for fewer than 12 frames and for rates
+/// below 500 Hz.
+pub fn estimated_snr_db(wave: &[f64], sample_rate_hz: u32) -> Option<f64> {
     let rate = f64::from(sample_rate_hz);
-    let size = 1usize << (rate * 0.016).log2().round().clamp(5.0, 14.0) as u32;
+    let rounding = (1.0 / 32768.0f64).powi(2) / 12.0;
+    let frame = (rate * FRAME_SECONDS).round() as usize;
+    let hop = (frame / 4).max(1);
+    if rate < 500.0 || wave.len() < frame + (LEAST_FRAMES - 1) * hop {
+        return None;
+    }
     let mean = wave.iter().sum::<f64>() / wave.len() as f64;
-    let window: Vec<f64> = (0..size).map(|i| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / size as f64).cos()).collect();
-    let edges = band_edges(rate, size)?;
-    let bands = edges.len() - 1;
-
-    let transform = RealFftPlanner::<f64>::new().plan_fft_forward(size);
-    let (mut frame, mut spectrum, mut scratch) = (transform.make_input_vec(), transform.make_output_vec(), transform.make_scratch_vec());
-    let mut power: Vec<Vec<f64>> = vec![Vec::new(); bands];
-    let mut start = 0;
-    loop {
-        for (i, (to, w)) in frame.iter_mut().zip(&window).enumerate() {
-            *to = wave.get(start + i).map_or(0.0, |v| (v - mean) * w);
-        }
-        transform.process_with_scratch(&mut frame, &mut spectrum, &mut scratch).ok()?;
-        for (band, pair) in edges.windows(2).enumerate() {
-            let bins = &spectrum[pair[0]..pair[1]];
-            power[band].push(bins.iter().map(|z| z.norm_sqr()).sum::<f64>() / bins.len() as f64);
-        }
-        start += size / 4;
-        if start + size > wave.len() {
-            break;
-        }
+    let mut rest: Vec<f64> = wave.iter().map(|v| v - mean).collect();
+    let whole = rest.iter().map(|v| v * v).sum::<f64>() / rest.len() as f64;
+    if whole <= 4.0 * rounding {
+        return None;
     }
+    // Stretches of nearly equal length, so that none is too short to tell 60 Hz from its neighbours.
+    let stretches = (rest.len() as f64 / (rate * STRETCH_SECONDS)).ceil().max(1.0) as usize;
+    let mut planner = RealFftPlanner::new();
+    let rumble: f64 =
+        rest.chunks_mut(wave.len().div_ceil(stretches)).map(|part| take_rumble(part, rate, &mut planner)).sum::<Option<f64>>()?;
+    let rumble = rumble / wave.len() as f64;
 
-    let rounding = (1.0 / 32768.0f64).powi(2) / 12.0 * window.iter().map(|w| w * w).sum::<f64>();
-    let (mut sum, mut weights, mut heard) = (0.0, 0.0, false);
-    for frames in &mut power {
-        let mean = frames.iter().sum::<f64>() / frames.len() as f64;
-        frames.sort_by(f64::total_cmp);
-        let floor = crate::sample::metrics::quantile_of_sorted(frames, FLOOR_SHARE)?.max(rounding);
-        heard |= mean > 4.0 * rounding;
-        let mean = mean.max(rounding);
-        let weight = mean.sqrt().sqrt();
-        sum += weight * 10.0 * (mean / floor).max(1.0).log10();
-        weights += weight;
-    }
-    heard.then(|| sum / weights)
-}
-
-/// Bins at which the bands begin, and the end of the last; `None` if the rate leaves no band.
-fn band_edges(rate: f64, size: usize) -> Option<Vec<usize>> {
-    let top = HIGHEST_HZ.min(rate / 2.0);
-    let mut edges: Vec<usize> = (0..=BANDS)
-        .map(|k| LOWEST_HZ * (top / LOWEST_HZ).powf(k as f64 / BANDS as f64))
-        .map(|hz| (hz * size as f64 / rate).round().max(1.0) as usize)
+    let mut energy = 0.0;
+    let sums: Vec<f64> = std::iter::once(0.0)
+        .chain(rest.iter().map(|v| {
+            energy += v * v;
+            energy
+        }))
         .collect();
-    edges.dedup();
-    (top > 2.0 * LOWEST_HZ && edges.len() >= 2).then_some(edges)
+    let mut frames: Vec<f64> =
+        (0..=rest.len() - frame).step_by(hop).map(|start| (sums[start + frame] - sums[start]).max(0.0) / frame as f64).collect();
+    frames.sort_by(f64::total_cmp);
+    let voice = energy / rest.len() as f64;
+    let floor = crate::sample::metrics::quantile_of_sorted(&frames, FLOOR_SHARE)?.max(rounding);
+    let noise = floor.min(voice.max(rounding)) + rumble;
+    let signal = (voice + rumble - noise).max(0.0);
+    Some((10.0 * (signal / noise).max(1e-2).log10()).min(40.0))
 }
 
-/// The SNR in dB that a modulation depth stands for, `-10..=40`: linear between the medians that were measured on clean words with white, pink and
-/// recorded background noise mixed in.
-pub fn snr_from_depth_db(depth: f64) -> f64 {
-    const MEASURED: [(f64, f64); 9] =
-        [(9.5, -10.0), (10.3, -5.0), (12.1, 0.0), (14.9, 5.0), (18.5, 10.0), (22.4, 15.0), (26.2, 20.0), (33.9, 30.0), (42.0, 40.0)];
-    let (first, last) = (MEASURED[0], MEASURED[MEASURED.len() - 1]);
-    if depth <= first.0 {
-        return first.1;
+/// Takes everything below [`RUMBLE_HZ`] out of a stretch and returns its energy (sum of squares).
+fn take_rumble(part: &mut [f64], rate: f64, planner: &mut RealFftPlanner<f64>) -> Option<f64> {
+    // A length with small prime factors, at most a sixteenth longer.
+    let step = (part.len().next_power_of_two() / 32).max(2);
+    let size = part.len().next_multiple_of(step);
+    let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+    let (mut wave, mut spectrum) = (forward.make_input_vec(), forward.make_output_vec());
+    wave[..part.len()].copy_from_slice(part);
+    forward.process(&mut wave, &mut spectrum).ok()?;
+    let low = ((RUMBLE_HZ * size as f64 / rate).ceil() as usize).min(spectrum.len());
+    let mut energy = 0.0;
+    for (k, bin) in spectrum[..low].iter_mut().enumerate() {
+        // Every bin but the first and the last stands for two.
+        energy += bin.norm_sqr() * if k == 0 || 2 * k == size { 1.0 } else { 2.0 };
+        *bin = Default::default();
     }
-    MEASURED
-        .windows(2)
-        .find(|pair| depth <= pair[1].0)
-        .map_or(last.1, |pair| pair[0].1 + (pair[1].1 - pair[0].1) * (depth - pair[0].0) / (pair[1].0 - pair[0].0))
+    inverse.process(&mut spectrum, &mut wave).ok()?;
+    part.iter_mut().zip(&wave).for_each(|(to, v)| *to = v / size as f64);
+    Some(energy / size as f64)
 }
 
 #[cfg(test)]
@@ -168,17 +162,54 @@ mod tests {
     fn the_estimate_falls_with_the_noise_at_any_rate() {
         for rate in [8000, 16000, 44100] {
             let clean = word(rate);
-            let snr = |wave: &[f64]| snr_from_depth_db(modulation_depth_db(wave, rate).unwrap());
+            let snr = |wave: &[f64]| estimated_snr_db(wave, rate).unwrap();
             let found: Vec<f64> = [30.0, 15.0, 5.0, -5.0].iter().map(|db| snr(&with_noise(&clean, *db))).collect();
             assert!(snr(&clean) >= found[0] && found.windows(2).all(|p| p[0] > p[1] + 1.0), "{rate}: {} {found:?}", snr(&clean));
         }
+    }
+
+    /// A second of tone bursts: half of the time there is a pause.
+    fn bursts(rate: u32) -> Vec<f64> {
+        let t = |i: u32| f64::from(i) / f64::from(rate);
+        (0..rate).map(|i| if (t(i) * 4.0) % 1.0 < 0.5 { 0.3 * (std::f64::consts::TAU * 440.0 * t(i)).sin() } else { 0.0 }).collect()
+    }
+
+    #[test]
+    fn the_ratio_that_was_mixed_is_found_again() {
+        for rate in [8000, 16000, 44100] {
+            for db in [20.0, 10.0, 0.0, -5.0] {
+                let found = estimated_snr_db(&with_noise(&bursts(rate), db), rate).unwrap();
+                assert!((found - db).abs() < 1.5, "{rate} Hz, {db} dB: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn rumble_is_noise_and_an_offset_is_not() {
+        // A rumble of amplitude 0.15 at 20 Hz has the power 0.01125, the bursts half of 0.045: 3.0 dB.
+        let rumbling: Vec<f64> =
+            bursts(8000).iter().enumerate().map(|(i, v)| v + 0.15 * (std::f64::consts::TAU * 20.0 * i as f64 / 8000.0).sin()).collect();
+        let found = estimated_snr_db(&rumbling, 8000).unwrap();
+        assert!((found - 3.01).abs() < 0.2, "{found}");
+        let noisy = with_noise(&bursts(8000), 15.0);
+        let offset: Vec<f64> = noisy.iter().map(|v| v + 0.2).collect();
+        let (a, b) = (estimated_snr_db(&noisy, 8000).unwrap(), estimated_snr_db(&offset, 8000).unwrap());
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+
+    #[test]
+    fn a_long_recording_is_measured_like_a_short_one() {
+        let one = with_noise(&bursts(8000), 10.0);
+        let many: Vec<f64> = one.iter().copied().cycle().take(33 * 8000).collect();
+        let (a, b) = (estimated_snr_db(&one, 8000).unwrap(), estimated_snr_db(&many, 8000).unwrap());
+        assert!((a - b).abs() < 0.5, "{a} {b}");
     }
 
     #[test]
     fn loudness_does_not_change_the_estimate() {
         let noisy = with_noise(&word(8000), 5.0);
         let quiet: Vec<f64> = noisy.iter().map(|v| v * 0.25).collect();
-        let (a, b) = (modulation_depth_db(&noisy, 8000).unwrap(), modulation_depth_db(&quiet, 8000).unwrap());
+        let (a, b) = (estimated_snr_db(&noisy, 8000).unwrap(), estimated_snr_db(&quiet, 8000).unwrap());
         assert!((a - b).abs() < 1e-6, "{a} {b}");
     }
 
@@ -201,12 +232,5 @@ mod tests {
         assert!(clipped.degradation() > 0.5);
         let whole: Vec<f32> = wave.iter().map(|v| v * 0.2).collect();
         assert_eq!(audio_quality(&AudioBuffer::new(8000, 1, whole).unwrap()).clipping, 0.0);
-    }
-
-    #[test]
-    fn the_calibration_is_monotone_and_clamped() {
-        let found: Vec<f64> = (0..100).map(|d| snr_from_depth_db(f64::from(d))).collect();
-        assert!(found.windows(2).all(|p| p[0] <= p[1]));
-        assert_eq!((found[0], found[99], snr_from_depth_db(18.5)), (-10.0, 40.0, 10.0));
     }
 }
