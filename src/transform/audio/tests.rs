@@ -141,7 +141,7 @@ fn numbers_out_of_range_and_unknown_keys_are_told() {
                 continue;
             }
             let list = property["type"] == "array";
-            let wrong = if list && property["items"]["type"] != "number" || list { json!([]) } else { json!(1e12) };
+            let wrong = if list { json!([]) } else { json!(1e12) };
             let found = table
                 .build(&json!({ name: { "path": "x", key.as_str(): wrong } }))
                 .err()

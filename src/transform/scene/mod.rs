@@ -1,16 +1,21 @@
 //! Transforms of the whole scene: one draw changes every modality, boxes, events, word times and the words that speak of it.
 
 mod crop;
+pub mod crop_objects;
 mod cutout;
 pub mod desynchronize;
 mod flip;
+pub mod joint_mix;
 mod level;
 mod noise;
+pub mod paste_object;
+pub mod recolour;
 mod shift;
 mod tempo;
 #[cfg(test)]
 mod tests;
 mod time_crop;
+pub mod zoom;
 
 pub use crop::{Crop, CropDraw};
 pub use cutout::{Cutout, CutoutDraw, Words};
@@ -35,14 +40,19 @@ use crate::{
 pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
     table
         .with::<Crop>()
+        .with::<crop_objects::CropObjects>()
         .with::<Cutout>()
         .with::<desynchronize::Desynchronize>()
         .with::<Flip>()
+        .with::<joint_mix::JointMix>()
         .with::<Level>()
         .with::<Noise>()
+        .with::<paste_object::PasteObject>()
+        .with::<recolour::Recolour>()
         .with::<Shift>()
         .with::<Tempo>()
         .with::<TimeCrop>()
+        .with::<zoom::Zoom>()
 }
 
 /// Drops from the transcript the words whose sound is cut (their middle lies outside), and moves the times of the others; `seconds` is the length of the old
