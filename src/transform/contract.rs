@@ -244,7 +244,8 @@ fn a_missing_modality_and_odd_media_are_no_accident() {
     });
 }
 
-/// How far a scene is from its sample: mean absolute differences of pixels and of samples, and of the text the share that its ends do not share.
+/// How far a scene is from its sample: mean absolute differences of pixels and of samples, the share by which the sound's length differs, and the edits
+/// of the text as a share of its length.
 fn distance(scene: &Scene, sample: &Sample) -> f64 {
     let mut sum = 0.0;
     if let (Some(new), Some(old)) = (&scene.image, &sample.image) {
@@ -265,6 +266,7 @@ fn distance(scene: &Scene, sample: &Sample) -> f64 {
         let frames = old.len().max(new.len());
         let level = old.iter().map(|value| f64::from(value.abs())).sum::<f64>() / old.len() as f64;
         sum += (0..frames).map(|i| (at(&new, i) - at(&old, i)).abs()).sum::<f64>() / frames as f64 / level.max(1e-3);
+        sum += new.len().abs_diff(old.len()) as f64 / old.len() as f64;
     }
     if let (Some(new), Some(old)) = (&scene.text, &sample.text) {
         let (new, old): (Vec<char>, Vec<char>) = (new.content.chars().collect(), old.get().content.chars().collect());

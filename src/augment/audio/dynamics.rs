@@ -50,7 +50,8 @@ fn keep(seconds: f64, rate: f64) -> f64 {
     if seconds > 0.0 { (-1.0 / (seconds * rate)).exp() } else { 0.0 }
 }
 
-/// A feed-forward compressor in the log domain with a smooth branching peak detector (Giannoulis, Massberg and Reiss, "Digital dynamic range compressor design", JAES 60 (6), 2012, eq. 4
+/// A feed-forward compressor in the log domain with a smooth branching peak detector (Giannoulis, Massberg and Reiss, "Digital dynamic range compressor
+/// design", JAES 60 (6), 2012, eq. 4
 /// and 17). The loudest channel of a frame decides for all. In place, cut at `-1..=1`.
 pub fn compress(audio: &mut AudioBuffer, compression: &Compression) {
     let bounded = compression.bounded();
@@ -70,8 +71,10 @@ pub fn compress(audio: &mut AudioBuffer, compression: &Compression) {
     }
 }
 
-/// Holds the sound at or below `threshold_db` dB of full scale (`-120..=0`, clamped) without cutting waves: the gain that each frame needs is held for `attack_s` seconds before it
-/// (`0..=1`), recovers with time constant `release_s` (`0..=10`), and is averaged over the attack, so that it has arrived when the peak comes. No delay; the loudest channel of a frame decides for
+/// Holds the sound at or below `threshold_db` dB of full scale (`-120..=0`, clamped) without cutting waves: the gain that each frame needs is held for
+/// `attack_s` seconds before it
+/// (`0..=1`), recovers with time constant `release_s` (`0..=10`), and is averaged over the attack, so that it has arrived when the peak comes. No delay; the
+/// loudest channel of a frame decides for
 /// all. In place.
 pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_s: f64) {
     let (channels, frames, rate) = (audio.channels(), audio.frames(), f64::from(audio.sample_rate_hz()));
@@ -107,7 +110,8 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
     }
 }
 
-/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one and the beginning of the next
+/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one
+/// and the beginning of the next
 /// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
 fn largest_ahead(values: Vec<f32>, width: usize, count: usize) -> Vec<f32> {
     let larger = |a: f32, b: f32| if b > a { b } else { a };

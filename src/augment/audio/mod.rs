@@ -1,8 +1,10 @@
 //! Waveforms: pure functions on [`AudioBuffer`](crate::sample::AudioBuffer). Times are frames or seconds, levels are decibels; no function leaves a value
 //! that is not finite, and every finite parameter is taken: what lies outside its stated range is brought there.
 //!
-//! A function that keeps the length works in place (`&mut`); the few older ones that return a copy have a twin that does not. One that changes the length returns the new sound, and with it a
-//! [`Timeline`](crate::augment::timeline::Timeline) (or its [`Pieces`](crate::augment::timeline::Pieces)) by which words and events follow. [`resample`] keeps all times.
+//! A function that keeps the length works in place (`&mut`); the few older ones that return a copy have a twin that does not. One that changes the length
+//! returns the new sound, and with it a
+//! [`Timeline`](crate::augment::timeline::Timeline) (or its [`Pieces`](crate::augment::timeline::Pieces)) by which words and events follow. [`resample`] keeps
+//! all times.
 //! Linear functions may overshoot full scale; [`fit`] brings such a sound back.
 
 mod dynamics;

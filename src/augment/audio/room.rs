@@ -27,7 +27,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// The absorption, the same on all walls, with which the sound of a room of this size loses 60 dB in `rt60_s` seconds by Sabine's formula `T = 24 ln(10) V / (c S a)`; at most 1.
+    /// The absorption, the same on all walls, with which the sound of a room of this size loses 60 dB in `rt60_s` seconds by Sabine's formula `T = 24 ln(10) V
+    /// / (c S a)`; at most 1.
     pub fn absorption_for(size_m: [f64; 3], rt60_s: f64) -> f64 {
         let [x, y, z] = size_m;
         let share = 24.0 * 10f64.ln() * x * y * z / (SPEED_OF_SOUND * 2.0 * (x * y + y * z + z * x) * rt60_s);
@@ -64,7 +65,8 @@ struct Image {
     amplitude: f64,
 }
 
-/// The images of a source along one axis (Allen and Berkley 1979, eq. 8 to 10): `(1 - 2p) s + 2 r l` with `|r - p|` reflections at the near wall and `|r|` at the far one.
+/// The images of a source along one axis (Allen and Berkley 1979, eq. 8 to 10): `(1 - 2p) s + 2 r l` with `|r - p|` reflections at the near wall and `|r|` at
+/// the far one.
 fn images(source: f64, length: f64, near: f64, far: f64, most: usize) -> Vec<Image> {
     let (reach, mut out) = (most as i64 / 2 + 1, Vec::new());
     for r in -reach..=reach {
@@ -79,8 +81,10 @@ fn images(source: f64, length: f64, near: f64, far: f64, most: usize) -> Vec<Ima
     out
 }
 
-/// The impulse response of a box-shaped room by the image source method (Allen and Berkley, "Image method for efficiently simulating small-room acoustics", J. Acoust. Soc. Am. 65 (4), 1979): each path of length `d` arrives
-/// after `d / c` with amplitude `1 / d` (`d` at least 0.1 m) times `sqrt(1 - absorption)` a reflection. Arrivals between samples are written with a sinc under a Hann window of 81 samples (Peterson 1986). One
+/// The impulse response of a box-shaped room by the image source method (Allen and Berkley, "Image method for efficiently simulating small-room acoustics", J.
+/// Acoust. Soc. Am. 65 (4), 1979): each path of length `d` arrives
+/// after `d / c` with amplitude `1 / d` (`d` at least 0.1 m) times `sqrt(1 - absorption)` a reflection. Arrivals between samples are written with a sinc under
+/// a Hann window of 81 samples (Peterson 1986). One
 /// channel a microphone, all with the same time 0: the moment the source sounds.
 ///
 /// Errors for a room that cannot be: see [`Room`].
@@ -114,8 +118,10 @@ pub fn room_response(room: &Room, sample_rate_hz: u32) -> Result<AudioBuffer> {
     AudioBuffer::new(sample_rate_hz, channels, samples).map_err(Error::data)
 }
 
-/// [`room_response`] up to where the reflections of the asked order are complete (none of a higher one comes earlier), and from there on the late reverberation: gaussian noise that continues at the level of the last
-/// 10 ms and loses 60 dB every `rt60_s` seconds (`0.01..=20`, clamped), independent in every channel, until it is 60 dB weaker. The seed alone decides the noise. Errors like [`room_response`].
+/// [`room_response`] up to where the reflections of the asked order are complete (none of a higher one comes earlier), and from there on the late
+/// reverberation: gaussian noise that continues at the level of the last
+/// 10 ms and loses 60 dB every `rt60_s` seconds (`0.01..=20`, clamped), independent in every channel, until it is 60 dB weaker. The seed alone decides the
+/// noise. Errors like [`room_response`].
 pub fn room_with_tail(room: &Room, sample_rate_hz: u32, rt60_s: f64, seed: u64) -> Result<AudioBuffer> {
     let early = room_response(room, sample_rate_hz)?;
     let (rate, channels) = (f64::from(sample_rate_hz), early.channels());

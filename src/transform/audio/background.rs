@@ -16,7 +16,8 @@ use std::path::Path;
 
 /// Mixes a recorded background under the sound: rain, traffic, a kitchen, from files of the user.
 ///
-/// Method: one of the files at `path` is drawn and read from a drawn place on, brought to the sound's rate, begun again where it ends, and scaled so that the ratio of the mean squares of sound and background is the drawn one
+/// Method: one of the files at `path` is drawn and read from a drawn place on, brought to the sound's rate, begun again where it ends, and scaled so that the
+/// ratio of the mean squares of sound and background is the drawn one
 /// at severity 1; its amplitude grows with the severity. Where the sum would clip, both are scaled down together. Refuses where one of them is silent (`silent`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus".

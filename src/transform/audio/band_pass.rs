@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Keeps a band of frequencies, as a radio or a public address system does.
 ///
-/// Method: Butterworth filters of 24 dB an octave at both ends. The lower end rises with the severity from 10 Hz, the upper one falls from half the rate, evenly in octaves; an upper end above half the rate is left out.
+/// Method: Butterworth filters of 24 dB an octave at both ends. The lower end rises with the severity from 10 Hz, the upper one falls from half the rate,
+/// evenly in octaves; an upper end above half the rate is left out.
 ///
 /// Reference: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

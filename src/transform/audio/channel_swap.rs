@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Exchanges the left and right channels.
 ///
-/// Method: channels are swapped in pairs; there is no half of it, so the severity does not matter. The picture stays: `flip` mirrors the whole scene. Refuses where the caption speaks of a side (`side_word`); mono has nothing to swap.
+/// Method: channels are swapped in pairs; there is no half of it, so the severity does not matter. The picture stays: `flip` mirrors the whole scene. Refuses
+/// where the caption speaks of a side (`side_word`); mono has nothing to swap.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSwap {}

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Adds clicks at random times, as of an old record or a bad contact.
 ///
-/// Method: clicks come as a Poisson process, each of a drawn height and sign, and die away within about a millisecond; they are scaled so that the ratio of the mean squares of sound and clicks is the drawn one at severity 1,
+/// Method: clicks come as a Poisson process, each of a drawn height and sign, and die away within about a millisecond; they are scaled so that the ratio of
+/// the mean squares of sound and clicks is the drawn one at severity 1,
 /// and their amplitude grows with the severity. Refuses a silent sound and one so short that no click falls into it (`silent`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Turns loud passages down, as broadcast and recording chains do.
 ///
-/// Method: a feed-forward compressor in the log domain with a smooth peak detector; the threshold falls with the severity from full scale to the drawn level. With `keep_power` the result is brought back to the power of the sound before.
+/// Method: a feed-forward compressor in the log domain with a smooth peak detector; the threshold falls with the severity from full scale to the drawn level.
+/// With `keep_power` the result is brought back to the power of the sound before.
 ///
 /// Reference: Giannoulis, Massberg and Reiss 2012, "Digital dynamic range compressor design".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

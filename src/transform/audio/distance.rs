@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Moves the sound away: air swallows high frequencies.
 ///
-/// Method: every frequency loses what that many metres of air swallow (phases stay); the loss by distance itself is a gain and not part of it. The severity multiplies the distance.
+/// Method: every frequency loses what that many metres of air swallow (phases stay); the loss by distance itself is a gain and not part of it. The severity
+/// multiplies the distance.
 ///
 /// Reference: ISO 9613-1:1993, "Attenuation of sound during propagation outdoors".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Changes the colour of the sound, as microphones, loudspeakers and rooms do.
 ///
-/// Method: seven bands an octave apart from 100 to 6400 Hz (a low shelf, five bells, a high shelf), each with a gain drawn from `gain_db` times the severity. Bands above half the rate are left out; where samples would lie beyond full scale, all is scaled down.
+/// Method: seven bands an octave apart from 100 to 6400 Hz (a low shelf, five bells, a high shelf), each with a gain drawn from `gain_db` times the severity.
+/// Bands above half the rate are left out; where samples would lie beyond full scale, all is scaled down.
 ///
 /// Reference: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

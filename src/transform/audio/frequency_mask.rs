@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Removes a band of frequencies over a stretch of time.
 ///
-/// Method: bins of the short-time spectrum between two frequencies around a drawn centre are set to zero over a drawn stretch; the severity multiplies the width of the band in octaves. Elsewhere the sound stays what it is.
+/// Method: bins of the short-time spectrum between two frequencies around a drawn centre are set to zero over a drawn stretch; the severity multiplies the
+/// width of the band in octaves. Elsewhere the sound stays what it is.
 ///
 /// Reference: Park et al. 2019, "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Moves the loudness of the sound from one level to another.
 ///
-/// Method: the gain goes, evenly in decibels, from one drawn from `gain_db` to another between two drawn times; the severity multiplies both. Cut at full scale like a converter.
+/// Method: the gain goes, evenly in decibels, from one drawn from `gain_db` to another between two drawn times; the severity multiplies both. Cut at full
+/// scale like a converter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GainRamp {

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Adds the hum of the mains: a sine of 50 or 60 Hz and its overtones.
 ///
-/// Method: `harmonics` sines, each 6 dB weaker than the one before, begin at a drawn phase and are scaled so that the ratio of the mean squares of sound and hum is the drawn one at severity 1; their amplitude grows with the severity. Refuses a
+/// Method: `harmonics` sines, each 6 dB weaker than the one before, begin at a drawn phase and are scaled so that the ratio of the mean squares of sound and
+/// hum is the drawn one at severity 1; their amplitude grows with the severity. Refuses a
 /// silent sound (`silent`) and one whose rate is too low for the mains (`rate_too_low`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

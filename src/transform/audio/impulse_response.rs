@@ -15,8 +15,10 @@ use std::path::Path;
 
 /// Puts the sound into a recorded room, or through a recorded device: convolution with impulse responses from files of the user.
 ///
-/// Method: one of the files at `path` is drawn and brought to the sound's rate; the delay before its strongest sample is removed, so that events and words keep their times, and the convolution is
-/// brought to the power of the dry sound. `wet` times the severity is the share of it in the result. The length stays; where samples would lie beyond full scale, all is scaled down.
+/// Method: one of the files at `path` is drawn and brought to the sound's rate; the delay before its strongest sample is removed, so that events and words
+/// keep their times, and the convolution is
+/// brought to the power of the dry sound. `wet` times the severity is the share of it in the result. The length stays; where samples would lie beyond full
+/// scale, all is scaled down.
 ///
 /// Reference: Ko et al. 2017, "A study on data augmentation of reverberant speech for robust speech recognition".
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Lets another sample's sound overlap the beginning or the end of this one, as a speaker who interrupts or has not finished.
 ///
-/// Method: the partner is brought to the sound's rate and mixed over a drawn share of the sound, at its end or its beginning, so that the ratio of the mean squares over the frames that overlap is the drawn one at severity 1; its
+/// Method: the partner is brought to the sound's rate and mixed over a drawn share of the sound, at its end or its beginning, so that the ratio of the mean
+/// squares over the frames that overlap is the drawn one at severity 1; its
 /// amplitude grows with the severity. Where the sum would clip, all is scaled down together. Refuses where one of the two is silent there (`silent`).
 ///
 /// Reference: Cosentino et al. 2020, "LibriMix: An Open-Source Dataset for Generalizable Speech Separation" (mixtures by ratio and overlap).

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Holds the peaks of the sound at a level below its loudest one, without cutting waves.
 ///
-/// Method: the gain that each peak needs is held for the attack before it, recovers with the release and is averaged over the attack. The level falls with the severity from the loudest sample to the drawn one.
+/// Method: the gain that each peak needs is held for the attack before it, recovers with the release and is averaged over the attack. The level falls with the
+/// severity from the loudest sample to the drawn one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limiter {

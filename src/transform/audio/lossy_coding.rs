@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Leaves of the sound what a lossy transform coder of a low rate does: a narrower band, and spectra rounded coarsely.
 ///
-/// Method: in each critical band of each frame the spectrum is rounded to steps set by the band's loudest bin, `bits` of them at severity 1; what is above `bandwidth_hz`, or 60 dB below the frame's loudest bin, is dropped. With the severity the bits fall from 16 and the bandwidth, evenly
+/// Method: in each critical band of each frame the spectrum is rounded to steps set by the band's loudest bin, `bits` of them at severity 1; what is above
+/// `bandwidth_hz`, or 60 dB below the frame's loudest bin, is dropped. With the severity the bits fall from 16 and the bandwidth, evenly
 /// in octaves, from half the rate. It is no MP3 coder and has no rate.
 ///
 /// Reference: Zwicker 1961, "Subdivision of the audible frequency range into critical bands".

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Removes the high frequencies of the sound, as a wall, a blanket or a cheap microphone does.
 ///
-/// Method: a Butterworth filter of 12 or 24 dB an octave. Its cut-off falls with the severity from half the rate to the drawn one, evenly in octaves; a cut-off above half the rate changes nothing.
+/// Method: a Butterworth filter of 12 or 24 dB an octave. Its cut-off falls with the severity from half the rate to the drawn one, evenly in octaves; a
+/// cut-off above half the rate changes nothing.
 ///
 /// Reference: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

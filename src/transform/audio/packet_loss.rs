@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Loses packets of the sound, as a call over a bad network does.
 ///
-/// Method: packets of `packet_ms` are lost by a chain of two states, the drawn share of them in bursts of the drawn mean length at severity 1; of these the share `severity` is lost, the same ones first. Where one is missing, silence or the packet before it at half its level stands in.
+/// Method: packets of `packet_ms` are lost by a chain of two states, the drawn share of them in bursts of the drawn mean length at severity 1; of these the
+/// share `severity` is lost, the same ones first. Where one is missing, silence or the packet before it at half its level stands in.
 ///
 /// Reference: Gilbert 1960, "Capacity of a burst-noise channel".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Moves the pitch of the sound and keeps its length.
 ///
-/// Method: time stretching and resampling by the same factor; semitones drawn from `semitones`, times the severity. Formants move along: a voice becomes that of a smaller or larger speaker.
+/// Method: time stretching and resampling by the same factor; semitones drawn from `semitones`, times the severity. Formants move along: a voice becomes that
+/// of a smaller or larger speaker.
 ///
 /// Reference: Laroche and Dolson 1999, "Improved phase vocoder time-scale modification of audio".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// Puts the sound into a drawn room.
 ///
-/// Method: a box-shaped room with source and microphones (as many as the sound has channels, 20 cm apart) at drawn places; reflections to the 12th are followed as image sources, and from where they are no longer complete, noise goes on that decays with
-/// the drawn reverberation time. All walls swallow what Sabine's formula asks for that time. Convolution with it, without the delay of the direct sound, so that events and words keep their times, and at the power of the dry sound; the severity is
+/// Method: a box-shaped room with source and microphones (as many as the sound has channels, 20 cm apart) at drawn places; reflections to the 12th are
+/// followed as image sources, and from where they are no longer complete, noise goes on that decays with
+/// the drawn reverberation time. All walls swallow what Sabine's formula asks for that time. Convolution with it, without the delay of the direct sound, so
+/// that events and words keep their times, and at the power of the dry sound; the severity is
 /// the share of the room in the result. The length stays; where samples would lie beyond full scale, all is scaled down.
 ///
 /// Reference: Allen and Berkley 1979, "Image method for efficiently simulating small-room acoustics".

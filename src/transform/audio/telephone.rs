@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Sends the sound over a telephone line.
 ///
-/// Method: 300 to 3400 Hz, a rate of 8 kHz, one of the codings, and back to the old rate; the severity is the share of the line in the result, the rest is the sound before it. Length and times stay.
+/// Method: 300 to 3400 Hz, a rate of 8 kHz, one of the codings, and back to the old rate; the severity is the share of the line in the result, the rest is the
+/// sound before it. Length and times stay.
 ///
 /// Reference: ITU-T G.711, "Pulse code modulation (PCM) of voice frequencies".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

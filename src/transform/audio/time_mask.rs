@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Silences a stretch of the sound, as a drop-out does.
 ///
-/// Method: a stretch whose length is a share drawn from `share` times the severity, its middle at a drawn place, with ramps of 5 ms. Refuses where more than 1 - `keep` of an event or of a word of the transcript would be silent (`event_lost`, `word_lost`); several places are tried.
+/// Method: a stretch whose length is a share drawn from `share` times the severity, its middle at a drawn place, with ramps of 5 ms. Refuses where more than 1
+/// - `keep` of an event or of a word of the transcript would be silent (`event_lost`, `word_lost`); several places are tried.
 ///
 /// Reference: Park et al. 2019, "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

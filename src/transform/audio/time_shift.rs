@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Moves the sound in time; its length stays, events and word times go along.
 ///
-/// Method: a share of the length drawn from `share`, times the severity, later where it is positive; silence fills the hole. The picture and the caption stay: `shift` moves all of them. Refuses where less than `keep` of an event would be left (`event_lost`) and where a word of the
+/// Method: a share of the length drawn from `share`, times the severity, later where it is positive; silence fills the hole. The picture and the caption stay:
+/// `shift` moves all of them. Refuses where less than `keep` of an event would be left (`event_lost`) and where a word of the
 /// transcript would be lost (`word_lost`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

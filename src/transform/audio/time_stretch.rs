@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Makes the sound longer or shorter and keeps its pitch; events and word times go along.
 ///
-/// Method: a phase vocoder with identity phase locking, by a factor drawn evenly in octaves from `factor`; the severity is the exponent (half of it is the square root of the factor). Speed words of the caption stay: `tempo` takes them along.
+/// Method: a phase vocoder with identity phase locking, by a factor drawn evenly in octaves from `factor`; the severity is the exponent (half of it is the
+/// square root of the factor). Speed words of the caption stay: `tempo` takes them along.
 ///
 /// Reference: Laroche and Dolson 1999, "Improved phase vocoder time-scale modification of audio".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Cuts silence off both ends; events and word times go along.
 ///
-/// Method: what lies before the first and behind the last 10 ms block whose level is at most `below_db` under the loudest block's is cut, but for a margin; there is no half of it, so the severity does not matter. Refuses where less than `keep` of an event would be left (`event_lost`) and where a
+/// Method: what lies before the first and behind the last 10 ms block whose level is at most `below_db` under the loudest block's is cut, but for a margin;
+/// there is no half of it, so the severity does not matter. Refuses where less than `keep` of an event would be left (`event_lost`) and where a
 /// word of the transcript would be lost (`word_lost`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

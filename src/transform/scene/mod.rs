@@ -55,7 +55,8 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<zoom::Zoom>()
 }
 
-/// Drops from the transcript the words whose sound is cut (their middle lies outside), and moves the times of the others; `seconds` is the length of the old sound. A caption without word times
+/// Drops from the transcript the words whose sound is cut (their middle lies outside), and moves the times of the others; `seconds` is the length of the old
+/// sound. A caption without word times
 /// stays. Refused where no word is left and where one that would go is protected.
 fn drop_unheard(scene: &mut Scene, timeline: Timeline, seconds: f64) -> Result<(), String> {
     let heard = |time: &WordTime| {

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 /// Makes the sound slower or faster at its pitch; events, word times and the caption's words of speed follow.
 ///
-/// Method: a phase vocoder by a factor drawn evenly in octaves from `factor`; the severity is the exponent (half of it is the square root of the factor). From `swap` on, fast and slow, quickly and slowly, rapid and their like are replaced by
-/// the word of the other end where they speak of the sound ("speaks quickly", "a slow song") and now say the wrong thing; below that they stay true enough. Comparisons ("a faster train") hold and stay. Refuses where a word that would have to follow
+/// Method: a phase vocoder by a factor drawn evenly in octaves from `factor`; the severity is the exponent (half of it is the square root of the factor). From
+/// `swap` on, fast and slow, quickly and slowly, rapid and their like are replaced by
+/// the word of the other end where they speak of the sound ("speaks quickly", "a slow song") and now say the wrong thing; below that they stay true enough.
+/// Comparisons ("a faster train") hold and stay. Refuses where a word that would have to follow
 /// may mean something else (`unsure_word`) or is protected (`protected_word`).
 ///
 /// Reference: Laroche and Dolson 1999, "Improved phase vocoder time-scale modification of audio".
