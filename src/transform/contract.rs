@@ -77,8 +77,21 @@ fn done(transform: &dyn Transform, draw: &Value, severity: f64, sample: &Sample,
 
 /// Some of the scenes.
 fn samples() -> Vec<Sample> {
-    scenes().iter().step_by(scenes().len() / SAMPLES).take(SAMPLES).cloned().collect()
+    let mut all: Vec<Sample> = scenes().iter().step_by(scenes().len() / SAMPLES).take(SAMPLES).cloned().collect();
+    // What captions of scenes do not have: entities, numbers, contractions, punctuation, phrases.
+    for (i, content) in SAID.into_iter().enumerate() {
+        let spans = content.find("Anna").map(|start| TextSpan { start, end: start + 4, tag: "PER".into() }).into_iter().collect();
+        let text = Some(Media::new(Text { content: content.into(), spans }));
+        all.push(Sample { text, ..Sample { id: format!("said {i}").as_str().into(), ..scenes()[i].clone() } });
+    }
+    all
 }
+
+const SAID: [&str; 3] = [
+    "It is a dog next to Anna, and they do not bark: 3 dogs, the 2nd one in front!",
+    "There is a car on the street while a bird sings. It's loud and they don't care; twenty-three people.",
+    "Two children walk quickly beside a big truck (Anna said so).",
+];
 
 /// Media at the edge of what is one.
 fn odd() -> Vec<Sample> {

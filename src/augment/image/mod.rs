@@ -5,6 +5,7 @@ mod blur;
 mod boxes;
 mod cover;
 mod geometry;
+mod hue;
 mod noise;
 mod tone;
 
@@ -12,6 +13,7 @@ pub use blur::gaussian_blur;
 pub use boxes::{BoxMap, map_boxes, visible_share};
 pub use cover::{Fill, cutout, mean_colour};
 pub use geometry::{Edge, PixelRect, crop_resize, flip_horizontal, shift};
+pub use hue::rotate_hue;
 pub use noise::{add_field, gaussian_field};
 pub use tone::{brightness, contrast, gain};
 
