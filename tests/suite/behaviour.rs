@@ -5,7 +5,7 @@ use hardmine::{
     codec,
     context::{
         Answers, EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
-        Rows, ScoreContext, StageInfo, VerifyContext,
+        Rows, ScoreContext, StageInfo, TableContext, VerifyContext,
     },
     error::{Error, Result},
     generate::Generator,
@@ -206,6 +206,16 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let mut backwards = world.samples.clone();
     backwards.reverse();
     let reversed = table(&backwards, &world.models, &world.history, world.classes.len());
+    // With the columns that look at all samples at once.
+    let whole = |table: &ScoreTable, answers: &Answers| {
+        let mut whole = table.clone();
+        for built in examples(&registry.scorers) {
+            // What needs more than these answers is not there; who needs it tells so.
+            let found = built.operator.score_table(&TableContext { table, answers, seeds: SeedTree::new(7) }).unwrap_or_default();
+            built.operator.table_columns().into_iter().zip(found.columns).for_each(|(column, scores)| whole.add(column, scores).unwrap());
+        }
+        whole
+    };
     let answers = |samples: &[Sample]| {
         let forwards = Forwards::new(&world.models, samples);
         let of = |rows: Result<Arc<Rows>>| Rows::clone(&rows.unwrap());
@@ -230,8 +240,12 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
         assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
     }
     for built in examples(&registry.diagnosers) {
-        let found = built.operator.findings(&world.table, &answers(&world.samples)).unwrap().diagnoses;
-        let mut back = built.operator.findings(&reversed, &answers(&backwards)).unwrap().diagnoses;
+        let found = |table: &ScoreTable, answers: &Answers| {
+            let found = built.operator.findings(&whole(table, answers), answers);
+            found.unwrap_or_else(|error| panic!("{}: {error}", built.name)).diagnoses
+        };
+        let mut back = found(&reversed, &answers(&backwards));
+        let found = found(&world.table, &answers(&world.samples));
         back.reverse();
         assert_eq!(back, found, "{}", built.name);
         let none = built.operator.findings(&empty, &Answers::default());
