@@ -4,8 +4,8 @@
 use hardmine::{
     codec,
     context::{
-        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
-        ScoreContext, StageInfo, VerifyContext,
+        Answers, EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
+        Rows, ScoreContext, StageInfo, VerifyContext,
     },
     error::{Error, Result},
     generate::Generator,
@@ -16,8 +16,8 @@ use hardmine::{
     registry::Registry,
     run::spec,
     sample::{
-        Candidate, Classes, Diagnosis, DifficultyBand, Digest, Modality, ModalitySet, PerModality, Reason, ReasonCode, Sample, SampleId,
-        ScoreTable, Selection, TableRow, TrainingHistory,
+        Candidate, Classes, Column, Diagnosis, DifficultyBand, Digest, Modality, ModalitySet, PerModality, Reason, ReasonCode, Sample,
+        SampleId, ScoreTable, Selection, TableRow, TrainingHistory,
     },
 };
 use serde_json::json;
@@ -149,6 +149,9 @@ fn table(samples: &[Sample], models: &ModelSet, history: &TrainingHistory, class
         assert_eq!(columns.len(), scores.len(), "{}", built.name);
         columns.into_iter().zip(scores).for_each(|(column, scores)| table.add(column, scores).unwrap());
     }
+    // Distances are of the whole split and not asked for here; numbers that go with the sample stand in for them.
+    let far = table.column("entropy").unwrap().to_vec();
+    table.add(Column::hardness("outlier_distance", "a stand-in"), far).unwrap();
     table
 }
 
@@ -200,9 +203,14 @@ fn a_missing_modality_is_scored_or_absent() {
 fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let world = World::get();
     let registry = Registry::default();
-    let mut reversed = world.samples.clone();
-    reversed.reverse();
-    let reversed = table(&reversed, &world.models, &world.history, world.classes.len());
+    let mut backwards = world.samples.clone();
+    backwards.reverse();
+    let reversed = table(&backwards, &world.models, &world.history, world.classes.len());
+    let answers = |samples: &[Sample]| {
+        let forwards = Forwards::new(&world.models, samples);
+        let of = |rows: Result<Arc<Rows>>| Rows::clone(&rows.unwrap());
+        Answers { subject: of(forwards.subject()), teacher: of(forwards.teacher()), ..Answers::default() }
+    };
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
     let context = MineContext { stage: "m", round: 1, rounds: 1, losses: &[], seeds: SeedTree::new(7).round(1).stage("m") };
@@ -222,11 +230,12 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
         assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
     }
     for built in examples(&registry.diagnosers) {
-        let found = built.operator.diagnose(&world.table).unwrap();
-        let mut back = built.operator.diagnose(&reversed).unwrap();
+        let found = built.operator.findings(&world.table, &answers(&world.samples)).unwrap().diagnoses;
+        let mut back = built.operator.findings(&reversed, &answers(&backwards)).unwrap().diagnoses;
         back.reverse();
         assert_eq!(back, found, "{}", built.name);
-        assert!(built.operator.diagnose(&empty).map_or(true, |found| found.is_empty()), "{}", built.name);
+        let none = built.operator.findings(&empty, &Answers::default());
+        assert!(none.map_or(true, |found| found.diagnoses.is_empty()), "{}", built.name);
     }
 }
 

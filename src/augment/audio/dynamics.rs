@@ -91,7 +91,7 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
         let level = |frame: &[f32]| frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
         needs.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(n, frame)| *n = missing(level(frame)));
     }
-    let most = largest_ahead(&needs, width, frames);
+    let most = largest_ahead(needs, width, frames);
     // Held, recovering, and averaged over the last `width` frames: each of their gains is at most what this frame needs. Before the sound the first one held.
     let first = f64::from(most.first().copied().unwrap_or(0.0));
     let (mut state, mut sum, share) = (0f64, first * width as f64, 1.0 / width as f64);
@@ -109,10 +109,9 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
 
 /// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one and the beginning of the next
 /// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
-fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
+fn largest_ahead(values: Vec<f32>, width: usize, count: usize) -> Vec<f32> {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut from_end = values.to_vec();
-    let mut from_start = values.to_vec();
+    let (mut from_end, mut from_start) = (values.clone(), values);
     for (back, front) in from_end.chunks_exact_mut(width).zip(from_start.chunks_exact_mut(width)) {
         let mut most = 0f32;
         for value in front {
@@ -125,7 +124,9 @@ fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
             *value = most;
         }
     }
-    from_end[..count].iter().zip(&from_start[width - 1..]).map(|(a, b)| larger(*a, *b)).collect()
+    from_end.truncate(count);
+    from_end.iter_mut().zip(&from_start[width - 1..]).for_each(|(a, b)| *a = larger(*a, *b));
+    from_end
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use level::{
 pub use mix::{Mixed, Mixture, active_power, babble, background, looped, mix_at_snr, mix_in_place, mix_over_active, overlap, snr_db};
 pub use noise::{Colour, add_gaussian, clicks, gaussian, hum, noise};
 pub use resample::{resample, speed};
-pub use room::{MOST_REFLECTIONS, Room, SPEED_OF_SOUND, room_response};
+pub use room::{MOST_REFLECTIONS, Room, SPEED_OF_SOUND, room_response, room_with_tail};
 pub use space::{Reverb, noise_tail, reverberate};
 pub use stretch::{pitch_shift, time_stretch};
 pub use time::{

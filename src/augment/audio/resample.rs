@@ -51,7 +51,7 @@ fn kernel() -> &'static [f32] {
 }
 
 /// Lanes of a sum of products.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
 struct Phases {
@@ -112,7 +112,7 @@ fn halves<const N: usize, const H: usize>(sums: [f32; N]) -> [f32; H] {
 /// The sum of all lanes, in pairs.
 #[inline(always)]
 fn total(sums: [f32; LANES]) -> f32 {
-    let [a, b] = halves::<4, 2>(halves::<8, 4>(halves::<LANES, 8>(sums)));
+    let [a, b] = halves::<4, 2>(halves::<LANES, 4>(sums));
     a + b
 }
 

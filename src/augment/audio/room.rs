@@ -114,6 +114,34 @@ pub fn room_response(room: &Room, sample_rate_hz: u32) -> Result<AudioBuffer> {
     AudioBuffer::new(sample_rate_hz, channels, samples).map_err(Error::data)
 }
 
+/// [`room_response`] up to where the reflections of the asked order are complete (none of a higher one comes earlier), and from there on the late reverberation: gaussian noise that continues at the level of the last
+/// 10 ms and loses 60 dB every `rt60_s` seconds (`0.01..=20`, clamped), independent in every channel, until it is 60 dB weaker. The seed alone decides the noise. Errors like [`room_response`].
+pub fn room_with_tail(room: &Room, sample_rate_hz: u32, rt60_s: f64, seed: u64) -> Result<AudioBuffer> {
+    let early = room_response(room, sample_rate_hz)?;
+    let (rate, channels) = (f64::from(sample_rate_hz), early.channels());
+    let rt60 = if rt60_s.is_nan() { 0.01 } else { rt60_s.clamp(0.01, 20.0) };
+    let shortest = room.size_m.iter().copied().fold(f64::INFINITY, f64::min);
+    let complete = (room.reflections as f64 * shortest / SPEED_OF_SOUND * rate) as usize;
+    // The direct sound is never cut.
+    let nearest = |microphone: &[f64; 3]| microphone.iter().zip(&room.source_m).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let direct = room.microphones_m.iter().map(nearest).fold(0f64, f64::max) / SPEED_OF_SOUND * rate;
+    let complete = complete.max(direct as usize + HALF as usize).clamp(1, early.frames());
+    let window = ((0.01 * rate) as usize).clamp(1, complete);
+    let tail = ((rt60 * rate) as usize).min(1 << 22);
+    let mut samples = Vec::with_capacity((complete + tail) * channels);
+    samples.extend_from_slice(&early.samples()[..complete * channels]);
+    let level = super::power(&samples[(complete - window) * channels..]).sqrt();
+    let mut noise = super::gaussian(tail * channels, seed);
+    // 60 dB are a factor of 1000 in amplitude.
+    let (mut factor, keep) = (level, (-(1000f64.ln()) / (rt60 * rate)).exp());
+    for frame in noise.chunks_exact_mut(channels) {
+        frame.iter_mut().for_each(|s| *s *= factor as f32);
+        factor *= keep;
+    }
+    samples.append(&mut noise);
+    AudioBuffer::new(sample_rate_hz, channels, samples).map_err(Error::data)
+}
+
 /// Adds an impulse at a time in samples: `amplitude sinc(n - at) (1 + cos(pi (n - at) / 41)) / 2`; what would lie before time 0 is left out.
 fn arrive(line: &mut Vec<f32>, at: f64, amplitude: f64) {
     let middle = at.round() as i64;
@@ -215,6 +243,22 @@ mod tests {
             .for_each(|(distance, damping)| arrive(&mut right, distance / SPEED_OF_SOUND * f64::from(golden.rate_hz), damping / distance));
         assert_eq!(right.len(), response.frames());
         assert!(right.iter().zip(response.samples()).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+
+    #[test]
+    fn the_tail_goes_on_where_the_images_end() {
+        let mut room = Room { absorption: [Room::absorption_for([6.0, 5.0, 3.0], 0.6); 6], ..room(12) };
+        room.microphones_m.push([2.0, 4.0, 1.0]);
+        let (early, found) = (room_response(&room, 8000).unwrap(), room_with_tail(&room, 8000, 0.6, 1).unwrap());
+        // 12 times 3 m are 105 ms.
+        let complete = (36.0 / SPEED_OF_SOUND * 8000.0) as usize;
+        assert_eq!(early.samples()[..2 * complete], found.samples()[..2 * complete]);
+        assert_eq!(found.frames(), complete + 4800);
+        let level = |from: usize| 10.0 * crate::augment::audio::power(&found.samples()[2 * from..2 * (from + 400)]).log10();
+        // No step at the seam beyond what 50 ms decay, and 60 dB in 0.6 s behind it.
+        assert!((level(complete - 400) - level(complete) - 5.0).abs() < 4.0, "{} {}", level(complete - 400), level(complete));
+        assert!((level(complete) - level(complete + 2400) - 30.0).abs() < 1.5);
+        assert_ne!(found, room_with_tail(&room, 8000, 0.6, 2).unwrap());
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod sizes;
 mod spelling;
 mod surface;
 mod synonyms;
+mod tempo;
 #[cfg(test)]
 mod testing;
 mod words;
@@ -55,4 +56,5 @@ pub use surface::{
     Case, add_punctuation, change_case, double_blanks, drop_punctuation, merge_words, random_case, repeat_punctuation, split_words,
 };
 pub use synonyms::synonyms;
+pub use tempo::{TempoWord, tempo_words};
 pub use words::{Sense, Word, words};
