@@ -36,7 +36,7 @@ pub struct NegateDraw {
 
 impl Effect for Negate {
     const NAME: &'static str = "negate";
-    const EXAMPLE: &'static str = "{ becomes: { entailment: contradiction } }";
+    const EXAMPLE: &'static str = "{}";
     const CHANGES: ModalitySet = ModalitySet::TEXT;
     const SCALES: bool = false;
     type Draw = NegateDraw;
