@@ -1,4 +1,8 @@
-use super::Edge;
+use super::{
+    Edge, Filter, PixelRect, crop_resize_by,
+    lanes::Lanes,
+    wide::{high_half, to_byte, wide},
+};
 use crate::sample::ImageBuffer;
 
 /// Gaussian blur with standard deviation `sigma` in pixels, cut at three of them, edges extended; 0 or less changes nothing. A sigma above
@@ -7,59 +11,442 @@ pub fn gaussian_blur(image: &ImageBuffer, sigma: f32) -> ImageBuffer {
     if sigma.is_nan() || sigma <= 0.0 {
         return image.clone();
     }
-    let sigma = sigma.min(64.0);
-    let reach = (3.0 * sigma).ceil() as i64;
-    let mut kernel: Vec<f32> = (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
-    let total: f32 = kernel.iter().sum();
-    kernel.iter_mut().for_each(|k| *k /= total);
+    gaussian_blur_cut(image, sigma, (3.0 * sigma.min(64.0)).ceil() as usize)
+}
 
+/// [`gaussian_blur`] with a kernel of `2 reach + 1` pixels (reach at most 256).
+pub fn gaussian_blur_cut(image: &ImageBuffer, sigma: f32, reach: usize) -> ImageBuffer {
+    if sigma.is_nan() || sigma <= 0.0 || reach == 0 {
+        return image.clone();
+    }
+    let (sigma, reach) = (sigma.min(64.0), reach.min(256));
+    let kernel: Vec<f32> = (0..=2 * reach).map(|i| (-0.5 * ((i as f32 - reach as f32) / sigma).powi(2)).exp()).collect();
+    separable(image, &kernel)
+}
+
+/// The mean over squares of `2 reach + 1` pixels (reach at most 256), edges extended.
+pub fn box_blur(image: &ImageBuffer, reach: usize) -> ImageBuffer {
+    if reach == 0 {
+        return image.clone();
+    }
+    separable(image, &vec![1.0; 2 * reach.min(256) + 1])
+}
+
+/// Up to so many products are cut to 16 bits each, which loses at the most 32/256 of a value; more of them are summed with 32 bits.
+const FEW: usize = 32;
+
+/// The same symmetric kernel (any sum above 0) along both axes, edges extended.
+fn separable(image: &ImageBuffer, kernel: &[f32]) -> ImageBuffer {
+    let (width, height, channels) = (image.width(), image.height(), image.channels());
+    let reach = kernel.len() / 2;
+    let total: f64 = kernel.iter().map(|k| f64::from(*k)).sum();
+    // 65,536ths; what rounding leaves goes to the middle.
+    let mut weights: Vec<i64> = kernel.iter().map(|k| (f64::from(*k) / total * 65_536.0).round() as i64).collect();
+    let missing = 65_536 - weights.iter().sum::<i64>();
+    if let Some(middle) = weights.get_mut(reach) {
+        *middle += missing;
+    }
+    let weights: Vec<u16> = weights.into_iter().map(|w| w.clamp(0, 65_535) as u16).collect();
+
+    let stride = width * channels;
+    let side = reach * channels;
+    let mut row = vec![0u16; stride + 2 * side];
+    let mut rows: Vec<&[u8]> = Vec::with_capacity(kernel.len());
+    let mut pixels = vec![0; stride * height];
+    for (y, target) in pixels.chunks_exact_mut(stride).enumerate() {
+        rows.clear();
+        rows.extend((0..kernel.len()).map(|i| {
+            let from = (y + i).saturating_sub(reach).min(height - 1);
+            &image.pixels()[from * stride..(from + 1) * stride]
+        }));
+        let (few, many) = (weights.len() <= FEW, &mut row[side..side + stride]);
+        if few {
+            down(&rows, &weights, many)
+        } else {
+            down_many(&rows, &weights, many)
+        }
+        for i in 0..side {
+            row[i] = row[side + i % channels];
+            row[side + stride + i] = row[side + stride - channels + i % channels];
+        }
+        if few { across(&row, &weights, channels, target) } else { across_many(&row, &weights, channels, target) }
+    }
+    ImageBuffer::new(width, height, channels, pixels).unwrap_or_else(|_| image.clone())
+}
+
+/// Values that one pass over the weights serves.
+const BLOCK: usize = 64;
+
+wide! {
+    /// Weighted sum of rows, 8 bits behind the point.
+    fn down(rows: &[&[u8]], weights: &[u16], out: &mut [u16]) {
+        let half = weights.len() / 2;
+        let bias = (weights.len() / 2) as u16;
+        let middle = weights[half];
+        // Rows at the same distance have the same weight: their sum of 9 bits and twice the weight still fit.
+        let block = |at: usize, out: &mut [u16; BLOCK]| {
+            let mut sum = [bias; BLOCK];
+            if let Some(source) = rows[half].get(at..).and_then(|s| s.first_chunk::<BLOCK>()) {
+                for i in 0..BLOCK {
+                    sum[i] = sum[i].wrapping_add(high_half(u16::from(source[i]) << 8, middle));
+                }
+            }
+            for t in 0..half {
+                let twice = weights[t].wrapping_mul(2);
+                let (Some(above), Some(below)) = (
+                    rows[t].get(at..).and_then(|s| s.first_chunk::<BLOCK>()),
+                    rows[2 * half - t].get(at..).and_then(|s| s.first_chunk::<BLOCK>()),
+                ) else {
+                    continue;
+                };
+                for i in 0..BLOCK {
+                    sum[i] = sum[i].wrapping_add(high_half((u16::from(above[i]).wrapping_add(u16::from(below[i]))) << 7, twice));
+                }
+            }
+            *out = sum;
+        };
+        let len = out.len();
+        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+        blocks.iter_mut().enumerate().for_each(|(i, out)| block(i * BLOCK, out));
+        let start = len - rest.len();
+        for (i, out) in rest.iter_mut().enumerate() {
+            let at = start + i;
+            let mut sum = bias.wrapping_add(high_half(u16::from(rows[half][at]) << 8, middle));
+            for t in 0..half {
+                let both = u16::from(rows[t][at]).wrapping_add(u16::from(rows[2 * half - t][at]));
+                sum = sum.wrapping_add(high_half(both << 7, weights[t].wrapping_mul(2)));
+            }
+            *out = sum;
+        }
+    }
+}
+
+wide! {
+    /// Weighted sum along a row that was extended at both ends.
+    fn across(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
+        let bias = 128 + (weights.len() / 2) as u16;
+        let block = |at: usize, out: &mut [u8]| {
+            let mut sum = [bias; BLOCK];
+            for (t, weight) in weights.iter().enumerate() {
+                let source = &row[at + t * channels..];
+                match source.first_chunk::<BLOCK>() {
+                    Some(source) => {
+                        for i in 0..BLOCK {
+                            sum[i] = sum[i].wrapping_add(high_half(source[i], *weight));
+                        }
+                    }
+                    None => sum.iter_mut().zip(source).for_each(|(s, p)| *s = s.wrapping_add(high_half(*p, *weight))),
+                }
+            }
+            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s >> 8) as u8);
+        };
+        out.chunks_mut(BLOCK).enumerate().for_each(|(i, out)| block(i * BLOCK, out));
+    }
+}
+
+wide! {
+    /// [`down`] with 32 bits.
+    fn down_many(rows: &[&[u8]], weights: &[u16], out: &mut [u16]) {
+        for (b, out) in out.chunks_mut(BLOCK).enumerate() {
+            let mut sum = [128u32; BLOCK];
+            for (row, weight) in rows.iter().zip(weights) {
+                sum.iter_mut().zip(&row[b * BLOCK..]).for_each(|(s, p)| *s = s.wrapping_add(u32::from(*p).wrapping_mul(u32::from(*weight))));
+            }
+            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s >> 8) as u16);
+        }
+    }
+}
+
+wide! {
+    /// [`across`] with 32 bits.
+    fn across_many(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
+        for (b, out) in out.chunks_mut(BLOCK).enumerate() {
+            let mut sum = [0u32; BLOCK];
+            for (t, weight) in weights.iter().enumerate() {
+                let source = &row[b * BLOCK + t * channels..];
+                sum.iter_mut().zip(source).for_each(|(s, p)| *s = s.wrapping_add(u32::from(*p).wrapping_mul(u32::from(*weight))));
+            }
+            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s.saturating_add(1 << 23) >> 24) as u8);
+        }
+    }
+}
+
+/// A tap of a kernel: pixels to the right and down that it reads, and its weight.
+type Tap = (i32, i32, f32);
+
+wide! {
+    fn add_row(sum: &mut [f32], row: &[f32], weight: f32) {
+        sum.iter_mut().zip(row).for_each(|(s, p)| *s += weight * p);
+    }
+}
+
+wide! {
+    fn round_row(sum: &[f32], out: &mut [u8]) {
+        out.iter_mut().zip(sum).for_each(|(o, s)| *o = to_byte(*s));
+    }
+}
+
+/// The weighted sum over the taps (weights as they are), edges extended.
+fn convolve(image: &ImageBuffer, taps: &[Tap]) -> ImageBuffer {
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let stride = width * channels;
-    let mut across = vec![0f32; stride * height];
-    // Along x, on a row padded once: each tap is one multiply-add over the whole row.
-    let mut padded = vec![0f32; stride + 2 * reach as usize * channels];
-    for (target, source) in across.chunks_exact_mut(stride).zip(image.pixels().chunks_exact(stride)) {
-        for (x, pixel) in padded.chunks_exact_mut(channels).enumerate() {
-            let from = Edge::Extend.source(x as i64 - reach, width).unwrap_or(0);
+    let reach = taps.iter().map(|(dx, _, _)| dx.unsigned_abs() as usize).max().unwrap_or(0);
+    // The picture as numbers, extended to the left and right.
+    let wide = stride + 2 * reach * channels;
+    let mut padded = vec![0f32; wide * height];
+    for (row, source) in padded.chunks_exact_mut(wide).zip(image.pixels().chunks_exact(stride)) {
+        for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
+            let from = x.saturating_sub(reach).min(width - 1);
             pixel.iter_mut().zip(&source[from * channels..]).for_each(|(p, s)| *p = f32::from(*s));
         }
-        for (i, k) in kernel.iter().enumerate() {
-            target.iter_mut().zip(&padded[i * channels..]).for_each(|(t, p)| *t += k * p);
+    }
+    let mut sum = vec![0f32; stride];
+    let mut pixels = vec![0; stride * height];
+    for (y, target) in pixels.chunks_exact_mut(stride).enumerate() {
+        sum.fill(0.0);
+        for (dx, dy, weight) in taps {
+            let from = Edge::Extend.source(y as i64 + i64::from(*dy), height).unwrap_or(0);
+            let start = from * wide + (reach as i64 + i64::from(*dx)) as usize * channels;
+            add_row(&mut sum, &padded[start..start + stride], *weight);
         }
+        round_row(&sum, target);
+    }
+    ImageBuffer::new(width, height, channels, pixels).unwrap_or_else(|_| image.clone())
+}
+
+/// Weights brought to a sum of 1.
+fn normalized(mut taps: Vec<Tap>) -> Vec<Tap> {
+    taps.retain(|tap| tap.2 > 0.0);
+    let total: f32 = taps.iter().map(|tap| tap.2).sum();
+    taps.iter_mut().for_each(|tap| tap.2 /= total);
+    taps
+}
+
+/// Blurs along a straight line of `length` pixels (at most 256) at `degrees` counter-clockwise from the x axis, as a camera or an object that moved;
+/// edges extended. A length of 1 or less changes nothing.
+pub fn motion_blur(image: &ImageBuffer, length: f32, degrees: f32) -> ImageBuffer {
+    if !(length > 1.0 && degrees.is_finite()) {
+        return image.clone();
+    }
+    let length = length.min(256.0);
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    let reach = (length / 2.0).ceil() as i32;
+    // A segment one pixel wide: how much of it lies on a pixel, to the first order.
+    let taps = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy))).map(|(dx, dy)| {
+        let (x, y) = (dx as f32, -dy as f32);
+        let (along, aside) = (x * cos + y * sin, x * sin - y * cos);
+        let inside = (length / 2.0 + 0.5 - along.abs()).clamp(0.0, 1.0);
+        (dx, dy, inside * (1.0 - aside.abs()).max(0.0))
+    });
+    convolve(image, &normalized(taps.collect()))
+}
+
+/// Blurs by a disc of `radius` pixels (at most 64) with soft rims, as a lens out of focus; edges extended. 0 or less changes nothing.
+pub fn defocus_blur(image: &ImageBuffer, radius: f32) -> ImageBuffer {
+    if radius.is_nan() || radius <= 0.0 {
+        return image.clone();
+    }
+    let radius = radius.min(64.0);
+    let reach = radius.ceil() as i32;
+    let taps = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy)));
+    let taps = taps.map(|(dx, dy)| (dx, dy, (radius + 0.5 - (dx as f32).hypot(dy as f32)).clamp(0.0, 1.0)));
+    convolve(image, &normalized(taps.collect()))
+}
+
+/// The mean of the picture and of itself enlarged about the middle, up to `factor` (1..=4), as when a lens zooms while the shutter is open. As many
+/// pictures as the corner moves pixels, at most 32.
+pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
+    if factor.is_nan() || factor <= 1.0 {
+        return image.clone();
+    }
+    let factor = f64::from(factor.min(4.0));
+    let (width, height) = (image.width() as f64, image.height() as f64);
+    let moved = (factor - 1.0) * width.max(height) / 2.0;
+    let count = (moved.ceil() as usize).clamp(2, 32);
+    let mut sum: Vec<u16> = image.pixels().iter().map(|p| u16::from(*p)).collect();
+    for i in 1..count {
+        let zoom = 1.0 + (factor - 1.0) * i as f64 / (count - 1) as f64;
+        let (w, h) = (width / zoom, height / zoom);
+        let rect = PixelRect { x: (width - w) / 2.0, y: (height - h) / 2.0, width: w, height: h };
+        // The size stays, so this cannot fail.
+        let Ok(larger) = crop_resize_by(image, rect, image.width(), image.height(), Filter::Bilinear) else { return image.clone() };
+        sum.iter_mut().zip(larger.pixels()).for_each(|(s, p)| *s = s.wrapping_add(u16::from(*p)));
     }
     let mut out = image.clone();
-    let mut sum = vec![0f32; stride];
-    for (y, target) in out.pixels_mut().chunks_exact_mut(stride).enumerate() {
-        sum.fill(0.0);
-        for (i, k) in kernel.iter().enumerate() {
-            let from = Edge::Extend.source(y as i64 + i as i64 - reach, height).unwrap_or(0);
-            sum.iter_mut().zip(&across[from * stride..(from + 1) * stride]).for_each(|(s, a)| *s += k * a);
-        }
-        target.iter_mut().zip(&sum).for_each(|(t, s)| *t = s.round().clamp(0.0, 255.0) as u8);
-    }
+    let (count, half) = (count as u16, count as u16 / 2);
+    out.pixels_mut().iter_mut().zip(sum).for_each(|(o, s)| *o = (s.wrapping_add(half) / count) as u8);
     out
+}
+
+/// Frosted glass (Hendrycks and Dietterich 2019): blurred by `sigma`, pixels exchanged `rounds` times with one up to `reach` pixels away (evenly spread over
+/// `-reach - 0.5..reach + 0.5`, rounded; at most 64) that `seed` decides, blurred again. Reach 0 or no round leaves the blur.
+pub fn glass_blur(image: &ImageBuffer, sigma: f32, reach: f32, rounds: usize, seed: u64) -> ImageBuffer {
+    let mut out = gaussian_blur(image, sigma);
+    if reach.is_nan() || reach <= 0.0 || rounds == 0 {
+        return out;
+    }
+    let most = (image.width().min(image.height()) - 1) / 2;
+    let reach = reach.min(most.min(64) as f32);
+    match image.channels() {
+        1 => exchange::<1>(&mut out, reach, rounds, seed),
+        3 => exchange::<3>(&mut out, reach, rounds, seed),
+        _ => exchange::<4>(&mut out, reach, rounds, seed),
+    }
+    gaussian_blur(&out, sigma)
+}
+
+fn exchange<const C: usize>(image: &mut ImageBuffer, reach: f32, rounds: usize, seed: u64) {
+    let (width, height) = (image.width(), image.height());
+    let border = reach.ceil() as usize;
+    let pixels = image.pixels_mut().as_chunks_mut::<C>().0;
+    let mut lanes = Lanes::new(seed);
+    let mut words = lanes.next();
+    let mut used = 0;
+    let spread = (2.0 * reach + 1.0) / 65_536.0;
+    // From the corner of what can be reached; never beyond its other end.
+    let draw = |half: u32| ((half as f32 * spread + border as f32 - reach) as usize).min(2 * border);
+    for _ in 0..rounds.min(16) {
+        for y in (border..height - border).rev() {
+            for x in (border..width - border).rev() {
+                if used == words.len() {
+                    (words, used) = (lanes.next(), 0);
+                }
+                let word = words[used];
+                used += 1;
+                let (dx, dy) = (draw(word & 0xffff), draw(word >> 16));
+                pixels.swap(y * width + x, (y + dy - border) * width + x + dx - border);
+            }
+        }
+    }
+}
+
+/// Unsharp mask: adds `amount` (0 changes nothing) times what a Gaussian of `sigma` pixels takes away, rounded and cut at black and white.
+pub fn sharpen(image: &mut ImageBuffer, amount: f32, sigma: f32) {
+    wide! {
+        fn away[const ALPHA: bool](bytes: &mut [u8], blurred: &[u8], amount: f32) {
+            for (i, (p, b)) in bytes.iter_mut().zip(blurred).enumerate() {
+                let value = f32::from(*p);
+                let sharp = to_byte(value + amount * (value - f32::from(*b)));
+                *p = if ALPHA && i % 4 == 3 { *p } else { sharp };
+            }
+        }
+    }
+    let blurred = gaussian_blur(image, sigma);
+    match image.channels() {
+        4 => away::<true>(image.pixels_mut(), blurred.pixels(), amount),
+        _ => away::<false>(image.pixels_mut(), blurred.pixels(), amount),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::augment::image::tests_support::image;
+    use proptest::prelude::*;
+
+    fn point(size: usize) -> ImageBuffer {
+        let mut picture = ImageBuffer::filled(size, size, 1, 0).unwrap();
+        picture.pixel_mut(size / 2, size / 2)[0] = 255;
+        picture
+    }
 
     #[test]
     fn a_point_becomes_the_kernel() {
-        let mut picture = ImageBuffer::filled(9, 9, 1, 0).unwrap();
-        picture.pixel_mut(4, 4)[0] = 255;
-        let blurred = gaussian_blur(&picture, 1.0);
+        let blurred = gaussian_blur(&point(9), 1.0);
         // 255 / (2 pi) = 40.6 at the centre, times exp(-1/2) beside it.
         assert_eq!((blurred.pixel(4, 4)[0], blurred.pixel(5, 4)[0], blurred.pixel(5, 5)[0]), (41, 25, 15));
         assert_eq!(blurred.pixel(3, 4), blurred.pixel(5, 4));
+        // 255 / 9.
+        let boxed = box_blur(&point(9), 1);
+        assert_eq!((boxed.pixel(3, 3)[0], boxed.pixel(5, 4)[0], boxed.pixel(6, 4)[0]), (28, 28, 0));
+        let moved = motion_blur(&point(9), 3.0, 0.0);
+        assert_eq!(moved.pixels()[36..45], [0, 0, 0, 85, 85, 85, 0, 0, 0]);
+        let moved = motion_blur(&point(9), 3.0, 90.0);
+        assert_eq!((moved.pixel(4, 3)[0], moved.pixel(4, 5)[0], moved.pixel(3, 4)[0]), (85, 85, 0));
+        // Counter-clockwise: to the right and up.
+        let moved = motion_blur(&point(9), 5.0, 45.0);
+        assert!(moved.pixel(5, 3)[0] > 30 && moved.pixel(5, 5)[0] == 0);
+        // The middle whole, its neighbours a half, the corners 0.086: 3.34 in all.
+        let disc = defocus_blur(&point(9), 1.0);
+        assert_eq!((disc.pixel(4, 4)[0], disc.pixel(5, 4)[0], disc.pixel(5, 5)[0]), (76, 38, 7));
+    }
+
+    #[test]
+    fn sharp_edges_overshoot() {
+        let mut row = ImageBuffer::new(4, 1, 1, vec![100, 100, 200, 200]).unwrap();
+        sharpen(&mut row, 1.0, 0.5);
+        assert!(row.pixels()[1] < 100 && row.pixels()[2] > 200);
+        let mut same = image(9, 8, 4, 1);
+        sharpen(&mut same, 0.0, 2.0);
+        assert_eq!(same, image(9, 8, 4, 1));
+    }
+
+    #[test]
+    fn glass_exchanges_pixels_and_zoom_leaves_the_middle() {
+        let picture = image(40, 30, 3, 1);
+        let glass = glass_blur(&picture, 0.0, 1.4, 1, 5);
+        let sorted = |i: &ImageBuffer| {
+            let mut pixels: Vec<Vec<u8>> = i.pixels().chunks(3).map(<[u8]>::to_vec).collect();
+            pixels.sort();
+            pixels
+        };
+        assert!(sorted(&glass) == sorted(&picture) && glass != picture);
+        let mut cross = ImageBuffer::filled(41, 41, 1, 0).unwrap();
+        (0..41).for_each(|i| cross.pixel_mut(20, i)[0] = 255);
+        let zoomed = zoom_blur(&cross, 1.2);
+        assert_eq!(zoomed.pixel(20, 3), [255]);
+        assert_eq!(zoom_blur(&cross, 1.0), cross);
     }
 
     #[test]
     fn a_flat_image_stays_and_no_blur_is_the_identity() {
-        let flat = ImageBuffer::filled(5, 3, 3, 77).unwrap();
-        assert_eq!(gaussian_blur(&flat, 20.0), flat);
+        for value in [0, 1, 77, 254, 255] {
+            let flat = ImageBuffer::filled(70, 3, 3, value).unwrap();
+            for sigma in [0.3, 1.0, 1.5, 4.0, 5.0, 20.0, 64.0] {
+                assert_eq!(gaussian_blur(&flat, sigma), flat, "{value} {sigma}");
+                assert_eq!(defocus_blur(&flat, sigma), flat);
+                assert_eq!(motion_blur(&flat, sigma, sigma), flat);
+                assert_eq!(zoom_blur(&flat, sigma), flat);
+                assert_eq!(glass_blur(&flat, sigma, 3.0, 2, 1), flat);
+                assert_eq!(box_blur(&flat, sigma as usize), flat);
+            }
+        }
         let picture = image(5, 3, 3, 9);
         assert_eq!(gaussian_blur(&picture, 0.0), picture);
+    }
+
+    proptest! {
+        #[test]
+        fn a_gaussian_agrees_with_its_definition(w in 1usize..90, h in 1usize..9, c in prop::sample::select(vec![1usize, 3, 4]), sigma in 0.2f32..9.0, seed in 0u64..99) {
+            let picture = image(w, h, c, seed);
+            let out = gaussian_blur(&picture, sigma);
+            let reach = (3.0 * sigma).ceil() as i64;
+            let kernel: Vec<f64> = (-reach..=reach).map(|i| (-0.5 * (i as f64 / f64::from(sigma)).powi(2)).exp()).collect();
+            let total: f64 = kernel.iter().sum();
+            for (x, y) in [(0, 0), (w / 2, h / 2), (w - 1, h - 1)] {
+                let mut sum = 0.0;
+                for (j, ky) in kernel.iter().enumerate() {
+                    for (i, kx) in kernel.iter().enumerate() {
+                        let column = Edge::Extend.source(x as i64 + i as i64 - reach, w).unwrap();
+                        let row = Edge::Extend.source(y as i64 + j as i64 - reach, h).unwrap();
+                        sum += kx * ky / total / total * f64::from(picture.pixel(column, row)[0]);
+                    }
+                }
+                prop_assert!((sum - f64::from(out.pixel(x, y)[0])).abs() < 0.75, "{sum} {}", out.pixel(x, y)[0]);
+            }
+        }
+
+        #[test]
+        fn any_size_and_parameter(w in 1usize..9, h in 1usize..9, c in prop::sample::select(vec![1usize, 3, 4]),
+            v in prop::sample::select(vec![0.0f32, 0.1, -3.0, 2.0, 1e9, f32::NAN, f32::INFINITY])) {
+            let picture = image(w, h, c, 3);
+            gaussian_blur(&picture, v);
+            motion_blur(&picture, v, 30.0);
+            motion_blur(&picture, 5.0, v);
+            defocus_blur(&picture, v);
+            zoom_blur(&picture, v);
+            glass_blur(&picture, v, v, 2, 1);
+            sharpen(&mut picture.clone(), v, v);
+        }
     }
 }

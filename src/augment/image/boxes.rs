@@ -22,6 +22,10 @@ impl BoxMap {
     pub fn flip_horizontal(width: usize) -> Self {
         Self { scale_x: -1.0, offset_x: width as f64, scale_y: 1.0, offset_y: 0.0 }
     }
+    /// Mirrors top and bottom an image of this height.
+    pub fn flip_vertical(height: usize) -> Self {
+        Self { scale_x: 1.0, offset_x: 0.0, scale_y: -1.0, offset_y: height as f64 }
+    }
     /// What [`super::crop_resize`] does to places.
     pub fn crop(rect: super::PixelRect, width: usize, height: usize) -> Self {
         let (scale_x, scale_y) = (width as f64 / rect.width, height as f64 / rect.height);

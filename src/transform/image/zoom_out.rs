@@ -1,0 +1,93 @@
+//! The picture within a border.
+
+use crate::{
+    augment::image::{self, Affine, Edge, Filter, Sides},
+    error::Problem,
+    sample::ModalitySet,
+    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    units::Range,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Moves the scene farther away: the picture becomes smaller inside a border of its own edge.
+///
+/// Method: the picture is padded by `border` times the severity of its sides on each side and brought back to its size.
+///
+/// Boxes follow; none is lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZoomOut {
+    /// Border on each side at severity 1 as a share of the sides, drawn from this range, 0..=2.
+    pub border: Range,
+    /// What the border shows.
+    pub edge: Edge,
+}
+
+impl Default for ZoomOut {
+    fn default() -> Self {
+        Self { border: range(0.1, 0.4), edge: Edge::Extend }
+    }
+}
+
+/// What [`ZoomOut`] drew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoomOutDraw {
+    /// Border on each side at severity 1 as a share of the sides.
+    pub border: f64,
+    /// What the border shows.
+    pub edge: Edge,
+}
+
+impl Effect for ZoomOut {
+    const NAME: &'static str = "zoom_out";
+    const EXAMPLE: &'static str = "{ border: [0.1, 0.4] }";
+    const CHANGES: ModalitySet = ModalitySet::IMAGE;
+    type Draw = ZoomOutDraw;
+
+    fn problems(&self) -> Vec<Problem> {
+        Checks::new().within("border", self.border, 0.0..=2.0, "a share of the sides").done()
+    }
+
+    fn draw(&self, site: &Site<'_>) -> Plan<ZoomOutDraw> {
+        let mut rng = site.rng();
+        Plan::one(ZoomOutDraw { border: self.border.draw(&mut rng), edge: self.edge })
+    }
+
+    fn apply(draw: &ZoomOutDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        let Some(picture) = &scene.image else { return Ok(()) };
+        let (width, height) = (picture.width(), picture.height());
+        let scale = 1.0 / (1.0 + 2.0 * draw.border * severity);
+        let map = Affine { scale: (scale, scale), ..Affine::default() }.map(width, height);
+        let (boxes, _) = map.boxes(&scene.annotations.boxes, width, height);
+        let side = |n: usize| (n as f64 * draw.border * severity).round() as usize;
+        let sides = Sides { left: side(width), top: side(height), right: side(width), bottom: side(height) };
+        let padded = image::pad(picture, sides, draw.edge, [0, 0, 0, 255]).map_err(|error| error.to_string())?;
+        let small = image::resize(&padded, width, height, Filter::Triangle).map_err(|error| error.to_string())?;
+        scene.image = Some(small.into());
+        scene.annotations.boxes = boxes;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sample::ImageBuffer,
+        transform::testing::{apply, picture},
+    };
+
+    #[test]
+    fn the_middle_shrinks_and_its_box() {
+        let mut sample = picture(ImageBuffer::filled(40, 30, 1, 255).unwrap());
+        sample.annotations = crate::transform::image::testing::one_box(0.0, 0.0, 40.0, 30.0);
+        let draw = ZoomOutDraw { border: 0.5, edge: Edge::Zero };
+        let scene = apply::<ZoomOut>(&draw, 1.0, &sample);
+        let found = scene.image.unwrap();
+        assert_eq!((found.width(), found.height(), found.pixel(2, 2), found.pixel(20, 15)), (40, 30, &[0][..], &[255][..]));
+        let place = &scene.annotations.boxes[0];
+        assert_eq!((place.x, place.y, place.width, place.height), (10.0, 7.5, 20.0, 15.0));
+    }
+}
