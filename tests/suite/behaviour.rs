@@ -149,9 +149,6 @@ fn table(samples: &[Sample], models: &ModelSet, history: &TrainingHistory, class
         assert_eq!(columns.len(), scores.len(), "{}", built.name);
         columns.into_iter().zip(scores).for_each(|(column, scores)| table.add(column, scores).unwrap());
     }
-    // Distances are of the whole split and not asked for here; numbers that go with the sample stand in for them.
-    let far = table.column("entropy").unwrap().to_vec();
-    table.add(Column::hardness("outlier_distance", "a stand-in"), far).unwrap();
     table
 }
 
