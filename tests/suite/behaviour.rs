@@ -16,8 +16,8 @@ use hardmine::{
     registry::Registry,
     run::spec,
     sample::{
-        Candidate, Classes, Column, Diagnosis, DifficultyBand, Digest, Modality, ModalitySet, PerModality, Reason, ReasonCode, Sample,
-        SampleId, ScoreTable, Selection, TableRow, TrainingHistory,
+        Candidate, Classes, Diagnosis, DifficultyBand, Digest, Modality, ModalitySet, PerModality, Reason, ReasonCode, Sample, SampleId,
+        ScoreTable, Selection, TableRow, TrainingHistory,
     },
 };
 use serde_json::json;
