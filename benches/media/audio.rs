@@ -1,6 +1,8 @@
-//! Sounds beside audiomentations: the peers' synthetic speech of one and ten seconds, 16 kHz, mono. A call of either side draws its parameters and returns a new sound.
+//! Sounds beside audiomentations: the peers' synthetic speech of one and ten seconds, 16 kHz, mono. A call of either side draws its parameters and returns a
+//! new sound.
 //!
-//! Where the peer's work is not ours: its time shift fades at the seam; its room traces rays behind reflections of the first order, ours follows reflections to the 20th; its
+//! Where the peer's work is not ours: its time shift fades at the seam; its room traces rays behind reflections of the first order, ours follows reflections
+//! to the 20th; its
 //! resampling is soxr's; `add_color_noise` and `air_absorption` there are one transform of the whole sound, here white noise through filters and short-time spectra.
 
 use crate::{Case, Peer, Peers, Wanted};

@@ -10,6 +10,7 @@
 // Each medium is one file that gives its cases.
 mod audio;
 mod image;
+mod text;
 
 use hardmine::error::{Error, Result};
 use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Instant};
@@ -158,6 +159,7 @@ fn main() -> Result<()> {
     let mut cases = Vec::new();
     cases.extend(audio::cases(peers.as_ref(), &wanted)?);
     cases.extend(image::cases(peers.as_ref(), &wanted)?);
+    cases.extend(text::cases(peers.as_ref(), &wanted)?);
     cases.retain(|case| wanted.has(&case.name));
 
     let mut who: Vec<Peer> = cases.iter().flat_map(|case| case.peers.iter().copied()).collect();

@@ -15,6 +15,8 @@ pub(super) struct Word {
     pub own: f64,
     /// Probability of the predicted class.
     pub top: f64,
+    /// Probability of the most probable class that is not the label, where it is known.
+    pub other: Option<f64>,
     /// Log-odds that the training dynamics add.
     pub late: f64,
 }
@@ -36,8 +38,10 @@ const SHARPEST: f64 = 20.0;
 /// (an inverse temperature) and normalised, `e` is the share of wrong labels, and `t` how often class `k`, which it names, is written as `y` among the wrong
 /// labels of `k`. `a` and `e` have the greatest likelihood of the labels as they are written, `t` follows from the posteriors (started evenly, with one
 /// imagined sample for each pair of classes). So the witness's own mistakes, which come with its doubt, are not taken for wrong labels, nor wrong labels,
-/// which come whatever it is sure of, for its mistakes. `e` is at most the share of contradicted labels (plus a standard deviation) in the surer half
-/// of its words: a wrong label is as likely there as elsewhere, a mistake is not.
+/// which come whatever it is sure of, for its mistakes. Of the classes that are not the label the most probable one is taken as it is, and the remaining
+/// ones share evenly what is left: were the runner-up of a prediction that agrees with its label spread too, its doubt would seem less than it is, and `a`
+/// would come out too small. `e` is at most the share of contradicted labels (plus a standard deviation) in the surer half of the words: a wrong label is
+/// as likely there as elsewhere, a mistake is not.
 ///
 /// Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, 2017 (the likelihood through a noise matrix); Guo,
 /// Pleiss, Sun, Weinberger, On Calibration of Modern Neural Networks, 2017 (the temperature).
@@ -50,9 +54,9 @@ pub(super) fn suspicions(words: &[Option<Word>], classes: usize, expected: Optio
 /// A word with the logarithms that every step needs.
 #[derive(Clone, Copy)]
 struct Prepared {
-    /// `ln p_k - ln p_y` for the predicted class; 0 and not counted where that is the label.
-    top: f64,
-    /// `ln p - ln p_y` for each of the others, which share evenly what is left.
+    /// `ln p_k - ln p_y` for the most probable class that is not the label; minus infinity where it is not known.
+    other: f64,
+    /// `ln p - ln p_y` for each of the remaining ones, which share evenly what is left.
     rest: f64,
     others: f64,
     contradicts: bool,
@@ -63,18 +67,24 @@ struct Prepared {
 impl Prepared {
     fn of(word: &Word, classes: f64) -> Self {
         let contradicts = word.prediction != word.class;
-        let (left, others) = if contradicts { (1.0 - word.own - word.top, classes - 2.0) } else { (1.0 - word.own, classes - 1.0) };
         let ln = |p: f64| p.clamp(LEAST, 1.0).ln();
         let own = ln(word.own);
+        let left = (1.0 - word.own).max(0.0);
+        // A difference of rounded numbers may lie outside of what is possible.
+        let other = if contradicts { Some(word.top) } else { word.other.map(|p| p.clamp(left / (classes - 1.0), left)) };
+        let (other, left, others) = match other {
+            Some(p) => (ln(p) - own, left - p, classes - 2.0),
+            None => (f64::NEG_INFINITY, left, classes - 1.0),
+        };
         let rest = if others > 0.0 { ln(left / others) - own } else { 0.0 };
-        Self { top: ln(word.top) - own, rest, others, contradicts, confusion: 1.0 / (classes - 1.0) }
+        Self { other, rest, others, contradicts, confusion: 1.0 / (classes - 1.0) }
     }
     /// Probability of the label and of the predicted class at an exponent.
     fn at(&self, exponent: f64) -> (f64, f64) {
-        let top = if self.contradicts { (exponent * self.top).exp() } else { 0.0 };
+        let other = (exponent * self.other).exp();
         let rest = if self.others > 0.0 { self.others * (exponent * self.rest).exp() } else { 0.0 };
-        let own = 1.0 / (1.0 + top + rest);
-        (own.max(1e-12), if self.contradicts { top * own } else { own })
+        let own = 1.0 / (1.0 + other + rest);
+        (own.max(1e-12), if self.contradicts { other * own } else { own })
     }
     /// Likelihoods of the label: as a true one, as a wrong one.
     fn likelihoods(&self, exponent: f64) -> (f64, f64) {
@@ -211,4 +221,112 @@ fn most_wrong(heard: &[Word]) -> f64 {
         .filter(|word| word.top >= least)
         .fold((0.0f64, 0.0f64), |(n, found), word| (n + 1.0, found + f64::from(u8::from(word.prediction != word.class))));
     ((contradicted + contradicted.sqrt()) / n.max(1.0)).clamp(LEAST_SHARE, 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeedTree;
+    use rand::RngExt;
+    use rand_distr::{Distribution, StandardNormal};
+
+    /// Words of a witness whose logits are 3.5 at the true class and standard normal noise, times `gain`; a share of the labels is another class, which is
+    /// told, and the probability of that by Bayes' theorem. The witness is calibrated at a gain of 3.5: the density ratio of two classes is `exp(3.5 z)`.
+    fn words(n: usize, classes: usize, gain: f64, wrong: f64, seed: u64) -> (Vec<Option<Word>>, Vec<bool>, Vec<f64>) {
+        let (mut rng, mut bayes) = (SeedTree::new(seed).rng(), Vec::new());
+        let planted = (wrong * n as f64).round() as usize;
+        let word = |i: usize| {
+            let class = i % classes;
+            let logits: Vec<f64> = (0..classes)
+                .map(|k| {
+                    let noise: f64 = StandardNormal.sample(&mut rng);
+                    gain * (noise + if k == class { 3.5 } else { 0.0 })
+                })
+                .collect();
+            let label = if i < planted { (class + rng.random_range(1..classes)) % classes } else { class };
+            let most = logits.iter().copied().fold(f64::MIN, f64::max);
+            let total: f64 = logits.iter().map(|z| (z - most).exp()).sum();
+            let other = (0..classes).filter(|k| *k != label).map(|k| logits[k]).fold(f64::MIN, f64::max);
+            let prediction = logits.iter().position(|z| *z == most).unwrap();
+            let own = 1.0 / logits.iter().map(|z| (3.5 / gain * (z - logits[label])).exp()).sum::<f64>();
+            let elsewhere = wrong * (1.0 - own) / (classes - 1) as f64;
+            bayes.push(elsewhere / ((1.0 - wrong) * own + elsewhere));
+            Some(Word {
+                class: label,
+                prediction,
+                own: (logits[label] - most).exp() / total,
+                top: 1.0 / total,
+                other: Some((other - most).exp() / total),
+                late: 0.0,
+            })
+        };
+        let words = (0..n).map(word).collect();
+        (words, (0..n).map(|i| i < planted).collect(), bayes)
+    }
+
+    fn f1(flags: impl Iterator<Item = bool>, truth: &[bool]) -> f64 {
+        let (mut hit, mut flagged) = (0.0, 0.0);
+        flags.zip(truth).filter(|(flag, _)| *flag).for_each(|(_, truth)| {
+            flagged += 1.0;
+            hit += f64::from(u8::from(*truth));
+        });
+        2.0 * hit / (flagged + truth.iter().filter(|t| **t).count() as f64)
+    }
+
+    #[test]
+    fn at_one_half_it_finds_about_what_one_who_knows_the_rates_finds() {
+        let mut short = Vec::new();
+        // Measured, mean of these seeds: at most 0.019 behind Bayes' theorem with the true rates (10 classes, gain 0.4, 4 % wrong: 0.926 against 0.945) and 0.033
+        // behind the best threshold (10 classes, gain 0.4, 1 %: 0.896 against 0.929), which is chosen by the truth.
+        for (classes, gain) in [(3, 0.4), (3, 1.0), (10, 0.4), (10, 1.0), (10, 3.0)] {
+            for wrong in [0.01, 0.02, 0.04, 0.1] {
+                let (mut reached, mut known, mut best) = (0.0, 0.0, 0.0);
+                for seed in 1..=3 {
+                    let (words, truth, bayes) = words(2000, classes, gain, wrong, seed);
+                    let found: Vec<f64> = suspicions(&words, classes, None).into_iter().map(|s| s.unwrap().label).collect();
+                    reached += f1(found.iter().map(|p| *p >= 0.5), &truth) / 3.0;
+                    known += f1(bayes.iter().map(|p| *p >= 0.5), &truth) / 3.0;
+                    best += found.iter().map(|least| f1(found.iter().map(|p| p >= least), &truth)).fold(0.0, f64::max) / 3.0;
+                }
+                if known - reached > 0.025 || best - reached > 0.04 {
+                    short.push(format!(
+                        "{classes} classes, gain {gain}, {wrong} wrong: {reached:.3}, who knows {known:.3}, at best {best:.3}"
+                    ));
+                }
+            }
+        }
+        assert!(short.is_empty(), "{short:#?}");
+    }
+
+    #[test]
+    fn clean_labels_are_left_alone() {
+        for (classes, gain) in [(3, 0.4), (3, 1.0), (3, 3.0), (10, 0.4), (10, 1.0), (10, 3.0)] {
+            for seed in 1..=3 {
+                let (words, ..) = words(2000, classes, gain, 0.0, seed);
+                let flagged = suspicions(&words, classes, None).into_iter().filter(|s| s.unwrap().label >= 0.5).count();
+                assert!(flagged <= 20, "{classes} classes, gain {gain}: {flagged} of 2000");
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_is_taken_where_it_is_given_and_the_order_changes_nothing() {
+        let (words, truth, _) = words(600, 4, 1.0, 0.05, 9);
+        let sum = |expected| suspicions(&words, 4, expected).into_iter().map(|s| s.unwrap().label).sum::<f64>();
+        assert!(sum(Some(0.2)) > sum(None) && sum(None) > sum(Some(0.005)));
+        let found = suspicions(&words, 4, None);
+        assert!(found.iter().flatten().all(|s| (0.0..=1.0).contains(&s.label) && s.pair == 0.0 && s.suggested_probability <= s.label));
+        assert!(
+            (0..600)
+                .filter(|i| truth[*i])
+                .all(|i| found[i].unwrap().suggested == words[i].map(|w| w.prediction).filter(|k| *k != words[i].unwrap().class))
+        );
+        let mut turned: Vec<Option<Word>> = words.iter().rev().copied().collect();
+        turned.push(None);
+        let again = suspicions(&turned, 4, None);
+        assert!(again[600].is_none());
+        assert!((0..600).all(|i| (again[599 - i].unwrap().label - found[i].unwrap().label).abs() < 1e-6));
+        assert_eq!(suspicions(&[None], 4, None), [None]);
+        assert!(suspicions(&[], 4, Some(0.1)).is_empty());
+    }
 }

@@ -12,11 +12,13 @@ pub(super) struct Cases {
     pair: PerModality<Option<f64>>,
     /// Log-odds that the training dynamics add to everything but clean.
     pub late: f64,
+    /// Whether some modality gives another class more than half.
     pub confident: bool,
+    /// Which do.
+    names_another: PerModality<bool>,
     suggested: Option<usize>,
     /// The suggested class among the others, `0..=1`.
     suggested_share: f64,
-    odd: Option<Modality>,
 }
 
 /// How often each case happens, `0..=1`; what they leave is clean.
@@ -60,8 +62,10 @@ impl Cases {
                 cases.pair[*m] = Some(all(class, Some(*m)) * o.elsewhere(k) / (k - 1.0));
             }
         }
-        let odd = cases.pair.iter().filter_map(|(m, p)| Some((m, (*p)?)));
-        cases.odd = odd.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(m, _)| m);
+        for (m, o) in heard {
+            cases.names_another[*m] = o.names_another(k);
+            cases.confident |= cases.names_another[*m];
+        }
         cases.suggested = named.iter().copied().max_by(|a, b| all(*a, None).total_cmp(&all(*b, None)).then(b.cmp(a)));
         cases.suggested_share = cases.suggested.map_or(0.0, |c| (all(c, None) / (others * (k - 1.0)).max(1e-300)).min(1.0));
         cases
@@ -82,14 +86,17 @@ impl Cases {
 
     pub fn judge(&self, rates: &Rates) -> Suspicion {
         let (label, pair, outlier) = self.posterior(rates);
+        let odd =
+            pair.iter().filter(|(m, _)| self.pair[*m].is_some()).max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map(|(m, _)| m);
         Suspicion {
             label,
             pair: pair.iter().map(|(_, p)| p).sum(),
             outlier,
             suggested: self.suggested,
             suggested_probability: label * self.suggested_share,
-            odd: self.odd,
+            odd,
             confident: self.confident,
+            odd_is_confident: odd.is_some_and(|m| self.names_another[m]),
         }
     }
 }

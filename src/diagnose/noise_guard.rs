@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, path::Path};
 /// agree on another class; a pair is mismatched where one points elsewhere while the others support the label; where nothing fits the sample is
 /// an outlier. How often each of these happens, for every modality, is learned from the data (expectation maximisation). The odds of these cases
 /// against the clean one, raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample
-/// is suspect when one reaches its threshold and some modality gives another class more than half. A single witness (one modality, or recorded predictions from all together)
+/// is suspect when one reaches its threshold and some modality gives another class more than half (for a pair: the one that does not fit). A single witness (one modality, or recorded predictions from all together)
 /// says nothing of pairs and outliers; its temperature and the share of wrong labels are fitted together, so that its own mistakes, which come with its
 /// doubt, are told from wrong labels, and the threshold alone decides. Columns for all rows: `label_suspicion`,
 /// `pair_suspicion`, `outlier_suspicion` (0..=1). With `trust`, a kind of suspect that
@@ -114,9 +114,8 @@ impl NoiseGuard {
             (suspicion.pair, self.pair_threshold, ReasonCode::PairMismatch, Judgement::SuspectPair),
             (suspicion.outlier, self.outlier_threshold, ReasonCode::Outlier, Judgement::Outlier),
         ];
-        // An outlier is what no class fits: it needs no confident prediction.
         let reached = |(p, threshold, code, _): &(f64, Probability, ReasonCode, Judgement)| {
-            *p > 0.0 && *p >= threshold.get() && (suspicion.confident || *code == ReasonCode::Outlier)
+            *p > 0.0 && *p >= threshold.get() && suspicion.supports(*code)
         };
         let mut reached: Vec<_> = cases.into_iter().filter(reached).collect();
         reached.sort_by(|a, b| b.0.total_cmp(&a.0));

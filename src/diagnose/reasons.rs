@@ -172,11 +172,11 @@ impl Diagnoser for Reasons {
         let one = |row: usize| {
             let mut diagnosis = Diagnosis::clear();
             let mut add = |reason: Reason| diagnosis.join(Diagnosis { reasons: vec![reason], ..Diagnosis::clear() });
-            if let Some(Some((s, stage))) = suspicion.get(row).filter(|s| s.as_ref().is_some_and(|s| s.0.confident)) {
+            if let Some(Some((s, stage))) = suspicion.get(row) {
                 let cases =
                     [(ReasonCode::LabelSuspect, s.label, guard.label_threshold), (ReasonCode::PairMismatch, s.pair, guard.pair_threshold)];
                 for (code, strength, threshold) in cases {
-                    if strength >= threshold.get() {
+                    if strength >= threshold.get() && s.supports(code) {
                         let modality = s.odd.filter(|_| code == ReasonCode::PairMismatch);
                         add(Reason { modality, ..reason(code, strength, evidence(table, stage, row, s)) });
                     }

@@ -5,7 +5,7 @@ use super::{
     cases::{Cases, Rates},
     shared::{Others, Shared},
 };
-use crate::sample::{Modality, PerModality, Score, ScoreTable, metrics::median_and_mad};
+use crate::sample::{Modality, PerModality, ReasonCode, Score, ScoreTable, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,11 +20,24 @@ pub struct Suspicion {
     pub suggested: Option<usize>,
     /// Probability that the suggested class is the true one, `0..=1`; at most `label`.
     pub suggested_probability: f64,
-    /// The modality that fits least, where there are two or more.
+    /// The modality that is most probably from elsewhere, where there are two or more.
     pub odd: Option<Modality>,
     /// Whether some modality, together with the other uses of its medium, gives another class more than half; from one witness alone, whether it
     /// names another class.
     pub confident: bool,
+    /// Whether the modality that fits least does: one that says nothing is never told to be from elsewhere.
+    pub odd_is_confident: bool,
+}
+
+impl Suspicion {
+    /// Whether a prediction is sure enough for this reason to be given. An outlier is what no class fits: it needs none.
+    pub(super) fn supports(&self, code: ReasonCode) -> bool {
+        match code {
+            ReasonCode::PairMismatch => self.odd_is_confident,
+            ReasonCode::Outlier => true,
+            _ => self.confident,
+        }
+    }
 }
 
 /// One source of predictions: a modality alone, or several together.
@@ -87,7 +100,7 @@ impl Opinion {
     }
 
     /// Whether the prediction and the other uses of the medium together give another class more than half.
-    fn names_another(&self, classes: f64) -> bool {
+    pub fn names_another(&self, classes: f64) -> bool {
         let total = self.likelihood(self.class, classes) + self.elsewhere(classes);
         self.named().iter().any(|k| self.likelihood(*k, classes) > 0.5 * total)
     }
@@ -214,7 +227,8 @@ impl<'a> Source<'a> {
 /// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. How often labels are wrong and how often each modality is from
 /// elsewhere is learned from all samples (expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
 /// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities
-/// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted together; it says nothing of pairs and outliers.
+/// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted
+/// together; it says nothing of pairs and outliers.
 pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_weight: f64) -> Vec<Option<Suspicion>> {
     let classes = table.classes() as f64;
     if table.classes() < 2 {
@@ -234,9 +248,17 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
         _ => 0.0,
     };
     if let [(_, witness)] = voices.as_slice() {
+        // The runner-up is known of the fused prediction only: where that is all the witness says, it is the witness's too.
+        let fused = |what: &str| table.column(&format!("{stage}oof_{what}"));
+        let columns = fused("confidence").zip(fused("margin"));
+        let other = |row: usize, own: f64| {
+            let (confidence, margin) = columns?;
+            let (same, margin) = (confidence.get(row)?.get()?, margin.get(row)?.get()?);
+            (f64::from(same) == own).then(|| own - f64::from(margin))
+        };
         let word = |row: usize, class: usize| {
             let (own, prediction, top) = witness.raw(row)?;
-            (class < table.classes()).then_some(Word { class, prediction, own, top, late: aum_weight * late(row) })
+            (class < table.classes()).then_some(Word { class, prediction, own, top, other: other(row, own), late: aum_weight * late(row) })
         };
         let words: Vec<Option<Word>> = table.rows().iter().enumerate().map(|(row, known)| word(row, known.class?)).collect();
         return alone::suspicions(&words, table.classes(), expected);
@@ -261,7 +283,6 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             }
             let mut one = Cases::weigh(&heard, class, table.classes());
             one.late = aum_weight * late(row);
-            one.confident = heard.iter().any(|(_, opinion)| opinion.names_another(classes));
             Some(one)
         })
         .collect();

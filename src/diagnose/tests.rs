@@ -163,6 +163,28 @@ fn a_modality_near_chance_has_no_say() {
 }
 
 #[test]
+fn the_runner_up_is_read_where_the_fused_prediction_is_that_of_the_one_witness() {
+    let found = |more: &dyn Fn(f64) -> Option<[f64; 2]>| {
+        let one = |i: usize| {
+            let class = i % CLASSES;
+            let says = (if i % 30 == 7 { (class + 3) % CLASSES } else { class }, 0.55 + 0.004 * ((i * 37) % 100) as f64);
+            let mut one = row(class, [Some(says), None, None]);
+            // The runner-up has all that the prediction leaves.
+            if let Some([confidence, margin]) = more(probability(says, class)) {
+                one.more.extend([("oof_confidence", confidence as f32), ("oof_margin", margin as f32)]);
+            }
+            one
+        };
+        let table = build(&(0..300).map(one).collect::<Vec<_>>());
+        suspicions(&table, "", None, 0.0).into_iter().map(|s| s.unwrap().label).collect::<Vec<f64>>()
+    };
+    let spread = found(&|_| None);
+    assert_ne!(found(&|own| Some([own, 2.0 * own - 1.0])), spread);
+    // Several modalities together say something else, and their margin is not the witness's.
+    assert_eq!(found(&|own| Some([own / 2.0, 0.0])), spread);
+}
+
+#[test]
 fn the_training_dynamics_add_to_the_suspicion() {
     let doubtful = || row(1, [Some((4, 0.8)), Some((1, 0.6)), None]);
     let with = |low_aum: f32| {

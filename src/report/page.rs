@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    record::{CandidateBalance, Drift, Report, RunRecord, ScoreLine, WatchdogRecord, Yield},
+    record::{CandidateBalance, Drift, Report, RunRecord, ScoreLine, TransformBalance, WatchdogRecord, Yield},
     sample::Judgement,
 };
 use minijinja::{AutoEscape, Environment, Value as Cell, escape_formatter, value::ValueKind};
@@ -101,6 +101,7 @@ fn view(input: &ReportInput, report: &Report, cards: Vec<Value>, suspects: Vec<V
         "suspects": { "cards": suspects, "of": report.suspects.len(), "kinds": kinds(report) },
         "training": training_view(run),
         "yields": yields_view(&run.yields),
+        "transforms": transforms_view(&run.yields),
         "gallery": { "cards": cards, "of": report.parents, "children": shown_children, "fed": run.candidates.fed },
         "rejected": rejected_view(report),
         "balance": balance_view(report),
@@ -270,6 +271,34 @@ fn yields_view(yields: &[Yield]) -> Value {
         })
         .collect();
     json!(rows)
+}
+
+/// What became of each transform, over all stages and rounds: counts, reasons, and the severities that its candidates reached.
+fn transforms_view(yields: &[Yield]) -> Vec<Value> {
+    let mut all: BTreeMap<&str, TransformBalance> = BTreeMap::new();
+    for (name, balance) in yields.iter().flat_map(|one| &one.transforms) {
+        all.entry(name).or_default().add(balance);
+    }
+    let reasons = |of: &BTreeMap<String, u64>| of.iter().map(|(reason, n)| json!({ "reason": reason, "n": n })).collect::<Vec<_>>();
+    all.into_iter()
+        .map(|(name, balance)| {
+            let (made, fed): (u64, u64) = (balance.made.iter().sum(), balance.fed.iter().sum());
+            let greatest = balance.made.iter().copied().max().unwrap_or(0);
+            let tenth = |(i, (made, fed)): (usize, (&u64, &u64))| {
+                json!({
+                    "from": format!("{:.1}", i as f64 / 10.0), "to": format!("{:.1}", (i + 1) as f64 / 10.0), "made": made, "fed": fed,
+                    "height": width(*made, greatest), "share": width(*fed, *made),
+                })
+            };
+            json!({
+                "name": name, "fired": balance.fired, "made": made, "fed": fed, "zero": fed == 0,
+                "no_op": balance.no_op.values().sum::<u64>(), "refused": balance.refused.values().sum::<u64>(),
+                "no_op_reasons": reasons(&balance.no_op), "refused_reasons": reasons(&balance.refused),
+                "yield": if made == 0 { "–".to_owned() } else { format!("{:.0} %", fed as f64 * 100.0 / made as f64) },
+                "tenths": balance.made.iter().zip(&balance.fed).enumerate().map(tenth).collect::<Vec<_>>(),
+            })
+        })
+        .collect()
 }
 
 fn rejected_view(report: &Report) -> Vec<Value> {

@@ -6,7 +6,7 @@ use crate::{
     random::SeedPath,
     record::{
         Accuracy, ArmResult, BandRecord, CandidateBalance, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, ModelRecord, ModelRole,
-        RobustAccuracy, RobustBudget, SampleBalance, SelectedIn, SetAside, Splits, Yield, write_lines,
+        RobustAccuracy, RobustBudget, SampleBalance, SelectedIn, SetAside, Splits, TransformBalance, Yield, write_lines,
     },
     sample::{
         AudioBuffer, Claim, Column, DifficultyBand, Digest, ImageBuffer, Judgement, Modality, ModalitySet, Norm, ParentRef, Reason,
@@ -265,6 +265,12 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
         balance: balance.clone(),
         transforms: Default::default(),
     };
+    let mut blurred =
+        TransformBalance { fired: 60, made: [0, 0, 8, 0, 0, 0, 4, 0, 0, 0], fed: [0, 0, 6, 0, 0, 0, 0, 0, 0, 0], ..Default::default() };
+    blurred.refused.insert("object_lost".into(), 3);
+    blurred.no_op.insert("no_image".into(), 2);
+    let mut synchronized = stage(1, "synchronized", &good);
+    synchronized.transforms.insert("gaussian_blur".into(), blurred);
     let mut candidates = good.clone();
     candidates.add(&barren);
     let split = |read, listed: Vec<SetAside>| SampleBalance {
@@ -295,7 +301,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
             extra: Default::default(),
         },
         candidates,
-        yields: vec![stage(1, "synchronized", &good), stage(1, "latent", &barren)],
+        yields: vec![synchronized, stage(1, "latent", &barren)],
         bands: vec![BandRecord { round: 1, column: "out_of_fold".into(), band: Some(DifficultyBand { low: 0.105, high: 1.9 }) }],
         models: vec![ModelRecord {
             digest: Digest::of(b"m").to_string(),
@@ -420,6 +426,7 @@ fn the_page_is_complete_and_asks_for_nothing() {
         "Why it is hard",
         "Set aside",
         "What the generators gave",
+        "What the transforms came to",
         "Parents and their neighbours",
         "What was rejected",
         "Balance",
@@ -433,6 +440,7 @@ fn the_page_is_complete_and_asks_for_nothing() {
     assert!(page.contains("default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"));
     assert_eq!((report.shown.len(), report.parents), (12, 12));
     assert!(page.contains("data:audio/wav;base64,") && page.contains("data:image/png;base64,"));
+    assert!(page.contains("title=\"object_lost 3\"") && page.contains("title=\"0.2 to 0.3: 8 made, 6 fed\""));
     assert!(page.contains("<del>of</del><ins>…</ins>"));
     assert!(report.warnings.contains(&"generator `latent` fed nothing in the whole run".to_owned()), "{:?}", report.warnings);
     assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
@@ -465,6 +473,9 @@ fn data_stays_text() {
         fixture.input.run.samples.train.listed[0].reason = nasty.into();
         fixture.input.run.pipeline = json!({ nasty: nasty });
         fixture.input.run.yields[0].stage = nasty.into();
+        let transforms = &mut fixture.input.run.yields[0].transforms;
+        let balance = transforms.values().next().cloned().unwrap_or_default();
+        transforms.insert(nasty.into(), balance);
         fixture.input.run.models[0].digest = nasty.into();
         fixture.input.rejected[0].verdicts[0].reason = nasty.into();
         let line = &mut fixture.input.scores[0];
@@ -535,7 +546,7 @@ fn a_run_without_anything_still_has_a_report() {
     let (report, page) = fixture.render();
     assert_eq!(report.verdict.headline, "nothing was trained");
     assert!(report.histogram.is_none() && report.shown.is_empty());
-    for section in ["arms", "scores", "reasons", "suspects", "yields", "gallery", "rejected"] {
+    for section in ["arms", "scores", "reasons", "suspects", "yields", "transforms", "gallery", "rejected"] {
         assert!(!page.contains(&format!("id=\"{section}\"")), "{section}");
     }
     assert!(page.contains("1,201 read") && page.contains("= 1,200 used"));

@@ -180,8 +180,18 @@ impl Diagnosis {
             self.judgement = other.judgement;
         }
         self.weight = self.weight.min(other.weight);
+        let relabels = |treatment: Treatment| treatment == Treatment::Relabel;
+        let at_odds = relabels(self.treatment) && relabels(other.treatment) && self.suggested_class != other.suggested_class;
+        // The class of the one that relabels is the one that is trained on.
+        self.suggested_class = match relabels(other.treatment) && !relabels(self.treatment) {
+            true => other.suggested_class.or(self.suggested_class),
+            false => self.suggested_class.or(other.suggested_class),
+        };
         self.treatment = self.treatment.max(other.treatment);
-        self.suggested_class = self.suggested_class.or(other.suggested_class);
+        if at_odds {
+            // They agree that the label is wrong, and on nothing else.
+            (self.treatment, self.weight) = (Treatment::Quarantine, 0.0);
+        }
     }
 }
 
@@ -191,6 +201,27 @@ pub type Diagnoses = Vec<Diagnosis>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_label_is_that_of_the_one_who_gives_it_and_two_new_labels_are_none() {
+        let judged = |treatment, weight, class| Diagnosis {
+            judgement: Judgement::SuspectLabel,
+            weight,
+            treatment,
+            suggested_class: Some(class),
+            ..Diagnosis::clear()
+        };
+        let joined = |mut a: Diagnosis, b: Diagnosis| {
+            a.join(b);
+            (a.treatment, a.weight, a.suggested_class)
+        };
+        let (weighed, three, four) =
+            (judged(Treatment::Weight, 0.5, 1), judged(Treatment::Relabel, 0.9, 3), judged(Treatment::Relabel, 0.8, 4));
+        assert_eq!(joined(weighed.clone(), three.clone()), (Treatment::Relabel, 0.5, Some(3)));
+        assert_eq!(joined(three.clone(), weighed), (Treatment::Relabel, 0.5, Some(3)));
+        assert_eq!(joined(three.clone(), three.clone()), (Treatment::Relabel, 0.9, Some(3)));
+        assert_eq!(joined(three, four), (Treatment::Quarantine, 0.0, Some(3)));
+    }
 
     #[test]
     fn the_primary_reason_is_the_strongest_and_the_guard_goes_first() {

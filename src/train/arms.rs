@@ -483,9 +483,12 @@ impl<'a> Experiment<'a> {
         weights
     }
 
-    /// The weights that the sampler feeder writes, by sample of the split.
+    /// How often each sample of the split is drawn: as the sampler feeder's weights without those of the guard, which the loss is multiplied by already. What
+    /// the guard sets aside is not drawn.
     fn sampler_weights(&self, mined: &Mined, plan: &FeedPlan) -> Vec<f32> {
-        let by_row = feed::sampler_weights::weights(&mined.selection, &mined.diagnoses, plan.sampler_boost, plan.sampler_cap);
+        let drawn = |diagnosis: &Diagnosis| Diagnosis { weight: f32::from(u8::from(diagnosis.weight > 0.0)), ..Diagnosis::clear() };
+        let drawn: Vec<Diagnosis> = mined.diagnoses.iter().map(drawn).collect();
+        let by_row = feed::sampler_weights::weights(&mined.selection, &drawn, plan.sampler_boost, plan.sampler_cap);
         let mut weights = vec![0.0; self.splits.train.len()];
         for (row, weight) in mined.table.rows().iter().zip(by_row) {
             if let Some(i) = self.splits.train.index(&row.id) {

@@ -4,8 +4,8 @@
 use hardmine::{
     codec,
     context::{
-        EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
-        ScoreContext, StageInfo, VerifyContext,
+        Answers, EmbeddingIndex, FeedContext, Fetch, Forwards, GenerateContext, Judged, KnownMedia, MineContext, Parent, ReplayContext,
+        Rows, ScoreContext, StageInfo, TableContext, VerifyContext,
     },
     error::{Error, Result},
     generate::Generator,
@@ -200,9 +200,24 @@ fn a_missing_modality_is_scored_or_absent() {
 fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     let world = World::get();
     let registry = Registry::default();
-    let mut reversed = world.samples.clone();
-    reversed.reverse();
-    let reversed = table(&reversed, &world.models, &world.history, world.classes.len());
+    let mut backwards = world.samples.clone();
+    backwards.reverse();
+    let reversed = table(&backwards, &world.models, &world.history, world.classes.len());
+    // With the columns that look at all samples at once.
+    let whole = |table: &ScoreTable, answers: &Answers| {
+        let mut whole = table.clone();
+        for built in examples(&registry.scorers) {
+            // What needs more than these answers is not there; who needs it tells so.
+            let found = built.operator.score_table(&TableContext { table, answers, seeds: SeedTree::new(7) }).unwrap_or_default();
+            built.operator.table_columns().into_iter().zip(found.columns).for_each(|(column, scores)| whole.add(column, scores).unwrap());
+        }
+        whole
+    };
+    let answers = |samples: &[Sample]| {
+        let forwards = Forwards::new(&world.models, samples);
+        let of = |rows: Result<Arc<Rows>>| Rows::clone(&rows.unwrap());
+        Answers { subject: of(forwards.subject()), teacher: of(forwards.teacher()), ..Answers::default() }
+    };
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
     let context = MineContext { stage: "m", round: 1, rounds: 1, losses: &[], seeds: SeedTree::new(7).round(1).stage("m") };
@@ -222,11 +237,16 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
         assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
     }
     for built in examples(&registry.diagnosers) {
-        let found = built.operator.diagnose(&world.table).unwrap();
-        let mut back = built.operator.diagnose(&reversed).unwrap();
+        let found = |table: &ScoreTable, answers: &Answers| {
+            let found = built.operator.findings(&whole(table, answers), answers);
+            found.unwrap_or_else(|error| panic!("{}: {error}", built.name)).diagnoses
+        };
+        let mut back = found(&reversed, &answers(&backwards));
+        let found = found(&world.table, &answers(&world.samples));
         back.reverse();
         assert_eq!(back, found, "{}", built.name);
-        assert!(built.operator.diagnose(&empty).map_or(true, |found| found.is_empty()), "{}", built.name);
+        let none = built.operator.findings(&empty, &Answers::default());
+        assert!(none.map_or(true, |found| found.diagnoses.is_empty()), "{}", built.name);
     }
 }
 

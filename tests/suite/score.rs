@@ -4,6 +4,7 @@ use crate::cli::{hardmine, text};
 use hardmine::{
     codec::npy::{self, Array, Numbers},
     record::{ScoreLine, read_lines},
+    sample::Judgement,
 };
 use std::{fs, path::Path};
 
@@ -12,8 +13,9 @@ fn predictions(folder: &Path) {
     let line = |i: usize| {
         let (class, wrong) = (i % 5, i % 50 == 7);
         let label = if wrong { (class + 2) % 5 } else { class };
-        let logits: Vec<f64> =
-            (0..5).map(|k| if k == class { 5.0 + (i % 7) as f64 / 10.0 } else { ((i * 7 + k * 3) % 10) as f64 / 10.0 }).collect();
+        let logits: Vec<f64> = (0..5)
+            .map(|k| if k == class { 5.0 + if wrong { 0.6 } else { (i % 7) as f64 / 10.0 } } else { ((i * 7 + k * 3) % 10) as f64 / 10.0 })
+            .collect();
         format!("{{\"id\": \"s{i}\", \"label\": {label}, \"logits\": {logits:?}}}\n")
     };
     fs::write(folder.join("p.jsonl"), (0..200).map(line).collect::<String>()).unwrap();
@@ -66,4 +68,49 @@ fn predictions_are_scored_and_mined_without_a_pipeline_file() {
     let output = hardmine(at, &["score", "broken.jsonl", "--out", "b"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("line 2: field logits: no `logits` and no `probabilities`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_probe_run_of_another_trainer_judges_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    predictions(at);
+    // A class more; every twentieth sample was given it, in the second run others than in the first. What is wrong is not learnt.
+    for run in 0..2 {
+        let line = |epoch: usize, i: usize| {
+            let (class, threshold) = (i % 5, i % 20 == 3 + run);
+            let label = if threshold {
+                5
+            } else if i % 50 == 7 {
+                (class + 2) % 5
+            } else {
+                class
+            };
+            let logits: Vec<f64> =
+                (0..6).map(|k| if k == class { 4.0 + ((i + epoch) % 7) as f64 / 10.0 } else { 0.1 * k as f64 }).collect();
+            format!("{{\"id\": \"s{i}\", \"epoch\": {epoch}, \"label\": {label}, \"logits\": {logits:?}}}\n")
+        };
+        let text: String = (0..3).flat_map(|epoch| (0..200).map(move |i| line(epoch, i))).collect();
+        fs::write(at.join(format!("probe{run}.jsonl")), text).unwrap();
+    }
+    let output = hardmine(at, &["score", "p.jsonl", "--probe", "probe0.jsonl", "--probe", "probe1.jsonl", "--out", "scored"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<ScoreLine> = read_lines(&fs::read_to_string(at.join("scored/scores.jsonl")).unwrap()).unwrap();
+    let suspects: Vec<&str> = lines.iter().filter(|line| line.judgement == Judgement::SuspectLabel).map(|line| line.id.as_str()).collect();
+    assert_eq!(suspects, ["s7", "s57", "s107", "s157"]);
+    assert!(lines.iter().all(|line| line.score("probe_aum").is_some() && line.score("probe_threshold").is_some()));
+
+    // All probabilities of all classes: what `cleanlab` looks at.
+    let pipeline = "version: 1\nname: confident\ndata: { train: { predictions: { files: [p.jsonl], out_of_fold: true } } }\ntrain: none\nstages:\n  - score: { out_of_fold: {} }\n  - diagnose: { confident_learning: { verdict: relabel } }\n  - feed: { sampler_weights: {} }\n";
+    fs::write(at.join("c.yaml"), pipeline).unwrap();
+    let output = hardmine(at, &["run", "c.yaml", "--out", "confident"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<ScoreLine> = read_lines(&fs::read_to_string(at.join("confident/scores.jsonl")).unwrap()).unwrap();
+    let suspects: Vec<(&str, &str, &str)> = lines
+        .iter()
+        .filter(|line| line.judgement == Judgement::SuspectLabel)
+        .map(|line| (line.id.as_str(), line.suggested.as_deref().unwrap(), line.treatment.name()))
+        .collect();
+    assert_eq!(suspects, [("s7", "2", "relabel"), ("s57", "2", "relabel"), ("s107", "2", "relabel"), ("s157", "2", "relabel")]);
+    assert!(lines.iter().all(|line| line.score("confident_suspicion").is_some()));
 }

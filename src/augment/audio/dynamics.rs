@@ -50,7 +50,8 @@ fn keep(seconds: f64, rate: f64) -> f64 {
     if seconds > 0.0 { (-1.0 / (seconds * rate)).exp() } else { 0.0 }
 }
 
-/// A feed-forward compressor in the log domain with a smooth branching peak detector (Giannoulis, Massberg and Reiss, "Digital dynamic range compressor design", JAES 60 (6), 2012, eq. 4
+/// A feed-forward compressor in the log domain with a smooth branching peak detector (Giannoulis, Massberg and Reiss, "Digital dynamic range compressor
+/// design", JAES 60 (6), 2012, eq. 4
 /// and 17). The loudest channel of a frame decides for all. In place, cut at `-1..=1`.
 pub fn compress(audio: &mut AudioBuffer, compression: &Compression) {
     let bounded = compression.bounded();
@@ -70,8 +71,10 @@ pub fn compress(audio: &mut AudioBuffer, compression: &Compression) {
     }
 }
 
-/// Holds the sound at or below `threshold_db` dB of full scale (`-120..=0`, clamped) without cutting waves: the gain that each frame needs is held for `attack_s` seconds before it
-/// (`0..=1`), recovers with time constant `release_s` (`0..=10`), and is averaged over the attack, so that it has arrived when the peak comes. No delay; the loudest channel of a frame decides for
+/// Holds the sound at or below `threshold_db` dB of full scale (`-120..=0`, clamped) without cutting waves: the gain that each frame needs is held for
+/// `attack_s` seconds before it
+/// (`0..=1`), recovers with time constant `release_s` (`0..=10`), and is averaged over the attack, so that it has arrived when the peak comes. No delay; the
+/// loudest channel of a frame decides for
 /// all. In place.
 pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_s: f64) {
     let (channels, frames, rate) = (audio.channels(), audio.frames(), f64::from(audio.sample_rate_hz()));
@@ -91,7 +94,7 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
         let level = |frame: &[f32]| frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
         needs.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(n, frame)| *n = missing(level(frame)));
     }
-    let most = largest_ahead(&needs, width, frames);
+    let most = largest_ahead(needs, width, frames);
     // Held, recovering, and averaged over the last `width` frames: each of their gains is at most what this frame needs. Before the sound the first one held.
     let first = f64::from(most.first().copied().unwrap_or(0.0));
     let (mut state, mut sum, share) = (0f64, first * width as f64, 1.0 / width as f64);
@@ -107,12 +110,12 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
     }
 }
 
-/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one and the beginning of the next
+/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one
+/// and the beginning of the next
 /// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
-fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
+fn largest_ahead(values: Vec<f32>, width: usize, count: usize) -> Vec<f32> {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut from_end = values.to_vec();
-    let mut from_start = values.to_vec();
+    let (mut from_end, mut from_start) = (values.clone(), values);
     for (back, front) in from_end.chunks_exact_mut(width).zip(from_start.chunks_exact_mut(width)) {
         let mut most = 0f32;
         for value in front {
@@ -125,7 +128,9 @@ fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
             *value = most;
         }
     }
-    from_end[..count].iter().zip(&from_start[width - 1..]).map(|(a, b)| larger(*a, *b)).collect()
+    from_end.truncate(count);
+    from_end.iter_mut().zip(&from_start[width - 1..]).for_each(|(a, b)| *a = larger(*a, *b));
+    from_end
 }
 
 #[cfg(test)]

@@ -225,7 +225,8 @@ pub fn air_db_per_metre(hz: f64, temperature_c: f64, humidity_percent: f64) -> f
     8.686 * f2 * (1.84e-11 * t.sqrt() + t.powf(-2.5) * relaxation)
 }
 
-/// What `distance_m` metres of air (`0..=10000`, clamped) leave of a sound: each frequency loses [`air_db_per_metre`] times the distance, phases stay (a gain on short-time spectra of
+/// What `distance_m` metres of air (`0..=10000`, clamped) leave of a sound: each frequency loses [`air_db_per_metre`] times the distance, phases stay (a gain
+/// on short-time spectra of
 /// about 32 ms). The loss by distance itself, `1 / r`, is a gain and not in here. In place.
 pub fn air_absorption(audio: &mut AudioBuffer, distance_m: f64, temperature_c: f64, humidity_percent: f64) {
     if [distance_m, temperature_c, humidity_percent].iter().any(|v| v.is_nan()) {

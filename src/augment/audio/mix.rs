@@ -137,7 +137,8 @@ wide! {
     }
 }
 
-/// The signal-to-noise ratio of `mixed` in decibels, where `scale * clean` is its signal; `None` where the lengths differ, the signal is silent or nothing was added.
+/// The signal-to-noise ratio of `mixed` in decibels, where `scale * clean` is its signal; `None` where the lengths differ, the signal is silent or nothing was
+/// added.
 pub fn snr_db(clean: &AudioBuffer, mixed: &AudioBuffer, scale: f64) -> Option<f64> {
     if clean.samples().len() != mixed.samples().len() {
         return None;

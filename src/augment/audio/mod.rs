@@ -1,8 +1,10 @@
 //! Waveforms: pure functions on [`AudioBuffer`](crate::sample::AudioBuffer). Times are frames or seconds, levels are decibels; no function leaves a value
 //! that is not finite, and every finite parameter is taken: what lies outside its stated range is brought there.
 //!
-//! A function that keeps the length works in place (`&mut`); the few older ones that return a copy have a twin that does not. One that changes the length returns the new sound, and with it a
-//! [`Timeline`](crate::augment::timeline::Timeline) (or its [`Pieces`](crate::augment::timeline::Pieces)) by which words and events follow. [`resample`] keeps all times.
+//! A function that keeps the length works in place (`&mut`); the few older ones that return a copy have a twin that does not. One that changes the length
+//! returns the new sound, and with it a
+//! [`Timeline`](crate::augment::timeline::Timeline) (or its [`Pieces`](crate::augment::timeline::Pieces)) by which words and events follow. [`resample`] keeps
+//! all times.
 //! Linear functions may overshoot full scale; [`fit`] brings such a sound back.
 
 mod dynamics;
@@ -31,7 +33,7 @@ pub use level::{
 pub use mix::{Mixed, Mixture, active_power, babble, background, looped, mix_at_snr, mix_in_place, mix_over_active, overlap, snr_db};
 pub use noise::{Colour, add_gaussian, clicks, gaussian, hum, noise};
 pub use resample::{resample, speed};
-pub use room::{MOST_REFLECTIONS, Room, SPEED_OF_SOUND, room_response};
+pub use room::{MOST_REFLECTIONS, Room, SPEED_OF_SOUND, room_response, room_with_tail};
 pub use space::{Reverb, noise_tail, reverberate};
 pub use stretch::{pitch_shift, time_stretch};
 pub use time::{

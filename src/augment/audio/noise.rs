@@ -71,7 +71,8 @@ pub fn gaussian(len: usize, seed: u64) -> Vec<f32> {
     out
 }
 
-/// Adds [`gaussian`] noise of `deviation` (of full scale, `0..=1`, clamped) to every sample, in place, without a field of its own. May overshoot 1 ([`fit`](super::fit)).
+/// Adds [`gaussian`] noise of `deviation` (of full scale, `0..=1`, clamped) to every sample, in place, without a field of its own. May overshoot 1
+/// ([`fit`](super::fit)).
 pub fn add_gaussian(audio: &mut AudioBuffer, deviation: f64, seed: u64) {
     let deviation = if deviation.is_nan() { 0.0 } else { deviation.clamp(0.0, 1.0) } as f32;
     add_normal(audio.samples_mut(), deviation, seed);
@@ -156,8 +157,10 @@ fn eighth_turn(x: f32) -> (f32, f32) {
     (sin, cos)
 }
 
-/// Mains hum: a sine of `mains_hz` (50 or 60) and `harmonics - 1` multiples of it below half the rate, each `rolloff_db` decibels weaker than the one before; harmonic `h`
-/// starts at `h * phase` turns. The same in all channels; the first harmonic has amplitude 1, [`mix_at_snr`](super::mix_at_snr) sets the level. Silent where the mains frequency is not in
+/// Mains hum: a sine of `mains_hz` (50 or 60) and `harmonics - 1` multiples of it below half the rate, each `rolloff_db` decibels weaker than the one before;
+/// harmonic `h`
+/// starts at `h * phase` turns. The same in all channels; the first harmonic has amplitude 1, [`mix_at_snr`](super::mix_at_snr) sets the level. Silent where
+/// the mains frequency is not in
 /// `0..rate / 2`.
 pub fn hum(sample_rate_hz: u32, channels: usize, frames: usize, mains_hz: f64, harmonics: usize, rolloff_db: f64, phase: f64) -> Vec<f32> {
     let mut out = vec![0f32; frames * channels];
@@ -186,7 +189,8 @@ pub fn hum(sample_rate_hz: u32, channels: usize, frames: usize, mains_hz: f64, h
     out
 }
 
-/// Clicks at random times, `per_second` of them on average (a Poisson process, `0..=rate`, clamped): each begins at an amplitude drawn evenly from `0.25..=1` with either sign and dies away by a
+/// Clicks at random times, `per_second` of them on average (a Poisson process, `0..=rate`, clamped): each begins at an amplitude drawn evenly from `0.25..=1`
+/// with either sign and dies away by a
 /// factor `e` every `decay_s` seconds (0: single samples). The same in all channels; the seed alone decides them.
 pub fn clicks(sample_rate_hz: u32, channels: usize, frames: usize, per_second: f64, decay_s: f64, seed: u64) -> Vec<f32> {
     let mut out = vec![0f32; frames * channels];

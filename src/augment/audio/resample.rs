@@ -18,7 +18,8 @@ const PLACES: usize = 1024;
 const BETA: f64 = 9.0;
 /// Cut-off as a share of the lower of the two Nyquist frequencies; with the window's slope nothing above it comes through at more than -80 dB.
 const ROLL_OFF: f64 = 0.93;
-/// Positions between two samples for which a kernel is made; between them results are interpolated linearly, which is exact to -84 dB at the Nyquist frequency and 12 dB more an octave below. Where the
+/// Positions between two samples for which a kernel is made; between them results are interpolated linearly, which is exact to -84 dB at the Nyquist frequency
+/// and 12 dB more an octave below. Where the
 /// rate falls, fewer do as well: the table stays in the nearest cache.
 const PHASES: usize = 128;
 /// The most that a rate may change by.
@@ -51,7 +52,7 @@ fn kernel() -> &'static [f32] {
 }
 
 /// Lanes of a sum of products.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
 struct Phases {
@@ -112,7 +113,7 @@ fn halves<const N: usize, const H: usize>(sums: [f32; N]) -> [f32; H] {
 /// The sum of all lanes, in pairs.
 #[inline(always)]
 fn total(sums: [f32; LANES]) -> f32 {
-    let [a, b] = halves::<4, 2>(halves::<8, 4>(halves::<LANES, 8>(sums)));
+    let [a, b] = halves::<4, 2>(halves::<LANES, 4>(sums));
     a + b
 }
 
@@ -225,8 +226,10 @@ pub(super) fn resample_frames(audio: &AudioBuffer, rate: u32, step: (u64, u64), 
     AudioBuffer::new(rate, channels, samples).map_err(Error::data)
 }
 
-/// Brings the sound to another rate: the same duration, pitch and times, `round(frames * to / from)` frames, at least 1. A windowed sinc of 32 zero crossings (Kaiser, beta 9) in
-/// polyphase form (J. O. Smith, "Digital audio resampling", 2002): flat to 0.8 of the lower Nyquist frequency, -80 dB above it. May overshoot 1 slightly ([`fit`](super::fit)).
+/// Brings the sound to another rate: the same duration, pitch and times, `round(frames * to / from)` frames, at least 1. A windowed sinc of 32 zero crossings
+/// (Kaiser, beta 9) in
+/// polyphase form (J. O. Smith, "Digital audio resampling", 2002): flat to 0.8 of the lower Nyquist frequency, -80 dB above it. May overshoot 1 slightly
+/// ([`fit`](super::fit)).
 ///
 /// Errors for a rate of 0 and where the rate changes by more than 256 times.
 pub fn resample(audio: &AudioBuffer, to_hz: u32) -> Result<AudioBuffer> {
@@ -242,7 +245,8 @@ pub fn resample(audio: &AudioBuffer, to_hz: u32) -> Result<AudioBuffer> {
     resample_frames(audio, to_hz, (from, to), frames)
 }
 
-/// Plays the sound `factor` times as fast (`1/16..=16`, clamped; not a number: 1): duration shrinks and pitch rises by the factor, like a tape. Exactly `round(frames / factor)` frames,
+/// Plays the sound `factor` times as fast (`1/16..=16`, clamped; not a number: 1): duration shrinks and pitch rises by the factor, like a tape. Exactly
+/// `round(frames / factor)` frames,
 /// at least 1.
 pub fn speed(audio: &AudioBuffer, factor: f64) -> Result<Retimed> {
     let factor = if factor.is_nan() { 1.0 } else { factor.clamp(1.0 / 16.0, 16.0) };

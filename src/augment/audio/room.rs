@@ -27,7 +27,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// The absorption, the same on all walls, with which the sound of a room of this size loses 60 dB in `rt60_s` seconds by Sabine's formula `T = 24 ln(10) V / (c S a)`; at most 1.
+    /// The absorption, the same on all walls, with which the sound of a room of this size loses 60 dB in `rt60_s` seconds by Sabine's formula `T = 24 ln(10) V
+    /// / (c S a)`; at most 1.
     pub fn absorption_for(size_m: [f64; 3], rt60_s: f64) -> f64 {
         let [x, y, z] = size_m;
         let share = 24.0 * 10f64.ln() * x * y * z / (SPEED_OF_SOUND * 2.0 * (x * y + y * z + z * x) * rt60_s);
@@ -64,7 +65,8 @@ struct Image {
     amplitude: f64,
 }
 
-/// The images of a source along one axis (Allen and Berkley 1979, eq. 8 to 10): `(1 - 2p) s + 2 r l` with `|r - p|` reflections at the near wall and `|r|` at the far one.
+/// The images of a source along one axis (Allen and Berkley 1979, eq. 8 to 10): `(1 - 2p) s + 2 r l` with `|r - p|` reflections at the near wall and `|r|` at
+/// the far one.
 fn images(source: f64, length: f64, near: f64, far: f64, most: usize) -> Vec<Image> {
     let (reach, mut out) = (most as i64 / 2 + 1, Vec::new());
     for r in -reach..=reach {
@@ -79,8 +81,10 @@ fn images(source: f64, length: f64, near: f64, far: f64, most: usize) -> Vec<Ima
     out
 }
 
-/// The impulse response of a box-shaped room by the image source method (Allen and Berkley, "Image method for efficiently simulating small-room acoustics", J. Acoust. Soc. Am. 65 (4), 1979): each path of length `d` arrives
-/// after `d / c` with amplitude `1 / d` (`d` at least 0.1 m) times `sqrt(1 - absorption)` a reflection. Arrivals between samples are written with a sinc under a Hann window of 81 samples (Peterson 1986). One
+/// The impulse response of a box-shaped room by the image source method (Allen and Berkley, "Image method for efficiently simulating small-room acoustics", J.
+/// Acoust. Soc. Am. 65 (4), 1979): each path of length `d` arrives
+/// after `d / c` with amplitude `1 / d` (`d` at least 0.1 m) times `sqrt(1 - absorption)` a reflection. Arrivals between samples are written with a sinc under
+/// a Hann window of 81 samples (Peterson 1986). One
 /// channel a microphone, all with the same time 0: the moment the source sounds.
 ///
 /// Errors for a room that cannot be: see [`Room`].
@@ -111,6 +115,36 @@ pub fn room_response(room: &Room, sample_rate_hz: u32) -> Result<AudioBuffer> {
     for (c, line) in lines.iter().enumerate() {
         super::fft::put_channel(&mut samples, channels, c, line);
     }
+    AudioBuffer::new(sample_rate_hz, channels, samples).map_err(Error::data)
+}
+
+/// [`room_response`] up to where the reflections of the asked order are complete (none of a higher one comes earlier), and from there on the late
+/// reverberation: gaussian noise that continues at the level of the last
+/// 10 ms and loses 60 dB every `rt60_s` seconds (`0.01..=20`, clamped), independent in every channel, until it is 60 dB weaker. The seed alone decides the
+/// noise. Errors like [`room_response`].
+pub fn room_with_tail(room: &Room, sample_rate_hz: u32, rt60_s: f64, seed: u64) -> Result<AudioBuffer> {
+    let early = room_response(room, sample_rate_hz)?;
+    let (rate, channels) = (f64::from(sample_rate_hz), early.channels());
+    let rt60 = if rt60_s.is_nan() { 0.01 } else { rt60_s.clamp(0.01, 20.0) };
+    let shortest = room.size_m.iter().copied().fold(f64::INFINITY, f64::min);
+    let complete = (room.reflections as f64 * shortest / SPEED_OF_SOUND * rate) as usize;
+    // The direct sound is never cut.
+    let nearest = |microphone: &[f64; 3]| microphone.iter().zip(&room.source_m).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let direct = room.microphones_m.iter().map(nearest).fold(0f64, f64::max) / SPEED_OF_SOUND * rate;
+    let complete = complete.max(direct as usize + HALF as usize).clamp(1, early.frames());
+    let window = ((0.01 * rate) as usize).clamp(1, complete);
+    let tail = ((rt60 * rate) as usize).min(1 << 22);
+    let mut samples = Vec::with_capacity((complete + tail) * channels);
+    samples.extend_from_slice(&early.samples()[..complete * channels]);
+    let level = super::power(&samples[(complete - window) * channels..]).sqrt();
+    let mut noise = super::gaussian(tail * channels, seed);
+    // 60 dB are a factor of 1000 in amplitude.
+    let (mut factor, keep) = (level, (-(1000f64.ln()) / (rt60 * rate)).exp());
+    for frame in noise.chunks_exact_mut(channels) {
+        frame.iter_mut().for_each(|s| *s *= factor as f32);
+        factor *= keep;
+    }
+    samples.append(&mut noise);
     AudioBuffer::new(sample_rate_hz, channels, samples).map_err(Error::data)
 }
 
@@ -215,6 +249,22 @@ mod tests {
             .for_each(|(distance, damping)| arrive(&mut right, distance / SPEED_OF_SOUND * f64::from(golden.rate_hz), damping / distance));
         assert_eq!(right.len(), response.frames());
         assert!(right.iter().zip(response.samples()).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+
+    #[test]
+    fn the_tail_goes_on_where_the_images_end() {
+        let mut room = Room { absorption: [Room::absorption_for([6.0, 5.0, 3.0], 0.6); 6], ..room(12) };
+        room.microphones_m.push([2.0, 4.0, 1.0]);
+        let (early, found) = (room_response(&room, 8000).unwrap(), room_with_tail(&room, 8000, 0.6, 1).unwrap());
+        // 12 times 3 m are 105 ms.
+        let complete = (36.0 / SPEED_OF_SOUND * 8000.0) as usize;
+        assert_eq!(early.samples()[..2 * complete], found.samples()[..2 * complete]);
+        assert_eq!(found.frames(), complete + 4800);
+        let level = |from: usize| 10.0 * crate::augment::audio::power(&found.samples()[2 * from..2 * (from + 400)]).log10();
+        // No step at the seam beyond what 50 ms decay, and 60 dB in 0.6 s behind it.
+        assert!((level(complete - 400) - level(complete) - 5.0).abs() < 4.0, "{} {}", level(complete - 400), level(complete));
+        assert!((level(complete) - level(complete + 2400) - 30.0).abs() < 1.5);
+        assert_ne!(found, room_with_tail(&room, 8000, 0.6, 2).unwrap());
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn onset(response: &AudioBuffer) -> usize {
     at
 }
 
-/// Convolves a sound with a room's impulse response, `y[n] = sum h[k] x[n - k]`, by overlap-add with fast Fourier transforms. A response of one channel serves all; with as many as the
+/// Convolves a sound with a room's impulse response, `y[n] = sum h[k] x[n - k]`, by overlap-add with fast Fourier transforms. A response of one channel serves
+/// all; with as many as the
 /// sound has, each channel has its own. May overshoot 1 ([`fit`](super::fit)).
 ///
 /// Errors where rates differ or the channels do not match.
@@ -88,8 +89,10 @@ pub fn reverberate(audio: &AudioBuffer, response: &AudioBuffer, reverb: &Reverb)
     AudioBuffer::new(rate, channels, samples).map_err(Error::data)
 }
 
-/// An impulse response out of noise: a direct sound of 1 at frame 0, and from `predelay_s` seconds on gaussian noise that loses 60 dB every `rt60_s` seconds, with `direct_to_reverberant_db` between the energies of
-/// the two (Moorer, "About this reverberation business", 1979). Its end is where the noise has lost 60 dB; `rt60_s` is `0.01..=20` and `predelay_s` `0..=1`, clamped, and the
+/// An impulse response out of noise: a direct sound of 1 at frame 0, and from `predelay_s` seconds on gaussian noise that loses 60 dB every `rt60_s` seconds,
+/// with `direct_to_reverberant_db` between the energies of
+/// the two (Moorer, "About this reverberation business", 1979). Its end is where the noise has lost 60 dB; `rt60_s` is `0.01..=20` and `predelay_s` `0..=1`,
+/// clamped, and the
 /// ratio `-60..=60`. The seed alone decides the noise.
 pub fn noise_tail(sample_rate_hz: u32, rt60_s: f64, predelay_s: f64, direct_to_reverberant_db: f64, seed: u64) -> Result<AudioBuffer> {
     let bounded = |v: f64, low: f64, high: f64| if v.is_nan() { low } else { v.clamp(low, high) };

@@ -12,12 +12,16 @@ const FRAME_S: f64 = 0.064;
 /// Frames of the new sound that lie on one another.
 const OVERLAP: usize = 4;
 
-/// Makes the sound `factor` times as long (`0.1..=10`, clamped; not a number: 1) and keeps its pitch; exactly `round(frames * factor)` frames, at least 1. A factor that keeps
+/// Makes the sound `factor` times as long (`0.1..=10`, clamped; not a number: 1) and keeps its pitch; exactly `round(frames * factor)` frames, at least 1. A
+/// factor that keeps
 /// the length gives the sound back.
 ///
-/// A phase vocoder with the phases of each peak's surroundings locked to it (Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", IEEE Trans. Speech
-/// Audio Process. 7 (3), 1999, identity locking). A peak's phase advance is read from a second frame of the old sound one step of the new one earlier (Puckette, "Phase-locked vocoder", 1995), so that no
-/// phase is unwrapped and no angle is computed. Frames of about 64 ms, 4 deep. All channels turn by the same angles, which keeps their image. Sharp attacks are softened a little, as by every
+/// A phase vocoder with the phases of each peak's surroundings locked to it (Laroche and Dolson, "Improved phase vocoder time-scale modification of audio",
+/// IEEE Trans. Speech
+/// Audio Process. 7 (3), 1999, identity locking). A peak's phase advance is read from a second frame of the old sound one step of the new one earlier
+/// (Puckette, "Phase-locked vocoder", 1995), so that no
+/// phase is unwrapped and no angle is computed. Frames of about 64 ms, 4 deep. All channels turn by the same angles, which keeps their image. Sharp attacks
+/// are softened a little, as by every
 /// phase vocoder. May overshoot 1 ([`fit`](super::fit)).
 pub fn time_stretch(audio: &AudioBuffer, factor: f64) -> Result<Retimed> {
     let factor = if factor.is_nan() { 1.0 } else { factor.clamp(0.1, 10.0) };
@@ -26,7 +30,8 @@ pub fn time_stretch(audio: &AudioBuffer, factor: f64) -> Result<Retimed> {
     Ok(Retimed { audio: stretched_to(audio, frames)?, timeline })
 }
 
-/// Moves the pitch by `semitones` (`-24..=24`, clamped; not a number: 0) and keeps the length: [`time_stretch`] and resampling by `2^(semitones / 12)`, the one that shortens first. Voices take on the formants
+/// Moves the pitch by `semitones` (`-24..=24`, clamped; not a number: 0) and keeps the length: [`time_stretch`] and resampling by `2^(semitones / 12)`, the
+/// one that shortens first. Voices take on the formants
 /// of a smaller or larger speaker. May overshoot 1 ([`fit`](super::fit)).
 pub fn pitch_shift(audio: &AudioBuffer, semitones: f64) -> Result<AudioBuffer> {
     let semitones = if semitones.is_nan() { 0.0 } else { semitones.clamp(-24.0, 24.0) };

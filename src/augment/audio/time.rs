@@ -150,7 +150,8 @@ pub fn fix_length(audio: &AudioBuffer, frames: usize) -> Result<Retimed> {
     Ok(Retimed { audio: crop(audio, 0, frames)?, timeline })
 }
 
-/// The frames between the first and the last 10 ms block whose rms is at most `below_db` dB (`0..=120`, clamped; not a number: 60) below the loudest block's; the whole sound where it is silent.
+/// The frames between the first and the last 10 ms block whose rms is at most `below_db` dB (`0..=120`, clamped; not a number: 60) below the loudest block's;
+/// the whole sound where it is silent.
 pub fn active_range(audio: &AudioBuffer, below_db: f64) -> std::ops::Range<usize> {
     let below_db = if below_db.is_nan() { 60.0 } else { below_db.clamp(0.0, 120.0) };
     let block = (audio.sample_rate_hz() as usize / 100).max(1);
@@ -184,7 +185,8 @@ pub fn reverse(audio: &mut AudioBuffer) -> Pieces {
     Pieces::new(vec![Piece { from: 0.0..seconds, to: 0.0..seconds, backward: true }], seconds)
 }
 
-/// Says the frames `start..end` (cut at the end of the sound) `times` times more right after themselves, each seam crossfaded over `fade` frames (at most half the part), so that a stutter
+/// Says the frames `start..end` (cut at the end of the sound) `times` times more right after themselves, each seam crossfaded over `fade` frames (at most half
+/// the part), so that a stutter
 /// does not click. Errors for an empty part and beyond 2^28 frames.
 pub fn repeat_part(audio: &AudioBuffer, start: usize, end: usize, times: usize, fade: usize) -> Result<(AudioBuffer, Pieces)> {
     let (channels, length, rate) = (audio.channels(), audio.frames(), f64::from(audio.sample_rate_hz()));
@@ -220,7 +222,8 @@ pub fn repeat_part(audio: &AudioBuffer, start: usize, end: usize, times: usize, 
     Ok((audio, Pieces::new(pieces, frames as f64 / rate)))
 }
 
-/// Removes the frequencies `low_hz..high_hz` between the seconds `start_s..end_s`, in place: bins of overlapping frames of about 32 ms are set to 0 (frequency masking of Park et al., "SpecAugment", 2019, on the
+/// Removes the frequencies `low_hz..high_hz` between the seconds `start_s..end_s`, in place: bins of overlapping frames of about 32 ms are set to 0 (frequency
+/// masking of Park et al., "SpecAugment", 2019, on the
 /// sound itself). Outside the times and the band, up to one frame and one bin, the sound stays what it is.
 pub fn frequency_mask(audio: &mut AudioBuffer, low_hz: f64, high_hz: f64, start_s: f64, end_s: f64) {
     if [low_hz, high_hz, start_s, end_s].iter().any(|v| v.is_nan()) || low_hz >= high_hz || start_s >= end_s {

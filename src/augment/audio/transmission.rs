@@ -124,7 +124,8 @@ wide! {
     }
 }
 
-/// Keeps every `hold`-th frame (at least 1) and holds it, without a filter before or after, in place: frequencies above `rate / 2 hold` fold down, as in a cheap converter.
+/// Keeps every `hold`-th frame (at least 1) and holds it, without a filter before or after, in place: frequencies above `rate / 2 hold` fold down, as in a
+/// cheap converter.
 pub fn alias(audio: &mut AudioBuffer, hold: usize) {
     let channels = audio.channels();
     for block in audio.samples_mut().chunks_mut(hold.max(1).saturating_mul(channels)) {
@@ -136,7 +137,8 @@ pub fn alias(audio: &mut AudioBuffer, hold: usize) {
 /// Rate of a telephone line.
 const LINE_HZ: u32 = 8000;
 
-/// A telephone line: 300 to 3400 Hz (Butterworth, 24 dB an octave), 8 kHz, `coding`, and back to the old rate; length and times stay. Sounds of at most 8 kHz keep their rate. May overshoot 1
+/// A telephone line: 300 to 3400 Hz (Butterworth, 24 dB an octave), 8 kHz, `coding`, and back to the old rate; length and times stay. Sounds of at most 8 kHz
+/// keep their rate. May overshoot 1
 /// slightly ([`fit`](super::fit)).
 pub fn telephone(audio: &AudioBuffer, coding: Coding) -> Result<AudioBuffer> {
     let (rate, frames) = (audio.sample_rate_hz(), audio.frames());
@@ -184,8 +186,10 @@ wide! {
     }
 }
 
-/// What a lossy transform coder leaves of a sound, in place: everything above `bandwidth_hz` is removed, and in each critical band (Zwicker 1961) of each frame of about 32 ms the bins are rounded to
-/// steps set by the band's loudest bin, `2^bits` of them from one end of its range to the other (`1..=16`, clamped); a band more than 60 dB below the frame's loudest bin is dropped. Few bits give the
+/// What a lossy transform coder leaves of a sound, in place: everything above `bandwidth_hz` is removed, and in each critical band (Zwicker 1961) of each
+/// frame of about 32 ms the bins are rounded to
+/// steps set by the band's loudest bin, `2^bits` of them from one end of its range to the other (`1..=16`, clamped); a band more than 60 dB below the frame's
+/// loudest bin is dropped. Few bits give the
 /// "birdies" and gaps of a low MP3 rate; it is no MP3 coder and has no rate.
 pub fn lossy(audio: &mut AudioBuffer, bandwidth_hz: f64, bits: f64) {
     let rate = f64::from(audio.sample_rate_hz());
@@ -225,7 +229,8 @@ pub enum Concealment {
     Repeat,
 }
 
-/// Which of `count` packets are lost: a chain of two states (Gilbert 1960) that loses `share` of them in the long run (`0..=1`, clamped), in bursts of `burst` packets on average (at least 1, and at least what
+/// Which of `count` packets are lost: a chain of two states (Gilbert 1960) that loses `share` of them in the long run (`0..=1`, clamped), in bursts of `burst`
+/// packets on average (at least 1, and at least what
 /// the share demands). The seed alone decides it, and a shorter list is the beginning of a longer one.
 pub fn lost_packets(count: usize, share: f64, burst: f64, seed: u64) -> Vec<bool> {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
@@ -246,7 +251,8 @@ pub fn lost_packets(count: usize, share: f64, burst: f64, seed: u64) -> Vec<bool
     (0..count).map(step).collect()
 }
 
-/// Loses packets of `frames` frames (at least 1; the last may be shorter), in place: packet `i` where `lost[i]`; beyond the list all come. Where a packet is missing its first and last frames fade over an eighth of it, so that
+/// Loses packets of `frames` frames (at least 1; the last may be shorter), in place: packet `i` where `lost[i]`; beyond the list all come. Where a packet is
+/// missing its first and last frames fade over an eighth of it, so that
 /// the hole itself does not click.
 pub fn lose_packets(audio: &mut AudioBuffer, frames: usize, lost: &[bool], concealment: Concealment) {
     let (channels, length) = (audio.channels(), audio.frames());

@@ -10,6 +10,7 @@ mod colour;
 mod corruption;
 mod cover;
 mod geometry;
+mod hue;
 mod jpeg;
 mod lanes;
 mod map;
@@ -28,6 +29,7 @@ pub use geometry::{
     flip_horizontal, flip_horizontal_in_place, flip_vertical, flip_vertical_in_place, pad, perspective, perspective_map, resize,
     resize_down_up, rotate, shift, turn, warp,
 };
+pub use hue::rotate_hue;
 pub use jpeg::jpeg;
 pub use map::PointMap;
 pub use noise::{add_field, gaussian_field, gaussian_noise, impulse_noise, shot_noise, speckle_noise};

@@ -3,13 +3,14 @@ use crate::{
     error::{Error, Result},
     sample::{Text, TextSpan, WordTime},
 };
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// The tag of a span that no edit may touch.
 const PROTECTED: &str = "protected";
 
 /// Replaces a byte range of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// What goes.
     pub range: Range<usize>,

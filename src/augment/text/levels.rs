@@ -1,7 +1,7 @@
 //! Which words of a caption speak of loudness and light, which end of the scale they name and what names the other. As with sides, only listed
 //! patterns are sure.
 
-use super::{Sense, Word};
+use super::{Sense, Word, words::is};
 use std::ops::Range;
 
 /// What a level word measures.
@@ -249,10 +249,6 @@ pub fn level_words(words: &[Word]) -> Vec<LevelWord> {
         found.push(LevelWord { range: word.range.clone(), scale, high, opposite, sense, of_place });
     }
     found
-}
-
-fn is(word: Option<&str>, list: &[&str]) -> bool {
-    word.is_some_and(|word| list.contains(&word))
 }
 
 fn sense(name: &str, scale: Scale, form: Form, before: Option<&str>, after: Option<&str>, next: Option<&str>) -> Sense {

@@ -1,7 +1,10 @@
 //! Which "left" and "right" of a caption speak of a side of the picture. A rule answers [`Sense::Scene`] or [`Sense::Other`] only for the patterns
 //! listed here; everything else is [`Sense::Unsure`], since a wrong swap makes a wrong caption while a refusal only costs a neighbour.
 
-use super::{Sense, Word};
+use super::{
+    Sense, Word,
+    words::{is, near},
+};
 use std::ops::Range;
 
 /// A word of a side, and what it becomes in a mirror.
@@ -279,17 +282,10 @@ struct Place<'a> {
     at: usize,
 }
 
-fn is(word: Option<&str>, list: &[&str]) -> bool {
-    word.is_some_and(|word| list.contains(&word))
-}
-
 impl<'a> Place<'a> {
     /// The word `by` places on (back if negative) within the phrase.
     fn near(self, by: isize) -> Option<&'a str> {
-        let to = self.at.checked_add_signed(by)?;
-        let between = if by < 0 { to..self.at } else { self.at..to };
-        let word = self.words.get(to)?;
-        (!self.words[between].iter().any(|word| word.last_of_phrase)).then_some(word.lower.as_str())
+        near(self.words, self.at, by)
     }
     fn has_article(self) -> bool {
         is(self.near(-1), &POSSESSIVES)

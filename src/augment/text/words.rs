@@ -21,7 +21,10 @@ pub fn words(text: &str) -> Vec<Word> {
     let mut out: Vec<Word> = Vec::new();
     let mut quoted = false;
     let mut end_before = 0;
-    for (start, word) in text.unicode_word_indices() {
+    for (start, cluster) in text.unicode_word_indices() {
+        // A combining mark takes the blank before it into its word.
+        let word = cluster.trim_start();
+        let start = start + cluster.len() - word.len();
         let between = &text[end_before..start];
         if let Some(last) = out.last_mut() {
             last.hyphen_after = matches!(between, "-" | "\u{2010}" | "\u{2011}");
@@ -37,10 +40,29 @@ pub fn words(text: &str) -> Vec<Word> {
         }
         end_before = start + word.len();
         // The typewriter's apostrophe and the printer's are one.
-        let lower = word.to_lowercase().replace('\u{2019}', "'");
+        let lower = if word.is_ascii() { word.to_ascii_lowercase() } else { word.to_lowercase().replace('\u{2019}', "'") };
         out.push(Word { range: start..end_before, lower, last_of_phrase: true, hyphen_after: false, quoted });
     }
     out
+}
+
+/// The word `by` places from word `at` (back if negative) within its phrase.
+pub(super) fn near(words: &[Word], at: usize, by: isize) -> Option<&str> {
+    let to = at.checked_add_signed(by)?;
+    let between = if by < 0 { to..at } else { at..to };
+    let word = words.get(to)?;
+    (!words.get(between)?.iter().any(|word| word.last_of_phrase)).then_some(word.lower.as_str())
+}
+
+/// Whether there is such a word and it stands in a list.
+pub(super) fn is(word: Option<&str>, list: &[&str]) -> bool {
+    word.is_some_and(|word| list.contains(&word))
+}
+
+/// Whether a hyphen joins word `at` to the one before or after it.
+pub(super) fn joined(words: &[Word], at: usize) -> bool {
+    words.get(at).is_some_and(|word| word.hyphen_after)
+        || at.checked_sub(1).and_then(|i| words.get(i)).is_some_and(|before| before.hyphen_after)
 }
 
 /// How a word of a list is meant where it stands.

@@ -2,6 +2,7 @@ use crate::{
     augment::audio::Colour,
     generate::engine::Chosen,
     transform::{
+        audio::{babble::Babble, distance::Distance, interrupt::Interrupt, packet_loss::PacketLoss, reverb::Reverb, telephone::Telephone},
         decibels, often, range,
         scene::{Crop, Cutout, Direction, Flip, Level, Noise, Shift},
         share,
@@ -20,6 +21,12 @@ pub enum Preset {
     Street,
     /// By night: dark and quiet, with the noise of a camera and a microphone turned up.
     Night,
+    /// Over the telephone: a narrow band, its coding, now and then lost packets.
+    Telephone,
+    /// From far away: quieter, dulled by the air, more of the room than of the source.
+    FarAway,
+    /// In a crowd: other voices under the sound and over its ends, things in the way.
+    Crowd,
 }
 
 impl Preset {
@@ -53,6 +60,20 @@ impl Preset {
                     Noise { snr_db: range(3.0, 30.0), sigma: range(0.0, 0.12), colours: vec![Colour::White], ..Noise::default() },
                     often(1.0),
                 ),
+            ],
+            Self::Telephone => vec![
+                Chosen::of(Telephone::default(), often(1.0)),
+                Chosen::of(PacketLoss { share: range(0.02, 0.15), ..PacketLoss::default() }, often(0.5)),
+            ],
+            Self::FarAway => vec![
+                Chosen::of(Level { direction: Direction::Down, gain_db: decibels(15.0), stops: 0.0, ..Level::default() }, often(1.0)),
+                Chosen::of(Distance { distance_m: range(50.0, 300.0), ..Distance::default() }, often(1.0)),
+                Chosen::of(Reverb { rt60_s: range(0.4, 1.2), ..Reverb::default() }, often(0.6)),
+            ],
+            Self::Crowd => vec![
+                Chosen::of(Cutout::default(), often(0.5)),
+                Chosen::of(Babble { snr_db: range(-3.0, 12.0), voices: 4, ..Babble::default() }, often(1.0)),
+                Chosen::of(Interrupt::default(), often(0.3)),
             ],
         }
     }

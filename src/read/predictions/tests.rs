@@ -270,3 +270,62 @@ fn a_teacher_of_its_own() {
     assert!(problems[0].starts_with("predictions.teacher[0]: expected a file of predictions"), "{problems:?}");
     assert!(problems[1].starts_with("predictions.out_of_fold: says that `files` never saw the samples"), "{problems:?}");
 }
+
+#[test]
+fn probe_runs_come_along() {
+    let main = b"{\"id\": \"a\", \"label\": 0, \"logits\": [1, 0]}\n{\"id\": \"b\", \"label\": 1, \"logits\": [1, 0]}\n{\"id\": \"t\", \"label\": 1, \"logits\": [1, 0]}\n";
+    // Two epochs. The label of `a` is that of the predictions; `t` is a threshold sample.
+    let line = |epoch: usize, id: &str, label: &str, logits: &str| {
+        format!("{{\"epoch\": {epoch}, \"id\": \"{id}\"{label}, \"logits\": {logits}}}\n")
+    };
+    let probe = [
+        line(0, "a", "", "[3, 0, 0]"),
+        line(0, "b", ", \"label\": 1", "[0, 1, 0]"),
+        line(0, "t", ", \"label\": 2", "[0, 2, 1]"),
+        line(1, "a", "", "[5, 0, 1]"),
+        line(1, "b", ", \"label\": 1", "[4, 1, 0]"),
+        line(1, "t", ", \"label\": 2", "[0, 2, 3]"),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.jsonl"), main).unwrap();
+    fs::write(folder.path().join("probe.jsonl"), &probe).unwrap();
+    let own = reader(json!({ "files": ["p.jsonl"], "probes": ["probe.jsonl"] }));
+    assert!(own.probes() && !reader(json!({ "files": ["p.jsonl"] })).probes());
+    let source = own.open(folder.path()).unwrap();
+    assert!(source.problems().is_empty());
+    let history = source.history().unwrap();
+    let of = |id: &str| history.probe.as_ref().unwrap().of(&SampleId::from(id), 0.99);
+    // Margins 3 and 4, 1 and -3; of the threshold sample -1 and 1.
+    let (a, b) = (of("a").unwrap(), of("b").unwrap());
+    assert_eq!((a.aum, a.alpha, a.share), (3.5, 0.0, 0.0));
+    assert_eq!((b.aum, b.alpha, b.share), (-1.0, 0.0, 1.0));
+    assert!(of("t").is_none() && history.rows.is_empty());
+
+    let told = |text: &str, more: serde_json::Value| {
+        fs::write(folder.path().join("probe.jsonl"), text).unwrap();
+        let mut config = json!({ "files": ["p.jsonl"], "probes": ["probe.jsonl"] });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        reader(config).open(folder.path()).err().unwrap().to_string()
+    };
+    assert!(told(&line(0, "a", "", "[3, 0]"), json!({})).contains("a class more than the data, 3; found 2"));
+    assert!(told(&line(0, "a", "", "[3, 0, 1]"), json!({})).contains("threshold samples (label 2)"));
+    let refused = super::super::table().build(&json!({ "predictions": { "files": ["p.jsonl"], "probes": ["probe_logits.npy"] } }));
+    assert!(refused.err().unwrap()[0].to_string().contains("probes[0]"));
+    // Where classes have names the threshold class has one too.
+    fs::write(
+        folder.path().join("p.jsonl"),
+        main.to_vec()
+            .iter()
+            .map(|b| *b as char)
+            .collect::<String>()
+            .replace(": 0, \"l", ": \"x\", \"l")
+            .replace(": 1, \"l", ": \"b\", \"l"),
+    )
+    .unwrap();
+    let named = probe.replace("\"label\": 1", "\"label\": \"b\"").replace("\"label\": 2", "\"label\": \"~threshold\"");
+    fs::write(folder.path().join("probe.jsonl"), named).unwrap();
+    let source = reader(json!({ "files": ["p.jsonl"], "classes": ["x", "b"], "probes": ["probe.jsonl"] })).open(folder.path()).unwrap();
+    let again = source.history().unwrap().probe.as_ref().unwrap().of(&SampleId::from("b"), 0.99).unwrap();
+    assert_eq!((again.aum, again.alpha), (-1.0, 0.0));
+}

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// Adds noise to the sound at an exact signal-to-noise ratio.
 ///
-/// Method: white, pink or brown noise is scaled so that the ratio of the mean squares of sound and noise, over the whole clip and all channels, is the drawn one at severity 1; the noise's
-/// amplitude grows with the severity (half of it is 6 dB more ratio). Where the sum would clip, both are scaled down together. A silent sound has no ratio and is refused.
+/// Method: white, pink or brown noise is scaled so that the ratio of the mean squares of sound and noise, over the whole clip and all channels, is the drawn
+/// one at severity 1; the noise's
+/// amplitude grows with the severity (half of it is 6 dB more ratio). Where the sum would clip, both are scaled down together. A silent sound has no ratio and
+/// is refused.
 ///
 /// Reference: Ko et al. 2015, "Audio Augmentation for Speech Recognition".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 /// Mixes the sounds of other samples under this one: the babble of a crowd.
 ///
-/// Method: each partner is mixed down to one channel, brought to the same power, turned round by a drawn share and repeated to the length; their sum is mixed in so that the ratio of the mean squares of
-/// sound and babble is the drawn one at severity 1; its amplitude grows with the severity. Refuses where a partner has another sample rate (`partner_rate`) or one of them is silent (`silent`).
+/// Method: each partner is mixed down to one channel, brought to the same power, turned round by a drawn share and repeated to the length; their sum is mixed
+/// in so that the ratio of the mean squares of
+/// sound and babble is the drawn one at severity 1; its amplitude grows with the severity. Refuses where a partner has another sample rate (`partner_rate`) or
+/// one of them is silent (`silent`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus" (babble from several speakers).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

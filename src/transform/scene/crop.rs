@@ -1,11 +1,10 @@
 //! One window for picture, sound and transcript.
 
-use super::shift::PLACES;
+use super::{drop_unheard, shift::PLACES};
 use crate::{
     augment::{
         audio,
         image::{self, BoxMap, PixelRect},
-        text,
         timeline::Timeline,
     },
     error::Problem,
@@ -114,26 +113,7 @@ impl CropDraw {
                 return Err("event_lost".into());
             }
             let cropped = audio::crop(sound, kept.start, kept.end).map_err(|error| error.to_string())?;
-            // A word whose middle is cut is dropped with its sound.
-            let heard = |time: &crate::sample::WordTime| {
-                let middle = timeline.seconds((time.start_s + time.end_s) / 2.0, seconds);
-                (0.0..=seconds * timeline.ratio()).contains(&middle)
-            };
-            let lost: Vec<_> = scene.annotations.words.iter().filter(|time| !heard(time)).map(|time| time.start..time.end).collect();
-            if let Some(content) = scene.text.as_ref().filter(|_| !lost.is_empty()) {
-                let words = scene.words();
-                let inside = |word: &text::Word| lost.iter().any(|range| range.start < word.range.end && word.range.start < range.end);
-                let gone: Vec<text::Word> = words.iter().filter(|word| inside(word)).cloned().collect();
-                if gone.len() == words.len() {
-                    return Err("no_word_left".into());
-                }
-                let edits = text::drop_words(content, &gone);
-                if edits.len() < gone.len() {
-                    return Err("protected_word".into());
-                }
-                scene.edit_text(edits)?;
-            }
-            scene.annotations.words = timeline.words(&scene.annotations.words, seconds);
+            drop_unheard(scene, timeline, seconds)?;
             scene.annotations.events = events;
             scene.audio = Some(cropped.into());
         }

@@ -40,7 +40,8 @@ pub enum ReadableText {
 ///
 /// Refuses where the mirror would change the meaning: writing in the picture (`readable_text`: the sample's field says so, the caption names writing, or the class is a digit, a letter or
 /// a number word), a side word that may mean something else (`unsure_side_word`: "turned left", "the right wheel"), or a protected one (`protected_word`). "What is left" and "the right answer" are known and
-/// stay. Where nothing speaks of sides it does nothing, unless `when: always`.
+/// stay. Where nothing speaks of sides it does nothing, unless `when: always`. A caption that reads as a report of a medical image has the sides of paired parts of the body exchanged ("left lower lobe", `RUL`); it is refused where it
+/// names what a mirrored body could not have (`one_sided_organ`: the heart, a middle lobe).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flip {
@@ -124,7 +125,7 @@ impl Effect for Flip {
         if scene.image.is_some() && self.readable_text == ReadableText::Refuse && self.readable(site, &words) {
             return Plan::refused("readable_text");
         }
-        let sides = text::side_words(&words);
+        let sides = if text::is_report(&words) { Vec::new() } else { text::side_words(&words) };
         let stereo = scene.audio.as_ref().is_some_and(|sound| sound.channels() > 1);
         if scene.image.is_none() && !stereo {
             return Plan::no_op("nothing_to_mirror");
@@ -132,7 +133,14 @@ impl Effect for Flip {
         if sides.iter().any(|word| word.sense == Sense::Unsure) {
             return Plan::refused("unsure_side_word");
         }
-        let evidence = stereo || !scene.annotations.boxes.is_empty() || sides.iter().any(|word| word.sense == Sense::Scene);
+        let report = site.scene.text.as_ref().filter(|_| text::is_report(&words)).map(|text| text::mirror_report(text, &words));
+        if let Some(Err(why)) = report {
+            return Plan::refused(why);
+        }
+        let evidence = stereo
+            || matches!(&report, Some(Ok(edits)) if !edits.is_empty())
+            || !scene.annotations.boxes.is_empty()
+            || sides.iter().any(|word| word.sense == Sense::Scene);
         if !evidence && self.when == When::CaptionedSides {
             return Plan::no_op("nothing_speaks_of_sides");
         }
@@ -158,6 +166,13 @@ impl Flip {
 
 impl FlipDraw {
     fn change(&self, scene: &mut Scene) -> Result<(), String> {
+        let words = scene.words();
+        if let Some(report) = scene.text.as_ref().filter(|_| text::is_report(&words)) {
+            let edits = text::mirror_report(report, &words)?;
+            scene.edit_text(edits)?;
+            Self::mirror(scene);
+            return Ok(());
+        }
         let sides = scene.sides();
         if sides.iter().any(|word| word.sense == Sense::Unsure) {
             return Err("unsure_side_word".into());
@@ -165,12 +180,44 @@ impl FlipDraw {
         let told = sides.into_iter().filter(|word| word.sense == Sense::Scene);
         let edits = told.filter_map(|word| scene.replace_word(word.range, word.opposite)).collect();
         scene.edit_text(edits)?;
+        Self::mirror(scene);
+        Ok(())
+    }
+
+    fn mirror(scene: &mut Scene) {
         if let Some(picture) = &scene.image {
             let map = BoxMap::flip_horizontal(picture.width());
             scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
             scene.image = Some(image::flip_horizontal(picture).into());
         }
         scene.map_audio(audio::swap_channels);
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        random::SeedTree,
+        sample::{ImageBuffer, Media, Sample, Text},
+        transform::testing::{child, content, picture, plan},
+    };
+
+    fn report(text: &str) -> Sample {
+        let pixels = (0..12).collect();
+        Sample { text: Some(Media::new(Text::new(text))), ..picture(ImageBuffer::new(4, 3, 1, pixels).unwrap()) }
+    }
+
+    #[test]
+    fn a_report_is_mirrored_with_its_picture_or_refused() {
+        let before = report("Left lower lobe opacity, RUL clear.");
+        let there = child::<Flip>(&FlipDraw {}, 1.0, &before);
+        assert_eq!(content(&there), "Right lower lobe opacity, LUL clear.");
+        let back = child::<Flip>(&FlipDraw {}, 1.0, &there);
+        assert_eq!((content(&back), back.image.as_ref().unwrap().get()), (content(&before), before.image.as_ref().unwrap().get()));
+        let of = |text: &str| plan(&Flip::default(), &report(text), None, &SeedTree::new(1));
+        assert_eq!(of("The heart is large, left effusion."), Plan::refused("one_sided_organ"));
+        assert_eq!(of("Lung clear, marker L."), Plan::refused("unsure_side_word"));
+        assert!(matches!(of("Left lower lobe opacity."), Plan::Fires(_)));
     }
 }

@@ -6,6 +6,7 @@ mod balance;
 mod budget;
 mod bytes;
 mod door;
+mod guarded;
 mod input;
 mod media;
 mod scorers;

@@ -1,0 +1,67 @@
+//! Words left out.
+
+use super::ShareDraw;
+use crate::{
+    augment::text,
+    error::Problem,
+    sample::ModalitySet,
+    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    units::Range,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Leaves words out.
+///
+/// Method: each drawn word goes with its blanks; at least one word stays. Spans and word times follow, protected words stay.
+///
+/// Reference: Wei and Zou 2019, "EDA: Easy Data Augmentation Techniques".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DropWords {
+    /// Share of the words at severity 1, drawn from this range, 0..=1; at least one for a share above 0.
+    pub share: Range,
+}
+
+impl Default for DropWords {
+    fn default() -> Self {
+        Self { share: range(0.1, 0.3) }
+    }
+}
+
+impl Effect for DropWords {
+    const NAME: &'static str = "drop_words";
+    const EXAMPLE: &'static str = "{ share: [0.1, 0.3] }";
+    const CHANGES: ModalitySet = ModalitySet::TEXT;
+    type Draw = ShareDraw;
+
+    fn problems(&self) -> Vec<Problem> {
+        Checks::new().within("share", self.share, 0.0..=1.0, "a share").done()
+    }
+
+    fn draw(&self, site: &Site<'_>) -> Plan<ShareDraw> {
+        Plan::one(ShareDraw::new(self.share, site))
+    }
+
+    fn apply(draw: &ShareDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.edit(severity, scene, text::drop_some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::testing::{apply, caption, content};
+
+    #[test]
+    fn one_word_stays() {
+        let seed = crate::random::SeedTree::new(1).path().clone();
+        let of = |text: &str, severity: f64| {
+            let sample = caption(text);
+            let draw = ShareDraw { share: 1.0, seed: seed.clone() };
+            let scene = apply::<DropWords>(&draw, severity, &sample);
+            content(&scene.into_sample(&sample)).to_owned()
+        };
+        assert_eq!(of("The red dog.", 1.0), "dog.");
+    }
+}

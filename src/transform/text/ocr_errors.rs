@@ -1,0 +1,68 @@
+//! Characters read wrongly.
+
+use super::ShareDraw;
+use crate::{
+    augment::text,
+    error::Problem,
+    sample::ModalitySet,
+    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    units::Range,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Reads characters as a scanner misreads them.
+///
+/// Method: each drawn character becomes one that looks like it (`O` and `0`, `m` and `rn`). Spans and word times follow, protected words stay.
+///
+/// Reference: Ma 2019, "NLP Augmentation" (nlpaug), the same kind of noise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OcrErrors {
+    /// Share of the characters at severity 1, drawn from this range, 0..=1; at least one for a share above 0.
+    pub share: Range,
+}
+
+impl Default for OcrErrors {
+    fn default() -> Self {
+        Self { share: range(0.03, 0.1) }
+    }
+}
+
+impl Effect for OcrErrors {
+    const NAME: &'static str = "ocr_errors";
+    const EXAMPLE: &'static str = "{ share: [0.03, 0.1] }";
+    const CHANGES: ModalitySet = ModalitySet::TEXT;
+    type Draw = ShareDraw;
+
+    fn problems(&self) -> Vec<Problem> {
+        Checks::new().within("share", self.share, 0.0..=1.0, "a share").done()
+    }
+
+    fn draw(&self, site: &Site<'_>) -> Plan<ShareDraw> {
+        Plan::one(ShareDraw::new(self.share, site))
+    }
+
+    fn apply(draw: &ShareDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
+        draw.edit(severity, scene, text::confuse_ocr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::testing::{apply, caption, content};
+
+    #[test]
+    fn what_looks_alike_is_confused() {
+        let seed = crate::random::SeedTree::new(1).path().clone();
+        let of = |text: &str, severity: f64| {
+            let sample = caption(text);
+            let draw = ShareDraw { share: 1.0, seed: seed.clone() };
+            let scene = apply::<OcrErrors>(&draw, severity, &sample);
+            content(&scene.into_sample(&sample)).to_owned()
+        };
+        let noisy = of("O", 1.0);
+        assert!(noisy != "O", "{noisy}");
+    }
+}
