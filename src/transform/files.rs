@@ -21,7 +21,7 @@ pub struct FileRef {
 }
 
 /// Media files that a transform takes from: one file, or all of a folder and the folders in it, in the order of their paths. They are listed and their digests taken once, and decoded when
-/// they are drawn; the latest stay in memory, up to [`KEPT`] bytes.
+/// they are drawn; the latest stay in memory, within a bounded number of bytes.
 #[derive(Debug, Default)]
 pub struct Files {
     root: PathBuf,
