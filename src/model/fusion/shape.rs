@@ -200,7 +200,7 @@ impl Shape {
             digest: weights.digest(&self.architecture()),
             classes: self.classes.clone(),
             modalities,
-            gradients: modalities.without(Modality::Text),
+            gradients: modalities,
             embeddings: modalities,
             decodes: modalities.and(ModalitySet::one(Modality::Image)),
         }
