@@ -78,6 +78,7 @@ pub fn robust(
                     restarts: plan.restarts,
                     objective,
                     until: Until::Misclassified,
+                    ..AttackConfig::default()
                 };
                 let own: Vec<Input> = left.iter().map(|&i| inputs[i].clone()).collect();
                 let their: Vec<Target> = left.iter().map(|&i| targets[i].clone()).collect();
