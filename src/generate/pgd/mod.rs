@@ -13,7 +13,7 @@ use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
     model::{
-        Input, Objective, Target,
+        Input, ModelSet, Objective, Target,
         ascent::{Rules, Terrain, Walk, retrace},
     },
     operator::{Configure, Requirements, Table},
@@ -157,7 +157,7 @@ impl Configure<dyn Generator> for Pgd {
 
 /// What a lineage keeps: enough to walk the same way again and to go as far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Walked {
+pub(super) struct Walked {
     modalities: ModalitySet,
     image: Option<Terrain>,
     audio: Option<Terrain>,
@@ -178,8 +178,61 @@ struct Walked {
     gradients: u64,
 }
 
+impl Walked {
+    /// The record of an ascent whose perturbation is scaled by `magnitude`.
+    pub(super) fn of(
+        attack: &AttackConfig,
+        modalities: ModalitySet,
+        terrain: &PerModality<Option<Terrain>>,
+        ascent: &Ascent,
+        magnitude: f64,
+    ) -> Self {
+        Self {
+            modalities,
+            image: terrain.image,
+            audio: terrain.audio,
+            objective: attack.objective,
+            method: attack.method,
+            shared: attack.shared.is_some(),
+            aim: ascent.aim,
+            random_start: attack.random_start,
+            restart: ascent.restart,
+            steps: ascent.step,
+            of_steps: attack.steps,
+            magnitude,
+            gradients: ascent.gradients,
+        }
+    }
+
+    /// The point where the recorded walk from `input` ended.
+    pub(super) fn retraced(&self, input: &Input, target: &Target, models: &ModelSet, seeds: &SeedTree) -> Result<Input> {
+        let rules = Rules {
+            method: self.method,
+            steps: self.of_steps,
+            random_start: self.random_start,
+            shared: self.shared,
+            descend: self.aim.is_some(),
+        };
+        let goal = self.aim.map_or_else(|| target.clone(), Target::Class);
+        let walk = Walk::start(input, self.terrain(), rules, &seeds.variant(self.restart));
+        retrace(models.subject.as_ref(), walk, &goal, self.objective, self.modalities, self.steps)
+    }
+
+    pub(super) fn terrain(&self) -> PerModality<Option<Terrain>> {
+        PerModality { image: self.image, audio: self.audio, text: None }
+    }
+    pub(super) fn magnitude(&self) -> f64 {
+        self.magnitude
+    }
+}
+
+/// What the balls of a child claim.
+pub(super) fn balls(terrain: &PerModality<Option<Terrain>>) -> impl Iterator<Item = Claim> {
+    terrain.iter().filter_map(|(modality, terrain)| terrain.map(|t| Claim::WithinBall { modality, norm: t.norm, epsilon: t.epsilon }))
+}
+
 impl Pgd {
-    fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let set: ModalitySet = self.modalities.iter().copied().collect();
         if set.is_empty() || set.has(Modality::Text) || set.len() != self.modalities.len() {
@@ -278,6 +331,11 @@ impl Pgd {
                 problems.push(Problem::new(field, "has no effect: every proposal of `square` is as far as the radius"));
             }
         }
+    }
+
+    /// Whether the model must give gradients.
+    pub(super) fn needs_gradients(&self) -> bool {
+        self.step_rule().needs_gradients()
     }
 
     fn total_steps(&self) -> usize {
@@ -403,7 +461,7 @@ fn first_magnitude(parent: &Parent, ascent: &Ascent, band: Option<DifficultyBand
 }
 
 /// The child at `magnitude` on the straight line from the parent to the perturbed point, each value rounded toward the parent's.
-fn perturbed(parent: &Sample, point: &Input, terrain: &PerModality<Option<Terrain>>, magnitude: f64) -> Result<Made> {
+pub(super) fn perturbed(parent: &Sample, point: &Input, terrain: &PerModality<Option<Terrain>>, magnitude: f64) -> Result<Made> {
     let broken = |message| Error::internal(message).at("sample", &parent.id);
     let mut child = parent.clone();
     let mut changed = false;
@@ -485,31 +543,14 @@ impl Generator for Pgd {
                 let terrain = attack.terrain(&Input::of(&parent.sample), None);
                 let seeds = node(&context.seeds, parent, groups[group]);
                 for (v, hit) in found.hits.into_iter().enumerate() {
-                    let walked = Walked {
-                        modalities: groups[group],
-                        image: terrain.image,
-                        audio: terrain.audio,
-                        objective: self.objective,
-                        method: attack.method,
-                        shared: attack.shared.is_some(),
-                        aim: ascent.aim,
-                        random_start: attack.random_start,
-                        restart: ascent.restart,
-                        steps: ascent.step,
-                        of_steps: attack.steps,
-                        magnitude: hit.magnitude,
-                        gradients: ascent.gradients,
-                    };
-                    let balls = terrain.iter().filter_map(|(modality, terrain)| {
-                        terrain.map(|t| Claim::WithinBall { modality, norm: t.norm, epsilon: t.epsilon })
-                    });
+                    let walked = Walked::of(&attack, groups[group], &terrain, &ascent, hit.magnitude);
                     let draft = Draft {
                         child: hit.child,
                         partners: Vec::new(),
                         variant: group * self.variants + v,
                         seeds: &seeds,
                         parameters: serde_json::to_value(&walked).map_err(|e| Error::internal(e.to_string()))?,
-                        claims: balls.chain([Claim::CertifiedBudget]).collect(),
+                        claims: balls(&terrain).chain([Claim::CertifiedBudget]).collect(),
                         uses_model: true,
                     };
                     generated.candidates.push(context.candidate(parent, draft));
@@ -526,18 +567,8 @@ impl Generator for Pgd {
         let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `pgd` needs the parent"))?;
         let models = context.models.ok_or_else(|| Error::usage("a replay of `pgd` needs the model that made the child"))?;
         let target = parent.label.as_ref().ok_or_else(|| Error::data("the parent has no label").at("sample", &parent.id))?;
-        let terrain = PerModality { image: walked.image, audio: walked.audio, text: None };
-        let rules = Rules {
-            method: walked.method,
-            steps: walked.of_steps,
-            random_start: walked.random_start,
-            shared: walked.shared,
-            descend: walked.aim.is_some(),
-        };
-        let goal = walked.aim.map_or_else(|| target.clone(), Target::Class);
-        let walk = Walk::start(&Input::of(parent), terrain, rules, &context.seeds.variant(walked.restart));
-        let point = retrace(models.subject.as_ref(), walk, &goal, walked.objective, walked.modalities, walked.steps)?;
-        match perturbed(parent, &point, &terrain, walked.magnitude)? {
+        let point = walked.retraced(&Input::of(parent), target, models, &context.seeds)?;
+        match perturbed(parent, &point, &walked.terrain(), walked.magnitude)? {
             Made::Child(child) => Ok(child),
             Made::Negative(_) | Made::Unchanged | Made::Refused(_) => {
                 Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id))

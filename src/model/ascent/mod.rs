@@ -2,9 +2,11 @@
 
 mod config;
 mod estimate;
+mod flip;
 mod walk;
 mod worst;
 
+pub use flip::{Flip, FlipConfig, Flipped, flip};
 pub use worst::{Worst, auto_attack, worst_of};
 
 pub(crate) use config::Terrain;
