@@ -3,6 +3,7 @@
 #[cfg(feature = "burn")]
 pub mod adapter;
 pub mod ascent;
+pub mod cnn;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
@@ -389,7 +390,7 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>();
+    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<linear::Linear>().with::<load::Load>();
     #[cfg(feature = "burn")]
     let table = table.with::<fusion::Fusion>();
     table
