@@ -68,13 +68,15 @@ pub struct Balls {
     pub image: Option<Epsilon>,
     /// Radius for the waveform, on values in -1..=1.
     pub audio: Option<Epsilon>,
+    /// Radius for the embedded text, always in L2 over all its positions, as a share of the mean length of a position's vector times the root of how many there are.
+    pub text: Option<Epsilon>,
 }
 
 impl Balls {
     /// The radii of the modalities that have one.
     pub fn radii(&self) -> PerModality<Option<f64>> {
         let radius = |epsilon: Option<Epsilon>| epsilon.map(Epsilon::get).filter(|radius| *radius > 0.0);
-        PerModality { image: radius(self.image), audio: radius(self.audio), text: None }
+        PerModality { image: radius(self.image), audio: radius(self.audio), text: radius(self.text) }
     }
     /// The modalities that have one.
     pub fn modalities(&self) -> ModalitySet {

@@ -135,9 +135,8 @@ impl Configure<dyn ModelSource> for Fusion {
 
 impl ModelSource for Fusion {
     fn capabilities(&self) -> Capabilities {
-        let gradients = ModalitySet::ALL.without(Modality::Text);
         let decodes = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
     }
     fn learns(&self) -> Learns {
         // The heads of single modalities say which one leads.

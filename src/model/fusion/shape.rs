@@ -203,7 +203,7 @@ impl Shape {
             digest,
             classes: self.classes.clone(),
             modalities,
-            gradients: modalities.without(Modality::Text),
+            gradients: modalities,
             embeddings: modalities,
             decodes: modalities.and(ModalitySet::one(Modality::Image)),
         }

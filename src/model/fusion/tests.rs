@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    model::{Apart, Balance, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure},
+    model::{
+        Apart, Balance, EmbeddedText, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure,
+    },
     sample::Classes,
 };
 use std::sync::Arc;
@@ -38,6 +40,7 @@ fn input(i: usize) -> Input {
             values: (0..600 + 40 * (i % 5)).map(sample).collect(),
         })),
         text: Some(["one dog", "two cats", "three birds é"][i % 3].into()),
+        text_shift: None,
     }
 }
 
@@ -154,8 +157,38 @@ fn input_gradients_agree_with_finite_differences() {
                     changed
                 };
                 check(Modality::Audio, audio, &moved, &direction);
+                let text = own.text[0].as_ref().unwrap();
+                let direction = along(text);
+                let moved = |by: f32| Input { text_shift: Some(direction.iter().map(|d| by * d).collect()), ..input(i) };
+                check(Modality::Text, text, &moved, &direction);
             }
         }
+    }
+}
+
+#[test]
+fn a_perturbed_embedding_is_that_of_the_other_text() {
+    let model = trained(&small(), 5, 9).freeze().unwrap();
+    let (from, to) = (model.embed_text("two cats").unwrap(), model.embed_text("two rats!").unwrap());
+    assert_eq!((from.size, from.positions, to.positions, from.values.len(), to.values.len()), (4, 8, 9, 48, 48));
+    assert!(from.mean_length() > 0.0 && EmbeddedText::default().mean_length() == 0.0);
+    let differs: Vec<usize> = (0..12).filter(|&i| from.values[4 * i..4 * i + 4] != to.values[4 * i..4 * i + 4]).collect();
+    assert_eq!(differs, [4, 8]);
+    let shift: Arc<[f32]> = to.values.iter().zip(&from.values).map(|(b, a)| b - a).collect();
+    let mut inputs = mixed(9);
+    inputs[1] = Input { text: Some("two cats".into()), text_shift: Some(shift), ..input(1) };
+    let found = model.forward(&inputs).unwrap().logits;
+    let wanted = model.forward(&[Input { text: Some("two rats!".into()), ..input(1) }]).unwrap().logits;
+    assert!(found.row(1).iter().zip(wanted.row(0)).all(|(a, b)| (a - b).abs() < 1e-5), "{:?} {:?}", found.row(1), wanted.row(0));
+    // A neighbour's perturbation is not one's own, and one whose text is missing has no effect.
+    assert_eq!(found.row(2), model.forward(&mixed(9)[2..3]).unwrap().logits.row(0));
+    let gone = Input { text: None, ..inputs[1].clone() };
+    assert_eq!(model.forward(&[gone.clone()]).unwrap().logits, model.forward(&[Input { text_shift: None, ..gone }]).unwrap().logits);
+    let short = Input { text_shift: Some([1.0f32].into()), ..input(0) };
+    assert!(model.forward(&[short]).unwrap_err().to_string().contains("expected 48 finite numbers"));
+    let slopes = model.gradient(&inputs, &targets(9), Objective::CrossEntropy, ModalitySet::one(Modality::Text)).unwrap();
+    for (i, input) in inputs.iter().enumerate() {
+        assert_eq!((slopes.of(Modality::Text, i).is_some(), slopes.of(Modality::Image, i)), (input.text.is_some(), None));
     }
 }
 
@@ -376,9 +409,10 @@ fn a_step_gives_the_gradient_of_its_inputs() {
     let seen = trainer.view().unwrap().gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
     assert_eq!((&seen.image, &seen.audio), (&right.image, &right.audio));
     let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[2.0; 7], learning_rate: 0.01 };
-    let lesson = Lesson { wrt: ModalitySet::one(Modality::Image).with(Modality::Audio), ..Lesson::default() };
+    let lesson = Lesson { wrt: ModalitySet::ALL, ..Lesson::default() };
     let found = trainer.learn(&batch, &lesson).unwrap().gradients.unwrap();
-    for (found, right) in found.image.iter().zip(&right.image).chain(found.audio.iter().zip(&right.audio)) {
+    let both = [(&found.image, &right.image), (&found.audio, &right.audio), (&found.text, &right.text)];
+    for (found, right) in both.into_iter().flat_map(|(found, right)| found.iter().zip(right)) {
         assert_eq!(found.is_some(), right.is_some());
         let (Some(found), Some(right)) = (found, right) else { continue };
         let most = right.iter().fold(0f32, |m, v| m.max(v.abs()));

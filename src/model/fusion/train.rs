@@ -59,7 +59,15 @@ impl FusionTrainer {
         let tensors = Weights::new(&self.parameters, device, true);
         let plain = self.net.leaves(&batch);
         let leaves: Leaves = PerModality::from_fn(|m| {
-            let leaf = plain[m].clone()?;
+            let leaf = match (&plain[m], &batch.blocks[m]) {
+                (Some(leaf), _) => leaf.clone(),
+                // The slope of a text is that of a perturbation of 0.
+                (None, Some(block)) if m == Modality::Text && lesson.wrt.has(m) => {
+                    let size = self.shape.text.as_ref().map_or(0, |text| text.characters * text.length);
+                    Tensor::zeros([size, block.count], device)
+                }
+                _ => return None,
+            };
             Some(if lesson.wrt.has(m) { leaf.autodiff().require_grad() } else { leaf })
         });
         let pass = self.net.forward(&tensors, &batch, &leaves, None)?;
@@ -109,14 +117,17 @@ impl FusionTrainer {
         let gradients = total.backward();
         let loss = (f64::from(host(total.inner().reshape([1, 1]))?[0]) + offset) as f32;
         let mut slopes: PerModality<Vec<Option<Vec<f32>>>> = PerModality::default();
-        for modality in [Modality::Image, Modality::Audio].into_iter().filter(|m| lesson.wrt.has(*m)) {
+        let length = self.shape.text.as_ref().map_or(0, |text| text.length);
+        for modality in Modality::ALL.into_iter().filter(|m| lesson.wrt.has(*m)) {
             let found = leaves[modality].as_ref().and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
             let native = |at: usize| {
                 let block = batch.blocks[modality].as_ref()?;
-                let own = column(found.as_ref()?, block.count, *block.columns.get(at)? as usize);
+                let place = usize::try_from(*block.columns.get(at)?).ok().filter(|place| *place < block.count)?;
+                let own = column(found.as_ref()?, block.count, place);
                 match modality {
                     Modality::Image => Some(batch.images.get(at)?.as_ref()?.transpose(&own)),
-                    _ => Some(batch.audios.get(at)?.as_ref()?.transpose(&own)),
+                    Modality::Audio => Some(batch.audios.get(at)?.as_ref()?.transpose(&own)),
+                    Modality::Text => Some(transposed(&own, length, length)),
                 }
             };
             slopes[modality] = (0..n).map(native).collect();
@@ -203,6 +214,7 @@ impl Trainable for FusionTrainer {
             }
             slopes.image.extend(part.slopes.image);
             slopes.audio.extend(part.slopes.audio);
+            slopes.text.extend(part.slopes.text);
             match &mut sum {
                 None => sum = Some(part.gradients),
                 Some(sum) => sum.accumulate(&part.gradients)?,

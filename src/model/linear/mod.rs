@@ -3,8 +3,8 @@
 mod features;
 
 use super::{
-    Capabilities, DataProfile, Gradients, Input, Latent, Learns, Learnt, Lesson, Matrix, Model, ModelSource, ModelSpec, Objective, Opened,
-    Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, measure,
+    Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, Learns, Learnt, Lesson, Matrix, Model, ModelSource, ModelSpec,
+    Objective, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -71,13 +71,10 @@ impl Configure<dyn ModelSource> for Linear {
     }
 }
 
-const SOUND_AND_SIGHT: [Modality; 2] = [Modality::Image, Modality::Audio];
-
 impl ModelSource for Linear {
     fn capabilities(&self) -> Capabilities {
-        let gradients = SOUND_AND_SIGHT.into_iter().collect();
         let decodes = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
     }
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }
@@ -153,7 +150,7 @@ impl Shape {
             digest: weights.digest(&self.architecture()),
             classes: self.classes.clone(),
             modalities,
-            gradients: modalities.without(Modality::Text),
+            gradients: modalities,
             embeddings: modalities,
             decodes: modalities.and(ModalitySet::one(Modality::Image)),
         }
@@ -168,7 +165,18 @@ impl Shape {
             (Some(kind), Some(waveform)) => Some(kind.of(canonical, waveform).map_err(|e| e.at("modality", "audio"))?),
             _ => None,
         };
-        let text = self.text.zip(input.text.as_ref()).map(|(len, text)| (trigrams(text, len), None));
+        let text = match (self.text, &input.text) {
+            (Some(len), Some(text)) => {
+                let mut features = trigrams(text, len);
+                if let Some(shift) = &input.text_shift {
+                    super::check_shift(shift, len)?;
+                    features.iter_mut().zip(shift.iter()).for_each(|(f, d)| *f += d);
+                }
+                let back: Back = Box::new(|g| g.to_vec());
+                Some((features, Some(back)))
+            }
+            _ => None,
+        };
         let with = |(features, back)| (features, Some(back));
         Ok(PerModality { image: image.map(with), audio: audio.map(with), text })
     }
@@ -316,17 +324,24 @@ impl Model for LinearModel {
             let logits = self.shape.logits(&self.weights, &features)?;
             let outer = measure::objective_gradient(&logits, target, objective);
             let native = |modality: Modality| self.shape.native(&self.weights, &features, &outer, modality, wrt);
-            Ok((measure::objective(&logits, target, objective), native(Modality::Image)?, native(Modality::Audio)?, logits))
+            let [image, audio, text] = Modality::ALL.map(native);
+            Ok((measure::objective(&logits, target, objective), [image?, audio?, text?], logits))
         };
         let rows: Vec<_> = inputs.par_iter().zip(targets).map(one).collect::<Result<_>>()?;
         let mut gradients = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
-        for (value, image, audio, logits) in rows {
+        for (value, [image, audio, text], logits) in rows {
             gradients.objective.push(value);
             gradients.image.push(image);
             gradients.audio.push(audio);
+            gradients.text.push(text);
             gradients.logits.values.extend(logits);
         }
         Ok(gradients)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        let size = self.shape.text.ok_or_else(|| Error::model("this model reads no text"))?;
+        Ok(EmbeddedText { size, positions: 1, values: trigrams(text, size) })
     }
 
     fn latent(&self) -> Option<&dyn Latent> {
@@ -445,6 +460,7 @@ impl Trainable for LinearTrainer {
             if !lesson.wrt.is_empty() {
                 gradients.image.push(self.shape.native(&self.weights, features, outer, Modality::Image, lesson.wrt)?);
                 gradients.audio.push(self.shape.native(&self.weights, features, outer, Modality::Audio, lesson.wrt)?);
+                gradients.text.push(self.shape.native(&self.weights, features, outer, Modality::Text, lesson.wrt)?);
             }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;

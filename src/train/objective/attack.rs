@@ -25,7 +25,7 @@ pub(super) enum Start {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attack {
     pub norm: Norm,
-    /// Radius of each modality that is perturbed.
+    /// Radius of each modality that is perturbed; of text relative to its embedding.
     pub radii: PerModality<Option<f64>>,
     /// Gradient steps.
     pub steps: usize,
@@ -39,12 +39,13 @@ impl Attack {
         Modality::ALL.into_iter().filter(|m| self.radii[*m].is_some_and(|radius| radius > 0.0)).collect()
     }
 
-    fn ball(&self, modality: Modality) -> Option<Ball> {
+    fn ball(&self, modality: Modality, text: f64) -> Option<Ball> {
         let radius = self.radii[modality].filter(|radius| *radius > 0.0)?;
         match modality {
             Modality::Image => Some(Ball::pixels(self.norm, radius)),
             Modality::Audio => Some(Ball::waveform(self.norm, radius)),
-            Modality::Text => None,
+            // Vectors have no bounds but the ball's.
+            Modality::Text => Some(Ball::new(Norm::L2, radius * text, f32::MIN, f32::MAX)),
         }
     }
 }
@@ -56,12 +57,24 @@ pub(super) struct Climb<'a> {
     points: Vec<Input>,
     /// What of each sample is perturbed.
     of: Vec<ModalitySet>,
+    /// Length of each sample's embedded text, and its numbers that are no padding; `None` where it is not perturbed.
+    texts: Vec<Option<(f64, usize)>>,
 }
 
 impl<'a> Climb<'a> {
-    /// Every sample at its start; `seeds` holds one node a sample. `of` limits what of each is perturbed.
-    pub fn start(attack: Attack, centres: &'a [Input], of: Vec<ModalitySet>, seeds: &[SeedTree]) -> Self {
-        let mut climb = Self { attack, centres, points: centres.to_vec(), of };
+    /// Every sample at its start; `seeds` holds one node a sample. `of` limits what of each is perturbed. Errors where the model embeds no text that is to be perturbed.
+    pub fn start(attack: Attack, model: &dyn Model, centres: &'a [Input], of: Vec<ModalitySet>, seeds: &[SeedTree]) -> Result<Self> {
+        let mut points = centres.to_vec();
+        let mut texts = Vec::with_capacity(centres.len());
+        for (point, of) in points.iter_mut().zip(&of) {
+            let text = point.text.as_ref().filter(|_| of.has(Modality::Text) && attack.modalities().has(Modality::Text));
+            let embedded = text.map(|text| model.embed_text(text)).transpose()?;
+            if let Some(embedded) = &embedded {
+                point.text_shift.get_or_insert_with(|| vec![0.0; embedded.values.len()].into());
+            }
+            texts.push(embedded.map(|text| (text.mean_length() * (text.positions as f64).sqrt(), text.positions * text.size)));
+        }
+        let mut climb = Self { attack, centres, points, of, texts };
         for (row, node) in seeds.iter().enumerate().take(centres.len()) {
             climb.shift(row, |modality, ball, centre, point| {
                 let mut rng = node.child(modality.name()).rng();
@@ -79,7 +92,7 @@ impl<'a> Climb<'a> {
                 }
             });
         }
-        climb
+        Ok(climb)
     }
 
     pub fn points(&self) -> &[Input] {
@@ -92,11 +105,7 @@ impl<'a> Climb<'a> {
     /// One step of every sample along its row of `gradients`; one whose gradient is no number stays where it is.
     pub fn advance(&mut self, gradients: &Gradients) {
         for row in 0..self.points.len() {
-            let of = |modality: Modality| match modality {
-                Modality::Image => gradients.image.get(row)?.as_deref(),
-                Modality::Audio => gradients.audio.get(row)?.as_deref(),
-                Modality::Text => None,
-            };
+            let of = |modality: Modality| gradients.of(modality, row);
             if Modality::ALL.into_iter().any(|m| of(m).is_some_and(|g| g.iter().any(|v| !v.is_finite()))) {
                 continue;
             }
@@ -125,7 +134,8 @@ impl<'a> Climb<'a> {
     fn shift(&mut self, row: usize, mut change: impl FnMut(Modality, &Ball, &[f32], &mut Vec<f32>)) {
         let (Some(centre), Some(point), Some(of)) = (self.centres.get(row), self.points.get_mut(row), self.of.get(row)) else { return };
         let attack = self.attack;
-        let ball = |modality: Modality| attack.ball(modality).filter(|_| of.has(modality));
+        let text = self.texts.get(row).copied().flatten();
+        let ball = |modality: Modality| attack.ball(modality, text.map_or(0.0, |(length, _)| length)).filter(|_| of.has(modality));
         if let (Some(ball), Some(centre), Some(point)) = (ball(Modality::Image), &centre.image, &mut point.image) {
             let point = Arc::make_mut(point);
             change(Modality::Image, &ball, &centre.values, &mut point.values);
@@ -138,6 +148,17 @@ impl<'a> Climb<'a> {
         }
         if let (Some(ball), Some(centre), Some(point)) = (ball(Modality::Audio), &centre.audio, &mut point.audio) {
             change(Modality::Audio, &ball, &centre.values, &mut Arc::make_mut(point).values);
+        }
+        if let (Some(ball), Some((_, length)), Some(point)) = (ball(Modality::Text), text, &mut point.text_shift) {
+            let mut values = point.to_vec();
+            // What is padding stays padding, and the ball is about what was there before.
+            let inside = length.min(values.len());
+            let mut own = values[..inside].to_vec();
+            let zero = vec![0.0; inside];
+            let before = centre.text_shift.as_deref().and_then(|shift| shift.get(..inside)).unwrap_or(&zero);
+            change(Modality::Text, &ball, before, &mut own);
+            values[..inside].copy_from_slice(&own);
+            *point = values.into();
         }
     }
 }

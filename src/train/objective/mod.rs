@@ -11,7 +11,7 @@ use super::{blame::Rows, session::Spent};
 use crate::{
     error::{Error, Result},
     mine::{focal_shape, ohem_batch, superloss_shape},
-    model::{Apart, Balance, Input, Lesson, Matrix, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure},
+    model::{Apart, Balance, Input, Lesson, Matrix, Model, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure},
     pipeline::{Compared, Consistency, FgsmRs, Free, FreeLb, Madry, SuperLoss, Trades, TrainingObjective, Villa},
     random::SeedTree,
     sample::{Modality, ModalitySet, PerModality},
@@ -146,9 +146,17 @@ impl Task<'_> {
         (0..rows.len()).filter(|row| self.treated.get(*row) == Some(&true) && has(*row)).collect()
     }
 
-    fn climb<'r>(&self, attack: Attack, centres: &'r [Input], of: Vec<ModalitySet>, reached: &[usize]) -> Climb<'r> {
+    fn climb<'r>(
+        &self,
+        model: &dyn Model,
+        attack: Attack,
+        centres: &'r [Input],
+        of: Option<Vec<ModalitySet>>,
+        reached: &[usize],
+    ) -> Result<Climb<'r>> {
         let seeds: Vec<SeedTree> = reached.iter().filter_map(|row| Some(self.seeds.get(*row)?.child("attack"))).collect();
-        Climb::start(attack, centres, of, &seeds)
+        let of = of.unwrap_or_else(|| vec![attack.modalities(); centres.len()]);
+        Climb::start(attack, model, centres, of, &seeds)
     }
 
     /// Madry, FGSM with a random start: the rows at the last point.
@@ -157,8 +165,9 @@ impl Task<'_> {
         let reached = self.reached(rows, &attack);
         if !reached.is_empty() {
             let (centres, targets) = picked(rows, &reached);
-            let mut climb = self.climb(attack, &centres, vec![attack.modalities(); reached.len()], &reached);
-            spent.gradient += climb.ascend(model.view()?.as_ref(), &targets, &mut |_| {})?;
+            let view = model.view()?;
+            let mut climb = self.climb(view.as_ref(), attack, &centres, None, &reached)?;
+            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |_| {})?;
             for (row, point) in reached.into_iter().zip(climb.into_points()) {
                 own.inputs[row] = point;
             }
@@ -181,7 +190,7 @@ impl Task<'_> {
                 Target::Soft(p.into())
             });
             let clean: Vec<Target> = clean.collect();
-            let mut climb = self.climb(attack, &centres, vec![attack.modalities(); reached.len()], &reached);
+            let mut climb = self.climb(view.as_ref(), attack, &centres, None, &reached)?;
             spent.gradient += climb.ascend(view.as_ref(), &clean, &mut |_| {})?;
             points = climb.into_points();
         }
@@ -199,11 +208,12 @@ impl Task<'_> {
         let attack = self.attack(own.steps - 1, own.step.unwrap_or(2.5 / own.steps as f64), start);
         let reached = self.reached(rows, &attack);
         let (centres, targets) = picked(rows, &reached);
-        let mut climb = self.climb(attack, &centres, vec![attack.modalities(); reached.len()], &reached);
+        let view = model.view()?;
+        let mut climb = self.climb(view.as_ref(), attack, &centres, None, &reached)?;
         let mut own_rows = rows.clone();
         let mut seen: Vec<Vec<Input>> = vec![climb.points().to_vec()];
         if !reached.is_empty() && own.steps > 1 {
-            spent.gradient += climb.ascend(model.view()?.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
+            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
         }
         for (at, points) in seen.into_iter().enumerate() {
             for (row, point) in reached.iter().copied().zip(points) {
@@ -233,10 +243,11 @@ impl Task<'_> {
             }
         };
         let of: Vec<ModalitySet> = centres.iter().zip(&reached).map(one).collect();
-        let mut climb = self.climb(attack, &centres, of, &reached);
+        let view = model.view()?;
+        let mut climb = self.climb(view.as_ref(), attack, &centres, Some(of), &reached)?;
         let mut seen: Vec<Vec<Input>> = Vec::new();
         if !reached.is_empty() {
-            spent.gradient += climb.ascend(model.view()?.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
+            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
         }
         let mut pairs = Vec::new();
         for points in seen {
@@ -315,7 +326,7 @@ impl Task<'_> {
         let attack = self.attack(1, own.step, Start::Random);
         let reached = self.reached(rows, &attack);
         let (centres, _) = picked(rows, &reached);
-        let mut climb = self.climb(attack, &centres, vec![attack.modalities(); reached.len()], &reached);
+        let mut climb = self.climb(model.view()?.as_ref(), attack, &centres, None, &reached)?;
         let mut now = rows.clone();
         let wrt = if reached.is_empty() { ModalitySet::EMPTY } else { attack.modalities() };
         let mut seen = StepReport::default();
@@ -337,7 +348,7 @@ impl Task<'_> {
             seen = learnt.report;
             if let Some(mut all) = learnt.gradients {
                 let of = |list: &mut Vec<Option<Vec<f32>>>| reached.iter().map(|row| list.get_mut(*row)?.take()).collect();
-                (all.image, all.audio) = (of(&mut all.image), of(&mut all.audio));
+                (all.image, all.audio, all.text) = (of(&mut all.image), of(&mut all.audio), of(&mut all.text));
                 climb.advance(&all);
             }
         }

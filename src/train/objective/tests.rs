@@ -67,7 +67,7 @@ impl Trainable for Spy {
 fn image(i: usize) -> Input {
     let values = (0..16).map(|p| if (p + i).is_multiple_of(2) { 0.7 } else { 0.3 + 0.01 * i as f32 }).collect();
     let text = Some(["one", "two"][i % 2].into());
-    Input { image: Some(Arc::new(Pixels { width: 4, height: 4, channels: 1, values })), audio: None, text }
+    Input { image: Some(Arc::new(Pixels { width: 4, height: 4, channels: 1, values })), text, ..Input::default() }
 }
 
 fn rows(n: usize) -> Rows {
@@ -233,6 +233,23 @@ fn villa_holds_every_point_to_the_clean_prediction() {
     // Of a weight of 1 each point has half, and so has the clean row beside it; five rows where there were two.
     assert!(batch.rows.weights.iter().zip([0.5, 0.5, 0.5, 0.5, 2.0]).all(|(w, right)| (w - right * 2.5).abs() < 1e-6));
     assert!((batch.pairs[0].weight - 0.25 * 2.5).abs() < 1e-6);
+}
+
+#[test]
+fn embedded_text_is_perturbed_in_its_own_ball() {
+    let mut own = balls(0.1);
+    own.text = Some(Epsilon::new(0.5).unwrap());
+    let objective = TrainingObjective::Freelb(FreeLb { balls: own, steps: 2, ..FreeLb::default() });
+    let done = step(&objective, 2, &[true, false], 1.0, true);
+    let rows = &done.seen[0].rows;
+    let embedded = trainer().freeze().unwrap().embed_text("one").unwrap();
+    let radius = 0.5 * embedded.mean_length() * (embedded.positions as f64).sqrt();
+    for row in [0, 2] {
+        let shift = rows.inputs[row].text_shift.as_ref().unwrap();
+        let length = shift.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        assert!(shift.len() == embedded.values.len() && length > 0.0 && length <= radius * (1.0 + 1e-5), "{length} {radius}");
+    }
+    assert!(rows.inputs[1].text_shift.is_none());
 }
 
 #[test]
