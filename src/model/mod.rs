@@ -3,9 +3,11 @@
 #[cfg(feature = "burn")]
 pub mod adapter;
 pub mod ascent;
+pub mod cnn;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
+pub mod lesson;
 pub mod linear;
 pub mod load;
 pub mod measure;
@@ -14,6 +16,7 @@ pub mod preprocess;
 mod recorded;
 
 pub use counted::{Counted, Counts};
+pub use lesson::{Apart, Balance, Lesson, Pair};
 pub use recorded::{Recorded, RecordedRows};
 
 use crate::{
@@ -280,6 +283,25 @@ pub struct StepReport {
     pub logits: Matrix,
 }
 
+/// What a step with a [`Lesson`] gives.
+#[derive(Debug, Clone, Default)]
+pub struct Learnt {
+    /// What it saw.
+    pub report: StepReport,
+    /// Gradient of the whole training loss with respect to the inputs, at the weights before the step, where it was asked for and the model gives it;
+    /// its `objective` is empty.
+    pub gradients: Option<Gradients>,
+}
+
+/// What a model can be taught besides a cross entropy of each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Learns {
+    /// Other losses of a row, and pairs of rows.
+    pub losses: bool,
+    /// Encoders that are held back ([`Balance`]).
+    pub balance: bool,
+}
+
 /// A model that can be trained. Deterministic: the same start and the same steps give the same weights, whatever the
 /// number of threads.
 pub trait Trainable: Send {
@@ -287,6 +309,21 @@ pub trait Trainable: Send {
     fn spec(&self) -> ModelSpec;
     /// One step of the optimizer. An error (a loss that is not finite) leaves the weights as they were.
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport>;
+    /// One step of the optimizer toward what `lesson` says. A model need not know how: then it takes plain steps alone, and gives no gradients.
+    fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
+        if !lesson.is_cross_entropy() || lesson.balance.is_some() {
+            return Err(Error::usage("this model learns the cross entropy of each row alone").at("model", &self.spec().name));
+        }
+        Ok(Learnt { report: self.step(batch)?, gradients: None })
+    }
+    /// Whether `learn` gives the input gradients that a lesson asks for.
+    fn gives_gradients(&self) -> bool {
+        false
+    }
+    /// The weights of now for the attacks of a step: as `freeze`, but it may borrow, and its digest may be empty.
+    fn view(&self) -> Result<Arc<dyn Model + '_>> {
+        Ok(self.freeze()?)
+    }
     /// The weights of now, without gradients, for evaluation.
     fn freeze(&self) -> Result<Arc<dyn Model>>;
     /// A copy with weights and optimizer state.
@@ -372,6 +409,10 @@ pub enum Opened {
 pub trait ModelSource: Send + Sync {
     /// What the opened model will be able to do, as far as the config alone tells; checked by `build()` before data is read.
     fn capabilities(&self) -> Capabilities;
+    /// What it can be taught besides cross entropy; checked by `build()` against `train.objective` and `train.balance`.
+    fn learns(&self) -> Learns {
+        Learns::default()
+    }
     /// Opens it for this data. Relative paths start at the working folder.
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened>;
     /// Opens it for this data with relative paths starting at `base`, the folder of the pipeline file.
@@ -442,7 +483,7 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>();
+    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<linear::Linear>().with::<load::Load>();
     #[cfg(feature = "burn")]
     let table = table.with::<fusion::Fusion>();
     table

@@ -41,6 +41,23 @@ impl FusionModel {
         Ok(Self { canonical: shape.canonical(), spec: shape.spec(&parameters), weights, net, shape, parameters })
     }
 
+    /// The weights of a step, for its attacks: nothing is hashed, and it cannot be saved.
+    pub(super) fn view(shape: &Shape, net: &Net, canonical: &Canonical, parameters: &Parameters) -> Self {
+        // The table of characters is read on the host as well.
+        let mut own = Parameters::default();
+        if let Some(table) = parameters.get("text.characters") {
+            own.insert("text.characters", table.shape.clone(), table.values.clone());
+        }
+        Self {
+            canonical: canonical.clone(),
+            spec: shape.spec_of(String::new()),
+            weights: Weights::new(parameters, &net.device, false),
+            net: net.clone(),
+            shape: shape.clone(),
+            parameters: own,
+        }
+    }
+
     /// Reads what `save` wrote: its header and weights.
     pub(in crate::model) fn from_file(header: &Value, parameters: Parameters) -> Result<Self> {
         let shape = header.get("shape").cloned().unwrap_or_default();
@@ -198,6 +215,9 @@ impl Model for FusionModel {
     }
 
     fn save(&self, path: &Path) -> Result<()> {
+        if self.spec.digest.is_empty() {
+            return Err(Error::usage("the weights of a training step are not saved; freeze the model"));
+        }
         self.parameters.write(path, &self.shape.architecture())
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    model::{EmbeddedText, Input, Objective, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure},
+    model::{
+        Apart, Balance, EmbeddedText, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure,
+    },
     sample::Classes,
 };
 use std::sync::Arc;
@@ -367,4 +369,74 @@ fn config_problems_name_their_field() {
     assert_eq!(paths, ["image.channels[1]", "weight_decay", "audio.seconds"]);
     let shape = Fusion::default().shape(&DataProfile { image: Some((640, 480, 4)), ..profile() }).unwrap();
     assert_eq!(shape.image.unwrap().size, (64, 48, 3));
+}
+
+#[test]
+fn gradients_of_a_lesson_agree_with_finite_differences() {
+    let mut trainer = small().trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(6), targets(6));
+    let weights = [1.0, 0.0, 2.0, 1.0, 0.5, 1.0];
+    let pair = |apart| Pair { weight: 3.0, apart, stop_gradient: false, confidence: 0.0 };
+    let pairs = [pair(Apart::Kl), pair(Apart::JensenShannon)];
+    let shape = |l: f64| (0.5 * l * l, l);
+    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, ..Lesson::default() };
+    let (slopes, total) = trainer.slopes_of(&inputs, &targets, &weights, &lesson).unwrap();
+    let plain = trainer.slopes(&inputs, &targets, &weights).unwrap().1;
+    assert!(total.is_finite() && (total - plain).abs() > 1e-3);
+    for (path, slope) in slopes.iter() {
+        let at = (0..slope.values.len()).max_by(|a, b| slope.values[*a].abs().total_cmp(&slope.values[*b].abs())).unwrap();
+        let mut at_offset = |by: f32| {
+            trainer.nudge(path, at, by);
+            let (_, total) = trainer.slopes_of(&inputs, &targets, &weights, &lesson).unwrap();
+            trainer.nudge(path, at, -by);
+            f64::from(total)
+        };
+        let own = f64::from(slope.values[at]);
+        let differences = [8e-3, 2e-3, 5e-4, 1e-4].map(|step| (at_offset(step) - at_offset(-step)) / f64::from(2.0 * step));
+        assert!(differences.iter().any(|d| (d - own).abs() < 0.02 * own.abs() + 2e-4), "{path}: {differences:?} {own}");
+    }
+}
+
+/// Without the losses besides the fused one, the gradient of a step's inputs is that of the frozen model, by the row's share.
+#[test]
+fn a_step_gives_the_gradient_of_its_inputs() {
+    let mut config = Fusion { auxiliary: 0.0, ..small() };
+    config.image.reconstruction = 0.0;
+    let mut trainer = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(7), targets(7));
+    let frozen = trainer.freeze().unwrap();
+    let right = frozen.gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    let seen = trainer.view().unwrap().gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    assert_eq!((&seen.image, &seen.audio), (&right.image, &right.audio));
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[2.0; 7], learning_rate: 0.01 };
+    let lesson = Lesson { wrt: ModalitySet::ALL, ..Lesson::default() };
+    let found = trainer.learn(&batch, &lesson).unwrap().gradients.unwrap();
+    let both = [(&found.image, &right.image), (&found.audio, &right.audio), (&found.text, &right.text)];
+    for (found, right) in both.into_iter().flat_map(|(found, right)| found.iter().zip(right)) {
+        assert_eq!(found.is_some(), right.is_some());
+        let (Some(found), Some(right)) = (found, right) else { continue };
+        let most = right.iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(found.iter().zip(right).all(|(f, r)| (f - r * 2.0 / 7.0).abs() <= 1e-3 * most + 1e-9));
+    }
+    // And the step is the same as without.
+    let mut other = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
+    other.step(&batch).unwrap();
+    assert_eq!(other.spec().digest, trainer.spec().digest);
+}
+
+#[test]
+fn a_leading_encoder_is_held_back() {
+    let (inputs, targets) = (mixed(9), targets(9));
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 9], learning_rate: 0.01 };
+    let after = |balance: Option<&Balance>| {
+        let mut trainer = trained(&small(), 30, 21);
+        trainer.learn(&batch, &Lesson { balance, ..Lesson::default() }).unwrap();
+        trainer.spec().digest
+    };
+    let gentle = Balance { alpha: 0.0, noise: None };
+    assert_eq!(after(None), after(Some(&gentle)));
+    let noisy = |seed| Balance { alpha: 0.0, noise: Some(SeedTree::new(seed)) };
+    let digests = [after(None), after(Some(&Balance { alpha: 0.5, noise: None })), after(Some(&noisy(1))), after(Some(&noisy(2)))];
+    assert_eq!(digests.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    assert_eq!(after(Some(&noisy(1))), digests[2]);
 }
