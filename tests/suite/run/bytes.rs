@@ -43,7 +43,7 @@ fn the_fusion_model_gives_the_same_bytes_too() {
 }
 
 /// Made again, all are the same; written elsewhere, they are the data set that the run left.
-fn regenerates(done: &Done) {
+pub(super) fn regenerates(done: &Done) {
     let to = tempfile::tempdir().unwrap();
     let to = to.path().join("again");
     let summary = run::regenerate(&done.root(), &[], Some(&to), &Silent).unwrap();
