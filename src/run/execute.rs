@@ -378,6 +378,7 @@ impl<'a> Run<'a> {
             rounds: finished.rounds.clone(),
             watchdog: finished.watchdog.clone(),
             remembered: finished.bank.as_ref().map(|bank| bank.len() as u64),
+            objective: finished.objective.clone(),
         });
         let record = RunRecord {
             version: crate::record::VERSION,
