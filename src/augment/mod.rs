@@ -6,3 +6,4 @@ pub mod ball;
 pub mod image;
 pub mod text;
 pub mod timeline;
+mod wide;
