@@ -16,6 +16,7 @@ mod lanes;
 mod map;
 mod noise;
 mod separable;
+mod shapes;
 mod tone;
 mod weather;
 
@@ -32,6 +33,7 @@ pub use geometry::{
 pub use jpeg::jpeg;
 pub use map::PointMap;
 pub use noise::{add_field, gaussian_field, gaussian_noise, impulse_noise, shot_noise, speckle_noise};
+pub use shapes::{covered_share, move_shapes};
 pub use tone::{
     brightness, brightness_in_place, clahe, contrast, contrast_in_place, equalize, gain, gain_in_place, gamma, linear, posterize, solarize,
 };
