@@ -13,7 +13,7 @@ mod selection;
 mod table;
 pub mod weighting;
 
-pub use annotations::{Annotations, BoundingBox, Event, TextSpan, WordTime};
+pub use annotations::{Annotations, BoundingBox, Event, Keypoint, Mask, TextSpan, WordTime};
 pub use candidate::{Accepted, Candidate, Claim, Norm, Rejection, Verdict};
 pub use diagnosis::{Diagnoses, Diagnosis, Judgement, Reason, ReasonCode, Treatment};
 pub use history::{HistoryRow, Probe, ProbeRun, Probed, TrainingHistory};
