@@ -7,3 +7,4 @@ pub mod image;
 pub mod square;
 pub mod text;
 pub mod timeline;
+mod wide;
