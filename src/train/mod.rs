@@ -8,6 +8,7 @@ mod draw;
 mod drift;
 mod evaluate;
 mod folds;
+mod gap;
 pub mod memory_bank;
 mod mined;
 mod objective;
@@ -18,6 +19,7 @@ mod session;
 mod step;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod watchdog;
 
 pub use arms::{Deaf, Experiment, Finished, Observer, Round, Splits, Start, seed_of};
@@ -29,4 +31,5 @@ pub use folds::{Folds, train_teachers};
 pub use objective::Teaching;
 pub use robust::{budget, robust};
 pub use session::{Epoch, Session, Spent, Uniform};
+pub use thin::Dropout;
 pub use watchdog::{Trip, Watchdog};
