@@ -5,5 +5,7 @@ pub mod absent;
 pub mod audio;
 pub mod ball;
 pub mod image;
+pub mod square;
 pub mod text;
 pub mod timeline;
+mod wide;

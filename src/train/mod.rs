@@ -9,6 +9,7 @@ mod drift;
 mod evaluate;
 mod folds;
 mod gap;
+mod masking;
 pub mod memory_bank;
 mod mined;
 mod objective;
