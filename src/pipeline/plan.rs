@@ -172,6 +172,8 @@ pub struct RobustPlan {
     pub audio_epsilon: Epsilon,
     /// Norm of both.
     pub norm: Norm,
+    /// Whether an attack on several modalities has no more than one alone: the squares of its perturbations, each as a share of its radius, sum to 1 at most.
+    pub shared: bool,
     /// Steps, 1 to 100000; evidence asks for 40 or more.
     pub steps: usize,
     /// Random restarts, 1 to 100000; evidence asks for 3 or more.
@@ -183,7 +185,8 @@ pub struct RobustPlan {
 impl Default for RobustPlan {
     fn default() -> Self {
         let epsilon = |v| Epsilon::new(v).unwrap_or_else(|_| unreachable!("a finite positive constant"));
-        Self { image_epsilon: epsilon(8.0 / 255.0), audio_epsilon: epsilon(0.002), norm: Norm::Linf, steps: 40, restarts: 3, samples: 0 }
+        let (image_epsilon, audio_epsilon) = (epsilon(8.0 / 255.0), epsilon(0.002));
+        Self { image_epsilon, audio_epsilon, norm: Norm::Linf, shared: false, steps: 40, restarts: 3, samples: 0 }
     }
 }
 

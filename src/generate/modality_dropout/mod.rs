@@ -289,6 +289,8 @@ fn changed(sample: &Sample, keep: ModalitySet, instead: Instead, other: Option<&
     let lost = |modality: Modality, anyway: bool| replaced(modality) && (whole || anyway);
     let annotations = Annotations {
         boxes: if lost(Modality::Image, false) { Vec::new() } else { own.boxes.clone() },
+        keypoints: if lost(Modality::Image, false) { Vec::new() } else { own.keypoints.clone() },
+        masks: if lost(Modality::Image, false) { Vec::new() } else { own.masks.clone() },
         events: if lost(Modality::Audio, false) { Vec::new() } else { own.events.clone() },
         words: if lost(Modality::Audio, false) || lost(Modality::Text, true) { Vec::new() } else { own.words.clone() },
     };
