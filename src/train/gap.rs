@@ -60,3 +60,66 @@ pub(super) fn gap_weights(model: Arc<dyn Model>, split: &Split, strength: f64) -
     }
     Ok(GapWeights { weights, forward })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Trainable, TrainingBatch, linear::Linear},
+        pipeline::{Plan, open_splits},
+        progress::Silent,
+        registry::Registry,
+        sample::Modality,
+    };
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn imbalanced_samples_count_more() {
+        let written = json!({
+            "version": 1, "name": "gaps", "seed": 1, "model": { "linear": {} },
+            "data": { "train": { "manifest": { "path": "builtin:digits/train.jsonl" } }, "limit": 60 },
+            "stages": [{ "score": { "loss": {} } }],
+        });
+        let plan = Plan::from_value(&written, Path::new("."), &Registry::default()).unwrap_or_else(|found| panic!("{found:#?}"));
+        let (split, ..) = open_splits(&plan.data, &Silent).unwrap();
+        let mut trainer = Linear::default().trainer(split.profile()).unwrap();
+        let order: Vec<usize> = (0..split.len()).collect();
+        let mut asked = 0;
+        split
+            .stream(&order, 20, |batch| {
+                let inputs: Vec<Input> = batch.iter().map(|(_, sample)| Input::of(sample)).collect();
+                let targets: Vec<_> = batch.iter().map(|(_, sample)| sample.label.clone().unwrap()).collect();
+                asked += batch.iter().map(|(_, sample)| sample.present().len() as u64).sum::<u64>();
+                for _ in 0..10 {
+                    let weights = vec![1.0; inputs.len()];
+                    trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate: 0.02 })?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let model = trainer.freeze().unwrap();
+        let of = |strength| gap_weights(model.clone(), &split, strength).unwrap();
+        assert!(of(0.0).weights.iter().all(|weight| (*weight - 1.0).abs() < 1e-6));
+        let found = of(3.0);
+        let mean = found.weights.iter().sum::<f32>() / found.weights.len() as f32;
+        let (least, most) = found.weights.iter().fold((f32::MAX, 0f32), |(l, m), w| (l.min(*w), m.max(*w)));
+        assert!((mean - 1.0).abs() < 1e-5 && least > 0.0 && most / least > 2.0 && most / least <= 4.0 + 1e-4, "{mean} {least} {most}");
+        assert_eq!(found.forward, asked);
+        // The sample with the largest gap weighs most.
+        let gap = |i: usize| {
+            let sample = crate::context::Fetch::fetch(&split, &split.entry(i).id).unwrap();
+            let p: Vec<f32> = Modality::ALL
+                .into_iter()
+                .filter(|m| sample.present().has(*m))
+                .map(|m| {
+                    let alone = Input::of(&sample).only(ModalitySet::one(m));
+                    measure::confidence(model.forward(&[alone]).unwrap().logits.row(0), sample.label.as_ref().unwrap().class())
+                })
+                .collect();
+            if p.len() < 2 { 0.0 } else { p.iter().fold(0f32, |m, v| m.max(*v)) - p.iter().fold(1f32, |m, v| m.min(*v)) }
+        };
+        let widest = (0..split.len()).max_by(|a, b| gap(*a).total_cmp(&gap(*b))).unwrap();
+        assert!((found.weights[widest] - most).abs() < 1e-5);
+    }
+}

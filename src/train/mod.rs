@@ -1,5 +1,6 @@
 //! Training in rounds: warm-up, folds, arms, the memory bank, the watchdog, the replay of what was generated, and the final evaluation.
 
+mod aimed;
 mod arms;
 mod blame;
 mod bootstrap;
@@ -29,7 +30,7 @@ pub use draw::Mix;
 pub use drift::drift;
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
 pub use folds::{Folds, train_teachers};
-pub use objective::Teaching;
+pub use objective::{OwnLoop, Teaching};
 pub use robust::{budget, robust};
 pub use session::{Epoch, Session, Spent, Uniform};
 pub use thin::Dropout;

@@ -2,10 +2,12 @@
 
 mod alarm;
 mod attack;
+mod own_loop;
 #[cfg(test)]
 mod tests;
 
 pub(super) use alarm::Guarded;
+pub use own_loop::OwnLoop;
 
 use super::{blame::Rows, session::Spent};
 use crate::{
@@ -230,7 +232,7 @@ impl Task<'_> {
 
     /// VILLA: the rows beside every point of the way.
     fn beside(&self, model: &dyn Trainable, rows: &Rows, own: &Villa, spent: &mut Spent) -> Result<Prepared> {
-        let attack = self.attack(own.steps, own.step.unwrap_or(2.5 / own.steps as f64), Start::Beside(1e-3));
+        let attack = self.attack(own.steps, own.step.unwrap_or(2.5 / own.steps as f64), Start::Sample);
         let reached = self.reached(rows, &attack);
         let (centres, targets) = picked(rows, &reached);
         let one = |(input, row): (&Input, &usize)| {
