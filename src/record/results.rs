@@ -119,6 +119,9 @@ pub struct MaskingCheck {
 pub struct RobustBudget {
     /// Norm of the balls.
     pub norm: Norm,
+    /// Whether an attack on several modalities had no more than one alone: the squares of its perturbations, each as a share of its radius, sum to 1 at most.
+    #[serde(default)]
+    pub shared: bool,
     /// Radius in pixels of `0..=1`.
     pub image_epsilon: f64,
     /// Radius in the waveform of `-1..=1`.

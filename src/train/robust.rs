@@ -31,6 +31,7 @@ fn chosen(split: &Split, samples: usize) -> Vec<usize> {
 pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
     RobustBudget {
         norm: plan.norm,
+        shared: plan.shared,
         image_epsilon: plan.image_epsilon.get(),
         audio_epsilon: plan.audio_epsilon.get(),
         steps: plan.steps,
@@ -79,6 +80,7 @@ pub fn robust(
             let attack = AttackConfig {
                 image: budget(Modality::Image, plan.image_epsilon.get()),
                 audio: budget(Modality::Audio, plan.audio_epsilon.get()),
+                shared: (plan.shared && set.len() > 1).then_some(1.0),
                 steps: plan.steps,
                 random_start: true,
                 restarts: plan.restarts,

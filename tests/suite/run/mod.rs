@@ -10,6 +10,7 @@ mod door;
 mod guarded;
 mod input;
 mod media;
+mod objective;
 mod scorers;
 mod shared;
 mod training;
