@@ -33,6 +33,16 @@ pub fn focal_softmax(logits: &[f32], classes: usize, labels: &[usize], gamma: f6
     Ok(logits.chunks_exact(classes).zip(labels).map(loss).collect())
 }
 
+/// Focal loss `-(1 - p)^gamma ln p` as a function of `ln p` (at most 0), and its derivative with respect to that:
+/// `gamma p (1 - p)^(gamma - 1) ln p - (1 - p)^gamma`. At `gamma` 0 that is the cross entropy.
+pub fn focal_shape(log_p: f64, gamma: f64) -> (f64, f64) {
+    let rest = -log_p.min(0.0).exp_m1();
+    let factor = rest.powf(gamma);
+    // At certainty both factors of the first term go to 0 together.
+    let first = if rest > 0.0 { gamma * log_p.exp() * (factor / rest) * log_p } else { 0.0 };
+    (-factor * log_p, first - factor)
+}
+
 /// Focal loss of binary decisions: `-alpha_t (1 - p_t)^gamma ln p_t` in nats, `p_t` the probability of what is true, `alpha_t` = `alpha` for the
 /// positive and `1 - alpha` for the negative (usually 0.25, with `gamma` 2). Not reduced: detection divides the sum by the number of positives.
 /// An error for lists of unequal length.
@@ -93,6 +103,22 @@ mod tests {
         assert_eq!(told(focal_softmax(&[0.0; 2], 2, &[2], 2.0, None)), "label 2 of 2 classes");
         assert_eq!(told(focal_softmax(&[0.0; 2], 2, &[0], 2.0, Some(&[1.0]))), "1 factors for 2 classes");
         assert_eq!(told(focal_sigmoid(&[0.0], &[], 2.0, 0.25)), "1 logits for 0 labels");
+    }
+
+    #[test]
+    fn the_shape_is_the_loss_and_its_slope() {
+        for gamma in [0.0, 0.5, 1.0, 2.0, 3.5] {
+            for log_p in [-1e-9f64, -0.01, -0.5, -2.0, -20.0] {
+                let (value, slope) = focal_shape(log_p, gamma);
+                let logits = [log_p as f32, (-log_p.exp_m1()).ln() as f32];
+                let loss = focal_softmax(&logits, 2, &[0], gamma, None).unwrap()[0];
+                assert!((value - loss).abs() < 1e-5 * (1.0 + loss), "{value} {loss}");
+                let step = log_p.abs() * 1e-4;
+                let difference = (focal_shape(log_p + step, gamma).0 - focal_shape(log_p - step, gamma).0) / (2.0 * step);
+                assert!((difference - slope).abs() < 1e-3 * (1.0 + slope.abs()), "{gamma} {log_p}: {difference} {slope}");
+            }
+        }
+        assert_eq!((focal_shape(0.0, 2.0), focal_shape(0.0, 0.0)), ((0.0, 0.0), (0.0, -1.0)));
     }
 
     proptest! {

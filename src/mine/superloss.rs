@@ -54,6 +54,12 @@ pub fn superloss(loss: f64, tau: f64, lambda: f64) -> f64 {
     (loss - tau) * weight + lambda * weight.ln().powi(2)
 }
 
+/// SuperLoss of a cross entropy as a function of the log-probability `ln p` of the label, and its derivative with respect to that: minus the weight, by
+/// the envelope theorem.
+pub fn superloss_shape(log_p: f64, tau: f64, lambda: f64) -> (f64, f64) {
+    (superloss(-log_p, tau, lambda), -superloss_weight(-log_p, tau, lambda))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +92,15 @@ mod tests {
             (1.0, 0.0, 0.0)
         );
         assert!(superloss_weight(f64::NAN, tau, 1.0).is_nan());
+    }
+
+    #[test]
+    fn the_shape_is_the_loss_and_its_slope() {
+        for log_p in [-0.1, -0.9, -2.3, -7.0] {
+            let (value, slope) = superloss_shape(log_p, 1.5, 0.8);
+            let difference = (superloss_shape(log_p + 1e-5, 1.5, 0.8).0 - superloss_shape(log_p - 1e-5, 1.5, 0.8).0) / 2e-5;
+            assert!(value == superloss(-log_p, 1.5, 0.8) && (difference - slope).abs() < 1e-6, "{log_p}: {difference} {slope}");
+        }
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
-use super::{Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Recorded, Target};
+use super::{EmbeddedText, Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Recorded, Target};
 use crate::{
     error::Result,
     sample::{Modality, ModalitySet},
@@ -65,6 +65,9 @@ impl Model for Counted {
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
         self.counts.add(0, inputs.len() as u64);
         self.model.gradient(inputs, targets, objective, wrt)
+    }
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        self.model.embed_text(text)
     }
     fn latent(&self) -> Option<&dyn Latent> {
         self.model.latent().map(|_| self as &dyn Latent)

@@ -66,7 +66,7 @@ impl Configure<dyn ModelSource> for Load {
 impl ModelSource for Load {
     fn capabilities(&self) -> Capabilities {
         // The file is opened only when the run starts; what it cannot do is told then.
-        let gradients = [Modality::Image, Modality::Audio].into_iter().collect();
+        let gradients = ModalitySet::ALL;
         let decodes = ModalitySet::one(Modality::Image);
         Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
     }

@@ -6,6 +6,7 @@ pub mod ascent;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
+pub mod lesson;
 pub mod linear;
 pub mod load;
 pub mod measure;
@@ -14,6 +15,7 @@ pub mod preprocess;
 mod recorded;
 
 pub use counted::{Counted, Counts};
+pub use lesson::{Apart, Balance, Lesson, Pair};
 pub use recorded::{Recorded, RecordedRows};
 
 use crate::{
@@ -70,6 +72,9 @@ pub struct Input {
     pub audio: Option<Arc<Waveform>>,
     /// The text.
     pub text: Option<Arc<str>>,
+    /// A perturbation that is added to the embedded text, in the layout of [`EmbeddedText::values`]; without effect where the text is missing. A model
+    /// that embeds no text refuses it.
+    pub text_shift: Option<Arc<[f32]>>,
 }
 
 impl Input {
@@ -79,6 +84,7 @@ impl Input {
             image: sample.image.as_ref().map(|media| Arc::new(media.get().into())),
             audio: sample.audio.as_ref().map(|media| Arc::new(media.get().into())),
             text: sample.text.as_ref().map(|media| media.get().content.as_str().into()),
+            text_shift: None,
         }
     }
     /// Which modalities are there.
@@ -95,6 +101,7 @@ impl Input {
             image: self.image.clone().filter(|_| keep.has(Modality::Image)),
             audio: self.audio.clone().filter(|_| keep.has(Modality::Audio)),
             text: self.text.clone().filter(|_| keep.has(Modality::Text)),
+            text_shift: self.text_shift.clone().filter(|_| keep.has(Modality::Text)),
         }
     }
 }
@@ -157,6 +164,41 @@ pub struct Gradients {
     pub image: Vec<Option<Vec<f32>>>,
     /// Per sample: the gradient of its waveform, in the layout of [`Waveform::values`].
     pub audio: Vec<Option<Vec<f32>>>,
+    /// Per sample: the gradient of its embedded text, in the layout of [`EmbeddedText::values`]; padding included, so that a longer text can be judged.
+    pub text: Vec<Option<Vec<f32>>>,
+}
+
+impl Gradients {
+    /// The gradient of one modality of one row, where there is one.
+    pub fn of(&self, modality: Modality, row: usize) -> Option<&[f32]> {
+        let rows = match modality {
+            Modality::Image => &self.image,
+            Modality::Audio => &self.audio,
+            Modality::Text => &self.text,
+        };
+        rows.get(row)?.as_deref()
+    }
+}
+
+/// A text as an encoder sees it: one vector a position. Of two texts the difference of `values`, times the gradient, is the change of the objective
+/// to first order (Ebrahimi et al. 2018, HotFlip).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EmbeddedText {
+    /// Numbers of one position.
+    pub size: usize,
+    /// Positions that hold text; those behind are padding.
+    pub positions: usize,
+    /// All positions of the encoder, one after another: the same length for every text.
+    pub values: Vec<f32>,
+}
+
+impl EmbeddedText {
+    /// Mean Euclidean length of the vectors that hold text; 0 without any.
+    pub fn mean_length(&self) -> f64 {
+        let lengths = self.values.chunks_exact(self.size.max(1)).take(self.positions);
+        let total: f64 = lengths.map(|v| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()).sum();
+        total / self.positions.max(1) as f64
+    }
 }
 
 /// What a model is and can do. Everything that `build()` checks before data is read.
@@ -189,6 +231,10 @@ pub trait Model: Send + Sync {
     fn forward(&self, inputs: &[Input]) -> Result<Outputs>;
     /// Objective and its gradient with respect to the modalities of `wrt`, from one backward pass. `targets` are as many as `inputs`.
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients>;
+    /// A text as the encoder sees it: what [`Gradients::text`] and [`Input::text_shift`] refer to. Errors where the model embeds no text.
+    fn embed_text(&self, _text: &str) -> Result<EmbeddedText> {
+        Err(Error::model("this model embeds no text").at("model", &self.spec().name))
+    }
     /// The latent space, if it has one.
     fn latent(&self) -> Option<&dyn Latent> {
         None
@@ -236,6 +282,25 @@ pub struct StepReport {
     pub logits: Matrix,
 }
 
+/// What a step with a [`Lesson`] gives.
+#[derive(Debug, Clone, Default)]
+pub struct Learnt {
+    /// What it saw.
+    pub report: StepReport,
+    /// Gradient of the whole training loss with respect to the inputs, at the weights before the step, where it was asked for and the model gives it;
+    /// its `objective` is empty.
+    pub gradients: Option<Gradients>,
+}
+
+/// What a model can be taught besides a cross entropy of each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Learns {
+    /// Other losses of a row, and pairs of rows.
+    pub losses: bool,
+    /// Encoders that are held back ([`Balance`]).
+    pub balance: bool,
+}
+
 /// A model that can be trained. Deterministic: the same start and the same steps give the same weights, whatever the
 /// number of threads.
 pub trait Trainable: Send {
@@ -243,6 +308,21 @@ pub trait Trainable: Send {
     fn spec(&self) -> ModelSpec;
     /// One step of the optimizer. An error (a loss that is not finite) leaves the weights as they were.
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport>;
+    /// One step of the optimizer toward what `lesson` says. A model need not know how: then it takes plain steps alone, and gives no gradients.
+    fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
+        if !lesson.is_cross_entropy() || lesson.balance.is_some() {
+            return Err(Error::usage("this model learns the cross entropy of each row alone").at("model", &self.spec().name));
+        }
+        Ok(Learnt { report: self.step(batch)?, gradients: None })
+    }
+    /// Whether `learn` gives the input gradients that a lesson asks for.
+    fn gives_gradients(&self) -> bool {
+        false
+    }
+    /// The weights of now for the attacks of a step: as `freeze`, but it may borrow, and its digest may be empty.
+    fn view(&self) -> Result<Arc<dyn Model + '_>> {
+        Ok(self.freeze()?)
+    }
     /// The weights of now, without gradients, for evaluation.
     fn freeze(&self) -> Result<Arc<dyn Model>>;
     /// A copy with weights and optimizer state.
@@ -253,6 +333,15 @@ pub trait Trainable: Send {
     fn save_checkpoint(&self, path: &Path) -> Result<()>;
     /// Reads what `save_checkpoint` wrote.
     fn load_checkpoint(&mut self, path: &Path) -> Result<()>;
+}
+
+/// An error unless a perturbation of the embedded text has `length` finite numbers.
+fn check_shift(shift: &[f32], length: usize) -> Result<()> {
+    if shift.len() != length || !shift.iter().all(|v| v.is_finite()) {
+        let found = shift.len();
+        return Err(Error::model(format!("expected {length} finite numbers of perturbation, found {found}")).at("modality", "text"));
+    }
+    Ok(())
 }
 
 /// An error unless there are `inputs` targets among `classes`.
@@ -319,6 +408,10 @@ pub enum Opened {
 pub trait ModelSource: Send + Sync {
     /// What the opened model will be able to do, as far as the config alone tells; checked by `build()` before data is read.
     fn capabilities(&self) -> Capabilities;
+    /// What it can be taught besides cross entropy; checked by `build()` against `train.objective` and `train.balance`.
+    fn learns(&self) -> Learns {
+        Learns::default()
+    }
     /// Opens it for this data. Relative paths start at the working folder.
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened>;
     /// Opens it for this data with relative paths starting at `base`, the folder of the pipeline file.

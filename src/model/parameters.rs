@@ -62,6 +62,11 @@ impl Parameters {
         }
         Ok(())
     }
+    #[cfg(feature = "burn")]
+    /// All values, to be changed in place.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut [f32])> {
+        self.0.iter_mut().map(|(path, parameter)| (path.as_str(), parameter.values.as_mut_slice()))
+    }
     /// How many values there are in all.
     pub fn count(&self) -> usize {
         self.0.values().map(|p| p.values.len()).sum()

@@ -364,7 +364,11 @@ impl Canonical {
 
 impl Clone for Canonical {
     fn clone(&self) -> Self {
-        Self::new(self.image, self.audio)
+        // The maps are shared: a view of a training step's weights would build them anew otherwise.
+        fn shared<K: Clone, V: Clone>(maps: &Mutex<HashMap<K, V>>) -> Mutex<HashMap<K, V>> {
+            Mutex::new(maps.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone())
+        }
+        Self { image: self.image, audio: self.audio, images: shared(&self.images), resamplers: shared(&self.resamplers) }
     }
 }
 

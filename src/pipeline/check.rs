@@ -1,7 +1,7 @@
 //! What only the whole pipeline shows: columns that no earlier stage adds, requirements that the model cannot meet, families that
 //! make no sense alone.
 
-use super::{DataPlan, EvaluatePlan, Stages, TrainPlan};
+use super::{DataPlan, EvaluatePlan, On, Stages, TrainPlan};
 use crate::{
     error::Problem,
     model::{Capabilities, ModelSource},
@@ -171,6 +171,15 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
                 train.uniform_floor.get()
             );
             problems.push(Problem::new("train.uniform_floor", message));
+        }
+        if let (Some((name, capabilities)), Some(model)) = (&capabilities, model) {
+            let learns = model.operator.learns();
+            let unmet = train.objective.unmet(name, capabilities, learns.losses).into_iter();
+            problems.extend(unmet.map(|problem| problem.under("train.objective")));
+        }
+        if matches!(train.objective.adversarial(), Some((_, On::Mined))) && stages.mine.is_empty() {
+            let at = format!("train.objective.{}.on", train.objective.name());
+            problems.push(Problem::new(at, "treats what the miners choose; expected a `mine` stage, found none"));
         }
         if let Some((name, _)) = capabilities.filter(|(_, capabilities)| !capabilities.trainable) {
             problems

@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod generation;
 mod ledger;
+mod objective;
 mod plan;
 mod predicted;
 mod schema;
@@ -18,9 +19,10 @@ pub use builder::PlanBuilder;
 pub use data::{Opening, Split, open_extra, open_splits};
 pub use generation::{Generation, Harvest, Quota, Routing};
 pub use ledger::{Ledger, LeftOut};
-pub use plan::{
-    Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan, TrainingObjective,
+pub use objective::{
+    Balls, Compared, Consistency, FgsmRs, Focal, Free, FreeLb, Madry, Ohem, On, SuperLoss, Trades, TrainingObjective, Villa,
 };
+pub use plan::{Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan};
 pub use schema::schema;
 pub use scoring::{Figures, Scored, column_name, diagnose, embed, kept, logits, mine, score, score_table};
 pub use stop::Stop;

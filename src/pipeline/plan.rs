@@ -1,4 +1,4 @@
-use super::{MemoryBankPlan, TrainingMode, WatchdogPlan};
+use super::{MemoryBankPlan, TrainingMode, TrainingObjective, WatchdogPlan};
 use crate::{
     context::StageInfo,
     diagnose::Diagnoser,
@@ -51,20 +51,6 @@ pub struct DataPlan {
     pub base: PathBuf,
 }
 
-/// Outer objective of training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum TrainingObjective {
-    /// Cross entropy, written `cross_entropy: {}`.
-    CrossEntropy {},
-}
-
-impl Default for TrainingObjective {
-    fn default() -> Self {
-        Self::CrossEntropy {}
-    }
-}
-
 /// The `train:` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -84,7 +70,7 @@ pub struct TrainPlan {
     pub modality_dropout: Fraction,
     /// Least share of each batch that is drawn uniformly from the whole training set.
     pub uniform_floor: Fraction,
-    /// Outer objective.
+    /// Outer objective of the rounds.
     pub objective: TrainingObjective,
     /// Which samples the rounds train on.
     pub mode: TrainingMode,

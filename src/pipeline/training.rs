@@ -2,7 +2,7 @@
 
 use super::{
     TrainPlan,
-    build::{MOST_IN_BATCH, MOST_REPEATS, fields, from_one},
+    build::{MOST_IN_BATCH, MOST_REPEATS, fields, from_one, operator},
 };
 use crate::{error::Problem, units::Fraction};
 use schemars::JsonSchema;
@@ -198,11 +198,16 @@ pub(super) fn read(value: Option<&Value>, answers: bool, problems: &mut Vec<Prob
     let mut value = value.cloned();
     let mut part = |key: &str| value.as_mut().and_then(Value::as_object_mut).and_then(|map| map.shift_remove(key)).filter(|v| !v.is_null());
     let (bank, watchdog) = (part("memory_bank"), part("watchdog"));
+    // An objective may be written by name alone, as a stage's operator.
+    if let Some(written) = value.as_mut().and_then(|map| map.get_mut("objective")).filter(|written| written.is_string()) {
+        *written = operator(written);
+    }
     let mut plan: TrainPlan = fields(value.as_ref(), "train", problems);
     plan.watchdog = fields(watchdog.as_ref(), "train.watchdog", problems);
     plan.memory_bank = bank.map(|written| fields(Some(&written), "train.memory_bank", problems));
     let bank = plan.memory_bank.iter().flat_map(MemoryBankPlan::problems).map(|problem| problem.under("train.memory_bank"));
     let watchdog = plan.watchdog.problems().into_iter().map(|problem| problem.under("train.watchdog"));
+    problems.extend(plan.objective.problems().into_iter().map(|problem| problem.under("train.objective")));
     problems.extend(bank.chain(watchdog).chain(plan.mode.problems().into_iter().map(|problem| problem.under("train.mode"))));
     for (field, found, most) in [
         ("warmup_epochs", plan.warmup_epochs, MOST_REPEATS),

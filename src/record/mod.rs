@@ -18,10 +18,14 @@ pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
 pub use lines::{RejectedLine, ScoreLine, SelectedIn, each_line, read_lines, write_each, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};
 pub use results::{
-    Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,
+    Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, MaskingCheck, Metric, Results, RobustAccuracy, RobustBudget,
+    WHOLE_SET_MARGIN,
 };
 pub use run::{BandRecord, FigureRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
-pub use training::{Alarm, Drift, DriftRecord, Response, RoundRecord, ScoreDrift, TrainingRecord, TrainingTime, WatchdogRecord};
+pub use training::{
+    Alarm, Drift, DriftRecord, ObjectiveRecord, OverfittingCheck, Response, RoundRecord, ScoreDrift, TrainingRecord, TrainingTime,
+    WatchdogRecord,
+};
 
 /// Version of the formats in this module, raised when a field changes its meaning.
 pub const VERSION: u32 = 1;

@@ -13,6 +13,57 @@ pub struct TrainingRecord {
     /// Samples in the memory bank at the end, where there is one (`memory_bank.bin`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remembered: Option<u64>,
+    /// What the outer objective did, where it is not the cross entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveRecord>,
+}
+
+/// What the outer objective of the rounds cost and found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ObjectiveRecord {
+    /// Its name.
+    pub name: String,
+    /// Presentations in its steps: forward and backward passes, the rows it adds included.
+    pub presentations: u64,
+    /// Gradient evaluations of its attacks.
+    pub gradient: u64,
+    /// Forward evaluations besides.
+    pub forward: u64,
+    /// Presentations of samples that an adversarial objective was to treat; of all samples for the others.
+    pub treated: u64,
+    /// Checks for catastrophic overfitting, in the order of the epochs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<OverfittingCheck>,
+}
+
+/// One check for catastrophic overfitting.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OverfittingCheck {
+    /// Epoch, counted as those of the arm are.
+    pub epoch: usize,
+    /// Samples attacked.
+    pub n: u64,
+    /// Share that stayed right, `0..=1`.
+    pub accuracy: f64,
+    /// The best share of an epoch before that was kept.
+    pub best: f64,
+    /// Whether that was a fall: the last good state is back, and the attack takes a step more.
+    pub stepped_back: bool,
+}
+
+impl ObjectiveRecord {
+    /// In words.
+    pub fn words(&self) -> String {
+        let mut words = format!(
+            "objective {}: {} presentations, {} treated, {} gradient and {} forward evaluations besides",
+            self.name, self.presentations, self.treated, self.gradient, self.forward
+        );
+        if let Some(last) = self.checks.last() {
+            let falls = self.checks.iter().filter(|check| check.stepped_back).count();
+            words += &format!("; robust accuracy of the last check {:.3} of {}, stepped back {falls} times", last.accuracy, last.n);
+        }
+        words
+    }
 }
 
 /// What one round trained on.

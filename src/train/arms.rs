@@ -8,6 +8,7 @@ use super::{
     folds::train_teachers,
     memory_bank::{BankConfig, MemoryBank},
     mined::{Mined, retire},
+    objective::Teaching,
     probe,
     round::Turn,
     session::{Session, Spent, Uniform},
@@ -19,12 +20,13 @@ use crate::{
     mine::band_column,
     model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable},
     operator::FoldPlan,
-    pipeline::{Arm, Figures, Harvest, Plan, Split, Stop, TrainPlan, TrainingMode},
+    pipeline::{Arm, Figures, Harvest, On, Plan, Split, Stop, TrainPlan, TrainingMode, TrainingObjective},
     progress::Progress,
     random::SeedTree,
-    record::{EpochRecord, RoundRecord, TrainingTime, WatchdogRecord},
+    record::{EpochRecord, ObjectiveRecord, RoundRecord, TrainingTime, WatchdogRecord},
     sample::{Accepted, Diagnoses, Diagnosis, Modality, Sample, SampleId, ScoreTable, Selection, TrainingHistory, Treatment},
 };
+use rand::seq::SliceRandom;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -126,6 +128,10 @@ pub struct Finished {
     pub watchdog: Vec<WatchdogRecord>,
     /// The memory bank, where the arm has one.
     pub bank: Option<MemoryBank>,
+    /// What the outer objective did, where it is not the cross entropy.
+    pub objective: Option<ObjectiveRecord>,
+    /// Mean cost of a batch of the rounds in presentations, where the objective is not the cross entropy.
+    a_step: Option<f64>,
     /// What mining cost beside the steps of the rounds; `None` where nothing was trained.
     pub time: Option<TrainingTime>,
 }
@@ -143,6 +149,8 @@ impl Finished {
             rounds: Vec::new(),
             watchdog: Vec::new(),
             bank: None,
+            objective: None,
+            a_step: None,
             time: None,
         }
     }
@@ -328,6 +336,8 @@ impl<'a> Experiment<'a> {
             let originals: Vec<(usize, f32)> = weights.iter().copied().enumerate().filter(|(i, w)| usable(*i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
+            let chosen = scored.as_ref().filter(|_| hard_alone).map(|mined| &mined.selection);
+            let treated = self.treated(train, chosen, &originals, hardmine, round);
             let mix = Mix {
                 originals: &originals,
                 relabelled: &relabelled,
@@ -338,6 +348,7 @@ impl<'a> Experiment<'a> {
                 replay: &replayed,
                 replay_share: feed.replay_share,
                 modality_dropout: train.modality_dropout.get(),
+                teaching: Some(Teaching { objective: &train.objective, treated: treated.as_deref(), progress: [0.0, 1.0] }),
                 batch_size: train.batch_size,
                 steps,
             };
@@ -356,6 +367,12 @@ impl<'a> Experiment<'a> {
             }
         }
         done.spent = session.spent;
+        if train.objective != TrainingObjective::default() {
+            let taught = &session.taught;
+            let cost = Spent { steps: 0, presentations: taught.presentations, forward: taught.forward, gradient: taught.gradient };
+            done.a_step = (session.time.steps > 0).then(|| cost.presentations_in_all() / session.time.steps as f64);
+            done.objective = Some(ObjectiveRecord { name: train.objective.name().into(), ..session.taught });
+        }
         if needs_scores {
             // The folds' evaluations are this arm's cost; its own steps stay comparable with those of the other arms.
             done.spent.add(Spent { steps: 0, ..start.fold_cost });
@@ -424,6 +441,31 @@ impl<'a> Experiment<'a> {
         })
     }
 
+    /// The originals that the objective treats, by index into the split; `None` for all. An arm without a selection of its own treats as many at random as the
+    /// main arm chose in the same round, so that both spend as many gradients.
+    fn treated(
+        &self,
+        train: &TrainPlan,
+        chosen: Option<&Selection>,
+        originals: &[(usize, f32)],
+        hardmine: Option<&Finished>,
+        round: usize,
+    ) -> Option<Vec<bool>> {
+        let (_, On::Mined) = train.objective.adversarial()? else { return None };
+        let split = self.splits.train;
+        let mut treated = vec![false; split.len()];
+        match chosen {
+            Some(selection) => selection.samples.iter().filter_map(|one| split.index(&one.id)).for_each(|i| treated[i] = true),
+            None => {
+                let many = hardmine.and_then(|main| main.chosen.get(round - 1)).copied().unwrap_or(0);
+                let mut order: Vec<usize> = originals.iter().map(|(i, _)| *i).collect();
+                order.shuffle(&mut self.seeds.child("treated").round(round).rng());
+                order.into_iter().take(many).for_each(|i| treated[i] = true);
+            }
+        }
+        Some(treated)
+    }
+
     /// The column that the first miner with one chooses by.
     fn chosen_by<'t>(&self, table: &'t ScoreTable) -> Option<&'t str> {
         let by = self.plan.stages.mine.iter().find_map(|stage| stage.operator.requirements().columns.into_iter().next())?;
@@ -453,7 +495,9 @@ impl<'a> Experiment<'a> {
         let hardmine = hardmine.ok_or_else(|| Error::internal("the arm `uniform_equal_compute` runs after `hardmine`"))?;
         let warm_up = start.session.spent.presentations_in_all();
         let epochs = (train.rounds * train.epochs_per_round) as f64;
-        let wanted = (hardmine.spent.presentations_in_all() - warm_up) / (epochs * train.batch_size as f64);
+        // Where the objective attacks, a step costs more than its batch.
+        let a_step = hardmine.a_step.filter(|cost| *cost > 0.0).unwrap_or(train.batch_size as f64);
+        let wanted = (hardmine.spent.presentations_in_all() - warm_up) / (epochs * a_step);
         Ok((wanted.round() as usize).max(steps))
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOO_MANY: usize = 4;
 
 /// The rows of a step.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
     pub inputs: Vec<Input>,
     pub targets: Vec<Target>,
@@ -27,6 +27,12 @@ impl Rows {
     /// Adds a row once more, with only some of its modalities.
     pub fn push_copy(&mut self, row: usize, keep: ModalitySet) {
         self.push(self.inputs[row].only(keep), self.targets[row].clone(), self.weights[row]);
+    }
+    /// A copy of some rows.
+    pub fn only(&self, which: &[usize]) -> Self {
+        let mut rows = Self::default();
+        which.iter().for_each(|row| rows.push(self.inputs[*row].clone(), self.targets[*row].clone(), self.weights[*row]));
+        rows
     }
     pub fn len(&self) -> usize {
         self.inputs.len()

@@ -1,5 +1,6 @@
 //! What the batches of an epoch are drawn from, and how.
 
+use super::objective::Teaching;
 use crate::{model::Target, random::SeedTree, sample::Sample};
 use rand::{RngExt, seq::SliceRandom};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Mix<'a> {
     pub replay_share: f64,
     /// Probability that a sample is presented with a random proper subset of its modalities.
     pub modality_dropout: f64,
+    /// What is learnt; the cross entropy without.
+    pub teaching: Option<Teaching<'a>>,
     /// Samples a step.
     pub batch_size: usize,
     /// Steps of the epoch.
@@ -123,6 +126,7 @@ mod tests {
             replay: &[],
             replay_share: 0.0,
             modality_dropout: 0.0,
+            teaching: None,
             batch_size: 4,
             steps: 5,
         }

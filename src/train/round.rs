@@ -6,12 +6,13 @@ use super::{
     drift::Presented,
     folds::decay,
     memory_bank::Priorities,
+    objective::Teaching,
     session::{Epoch, Mean, Session},
 };
 use crate::{
     error::Result,
     mine::annealed,
-    pipeline::{Arm, TrainPlan},
+    pipeline::{Arm, TrainPlan, TrainingObjective},
     random::SeedTree,
 };
 use std::time::Instant;
@@ -42,7 +43,9 @@ impl Experiment<'_> {
             while taken < mix.steps {
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let seeds = if again == 0 { seeds } else { seeds.child(format!("again {again}")) };
-                let rest = Mix { steps: mix.steps - taken, ..*mix };
+                let at = |step: usize| (epoch as f64 + step as f64 / mix.steps as f64) / total_epochs as f64;
+                let teaching = mix.teaching.map(|teaching| Teaching { progress: [at(taken), at(mix.steps)], ..teaching });
+                let rest = Mix { steps: mix.steps - taken, teaching, ..*mix };
                 let rate = |step: usize| {
                     let of_epoch = (taken + step) as f64 / mix.steps as f64;
                     train.learning_rate * decay((epoch as f64 + of_epoch) / total_epochs as f64)
@@ -60,6 +63,21 @@ impl Experiment<'_> {
                 taken += one.steps.max(1);
                 calm |= one.ended;
                 again += 1;
+            }
+            if let TrainingObjective::FgsmRs(own) = &train.objective {
+                let counted = train.warmup_epochs + epoch + 1;
+                let seeds = self.seeds.child("overfitting").round(counted);
+                if let Some(check) = self.check_overfitting(session, own, counted, &seeds)? {
+                    if check.stepped_back {
+                        self.progress.warn(&format!(
+                            "{}, epoch {counted}: catastrophic overfitting, the robust accuracy fell from {:.3} to {:.3}; back to the last good state, with a step more",
+                            arm.name(),
+                            check.best,
+                            check.accuracy
+                        ));
+                    }
+                    session.taught.checks.push(check);
+                }
             }
             done.epochs.push(self.epoch(train.warmup_epochs + epoch + 1, round, loss.get(), session)?);
             if self.stop.out_of_time() {

@@ -1,29 +1,27 @@
 //! Steps of training over a split: batches of originals and replayed children, modality dropout, the record of what training saw.
 
 use super::{
-    blame::{Blame, Rows, blame},
     draw::{Endless, Mix, draw},
-    memory_bank::{MemoryBank, Observation},
+    memory_bank::MemoryBank,
+    objective::{Guarded, Memory},
+    step::{Lessons, Seen, Shown, Thinning},
     watchdog::Watchdog,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Input, StepReport, Target, Trainable, TrainingBatch},
+    model::{Target, Trainable},
     pipeline::{Split, WatchdogPlan},
     progress::Step,
     random::SeedTree,
-    record::{Alarm, Response, TrainingTime, WatchdogRecord},
-    sample::{ModalitySet, Sample, SampleId, TrainingHistory},
+    record::{Alarm, ObjectiveRecord, Response, TrainingTime, WatchdogRecord},
+    sample::{SampleId, TrainingHistory},
 };
-use rand::{Rng, RngExt, seq::SliceRandom};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     time::Instant,
 };
-
-/// Batches in a row that may be passed over for a reason that no sample and no weight explains.
-const MOST_PASSED_OVER: usize = 10;
 
 /// Evaluations that were spent, one a sample: a training presentation is a forward and a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,40 +85,6 @@ pub struct Epoch {
     pub remembered: u64,
 }
 
-/// A sample as a step is shown it.
-struct Shown<'a> {
-    sample: &'a Sample,
-    target: Target,
-    weight: f32,
-    /// Of the split, and not generated: the memory bank knows it.
-    original: bool,
-}
-
-impl<'a> Shown<'a> {
-    /// With its own label; `None` without one.
-    fn of(sample: &'a Sample, weight: f32) -> Option<Self> {
-        sample.label.clone().map(|target| Self { sample, target, weight, original: true })
-    }
-}
-
-/// What a step gave, by what was shown.
-struct Seen {
-    report: StepReport,
-    /// Row of the whole presentation of each shown sample; `None` where it was left out.
-    row: Vec<Option<usize>>,
-    /// Whether the last good state was brought back: nothing was learnt from this batch.
-    rolled_back: bool,
-}
-
-/// How a sample's modalities are thinned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Thinning {
-    /// In place of the whole sample.
-    InPlace,
-    /// As a further copy, so that each sample is also presented whole.
-    Copy,
-}
-
 /// One training run in progress.
 pub struct Session {
     /// The model with its optimizer.
@@ -135,12 +99,16 @@ pub struct Session {
     pub left_out: HashSet<SampleId>,
     /// Wall times of steps, of choosing and of watching.
     pub time: TrainingTime,
+    /// What the objective of the rounds did.
+    pub taught: ObjectiveRecord,
+    pub(super) memory: Memory,
+    pub(super) guarded: Option<Guarded>,
     watchdog: Watchdog,
-    plan: WatchdogPlan,
-    good: Option<Box<dyn Trainable>>,
+    pub(super) plan: WatchdogPlan,
+    pub(super) good: Option<Box<dyn Trainable>>,
     round: usize,
-    rollbacks: usize,
-    passed_over: usize,
+    pub(super) rollbacks: usize,
+    pub(super) passed_over: usize,
 }
 
 impl Session {
@@ -160,6 +128,9 @@ impl Session {
             alarms: Vec::new(),
             left_out: HashSet::new(),
             time: TrainingTime::default(),
+            taught: ObjectiveRecord::default(),
+            memory: Memory::default(),
+            guarded: None,
             good: None,
             round: 0,
             rollbacks: 0,
@@ -176,6 +147,9 @@ impl Session {
             alarms: self.alarms.clone(),
             left_out: self.left_out.clone(),
             time: TrainingTime::default(),
+            taught: ObjectiveRecord::default(),
+            memory: self.memory.clone(),
+            guarded: None,
             watchdog: self.watchdog.clone(),
             plan: self.plan.clone(),
             good: None,
@@ -215,7 +189,8 @@ impl Session {
                     Some(Shown { target: uniform.relabelled.get(i).cloned().unwrap_or(one.target), ..one })
                 })
                 .collect();
-            let seen = self.step(split, &shown, uniform.modality_dropout, Thinning::Copy, uniform.learning_rate, seeds)?;
+            let lessons = Lessons { thinning: Thinning::Copy, dropout: uniform.modality_dropout, teaching: None };
+            let seen = self.step(split, &shown, &lessons, uniform.learning_rate, seeds)?;
             for (one, row) in shown.iter().zip(&seen.row) {
                 let Some(row) = *row else { continue };
                 total.add(f64::from(seen.report.losses[row]));
@@ -258,6 +233,7 @@ impl Session {
             for ((i, sample), pick) in batch.iter().zip(&picks[done..]) {
                 if let Some(mut one) = Shown::of(sample, mix.originals[pick.at].1 * pick.weight) {
                     one.target = mix.relabelled.get(i).cloned().unwrap_or(one.target);
+                    one.treated = mix.teaching.is_none_or(|teaching| teaching.treated.is_none_or(|treated| treated.get(*i) == Some(&true)));
                     shown.push(one);
                 }
                 epoch.originals[*i] += 1;
@@ -266,11 +242,14 @@ impl Session {
             done += batch.len();
             for child in children {
                 epoch.replayed[child] += 1;
-                shown.extend(Shown::of(&mix.replay[child], 1.0).map(|one| Shown { original: false, ..one }));
+                let treated = mix.teaching.is_none_or(|teaching| teaching.treated.is_none());
+                shown.extend(Shown::of(&mix.replay[child], 1.0).map(|one| Shown { original: false, treated, ..one }));
             }
             let rate = learning_rate(epoch.steps);
             let own = seeds.child(format!("step {}", epoch.steps));
-            let seen = self.step(split, &shown, mix.modality_dropout, Thinning::InPlace, rate, &own)?;
+            let teaching = mix.teaching.map(|teaching| (teaching.objective, teaching.scale(epoch.steps, mix.steps)));
+            let lessons = Lessons { thinning: Thinning::InPlace, dropout: mix.modality_dropout, teaching };
+            let seen = self.step(split, &shown, &lessons, rate, &own)?;
             seen.report.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             epoch.steps += 1;
             step.advance(batch.len() as u64 + replayed as u64);
@@ -325,141 +304,18 @@ impl Session {
         Ok(back)
     }
 
-    fn told(&mut self, alarm: Alarm, response: Response, numbers: Option<(f64, f64)>, samples: Vec<SampleId>) {
+    pub(super) fn told(&mut self, alarm: Alarm, response: Response, numbers: Option<(f64, f64)>, samples: Vec<SampleId>) {
         let (value, limit) = numbers.unzip();
         self.alarms.push(WatchdogRecord { round: self.round, step: self.spent.steps, alarm, response, value, limit, samples });
     }
 
     /// Brings the last good state back; `false` where that was done as often as allowed.
-    fn roll_back(&mut self) -> Result<bool> {
+    pub(super) fn roll_back(&mut self) -> Result<bool> {
         let Some(good) = self.good.as_ref().filter(|_| self.rollbacks < self.plan.rollbacks) else { return Ok(false) };
         self.model = good.fork()?;
         self.rollbacks += 1;
         Ok(true)
     }
-
-    fn step(
-        &mut self,
-        split: &Split,
-        shown: &[Shown<'_>],
-        dropout: f64,
-        thinning: Thinning,
-        learning_rate: f64,
-        seeds: &SeedTree,
-    ) -> Result<Seen> {
-        let mut seen = Seen { report: StepReport::default(), row: vec![None; shown.len()], rolled_back: false };
-        let mut rows = Rows::default();
-        // Which of `shown` a row is of, and what it shows where that is not all.
-        let mut of: Vec<(usize, Option<ModalitySet>)> = Vec::with_capacity(shown.len());
-        let mut copies: Vec<(usize, ModalitySet)> = Vec::new();
-        for (i, one) in shown.iter().enumerate().filter(|(_, one)| !self.left_out.contains(&one.sample.id)) {
-            let keep = thin(one.sample.present(), dropout, &mut seeds.sample(format!("{i} {}", one.sample.id)).rng());
-            let input = Input::of(one.sample);
-            match (keep, thinning) {
-                (Some(keep), Thinning::InPlace) => {
-                    rows.push(input.only(keep), one.target.clone(), one.weight);
-                    of.push((i, Some(keep)));
-                }
-                (keep, _) => {
-                    copies.extend(keep.map(|keep| (rows.len(), keep)));
-                    rows.push(input, one.target.clone(), one.weight);
-                    of.push((i, None));
-                }
-            }
-        }
-        for (at, keep) in copies {
-            rows.push_copy(at, keep);
-            of.push((of[at].0, Some(keep)));
-        }
-        while !rows.is_empty() {
-            self.spent.steps += 1;
-            self.spent.presentations += rows.len() as u64;
-            let began = Instant::now();
-            let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate };
-            let taken = self.model.step(&batch);
-            self.time.step_s += began.elapsed().as_secs_f64();
-            self.time.steps += 1;
-            let error = match taken {
-                Ok(report) if !self.plan.enabled || report.losses.iter().all(|loss| loss.is_finite()) => {
-                    self.passed_over = 0;
-                    seen.report = report;
-                    break;
-                }
-                // What it learnt from is no number: the weights are not to be trusted.
-                Ok(_) => {
-                    if let Some(good) = &self.good {
-                        self.model = good.fork()?;
-                    }
-                    Error::model("a loss of the batch is not finite")
-                }
-                Err(error) => error,
-            };
-            let error = error.at("training step", self.spent.steps);
-            if !self.plan.enabled || error.kind() != ErrorKind::Model {
-                return Err(error);
-            }
-            // Neighbours of a row are judged apart, all rows of a sample together.
-            let ids: Vec<&SampleId> = of.iter().map(|(i, _)| &shown[*i].sample.id).collect();
-            let blamed = blame(self.model.as_ref(), self.good.as_deref(), &rows, &ids, learning_rate)?;
-            self.spent.forward += blamed.forward;
-            match blamed.verdict {
-                Blame::Samples(samples) => {
-                    for id in &samples {
-                        self.left_out.insert(id.clone());
-                        if split.index(id).is_some() {
-                            split.leave_out(None, id, "train", &Error::model("its loss is not finite").at("sample", id))?;
-                        }
-                    }
-                    let keep: Vec<bool> = of.iter().map(|(i, _)| !samples.contains(&shown[*i].sample.id)).collect();
-                    rows.retain(&keep);
-                    of = of.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(one, _)| one).collect();
-                    self.told(Alarm::NotFinite, Response::LeftOut, None, samples);
-                }
-                Blame::Weights => {
-                    if !self.roll_back()? {
-                        let times = self.rollbacks;
-                        return Err(Error::model(format!("{}; the last good state was brought back {times} times", error.message()))
-                            .at("training step", self.spent.steps));
-                    }
-                    self.told(Alarm::NotFinite, Response::RolledBack, None, Vec::new());
-                    seen.rolled_back = true;
-                    return Ok(seen);
-                }
-                Blame::Nobody => {
-                    self.passed_over += 1;
-                    if self.passed_over > MOST_PASSED_OVER {
-                        return Err(error);
-                    }
-                    self.told(Alarm::NotFinite, Response::PassedOver, None, Vec::new());
-                    return Ok(seen);
-                }
-                Blame::Model => return Err(error),
-            }
-        }
-        for (row, (i, _)) in of.iter().enumerate() {
-            seen.row[*i] = seen.row[*i].or(Some(row));
-        }
-        let began = Instant::now();
-        if let Some(bank) = &self.bank {
-            let known = of.iter().enumerate().filter(|(_, (i, _))| shown[*i].original).map(|(row, (i, only))| {
-                let (loss, logits) = (seen.report.losses[row], seen.report.logits.row(row));
-                let one = Observation::logits(&shown[*i].sample.id, loss, logits, rows.targets[row].class());
-                Observation { only: *only, ..one }
-            });
-            bank.observe(self.spent.steps, &known.collect::<Vec<_>>())?;
-        }
-        self.time.mining_s += began.elapsed().as_secs_f64();
-        Ok(seen)
-    }
-}
-
-/// A random non-empty proper subset of `present`, with probability `p`; `None` keeps all.
-fn thin(present: ModalitySet, p: f64, rng: &mut impl Rng) -> Option<ModalitySet> {
-    if present.len() < 2 || !rng.random_bool(p.clamp(0.0, 1.0)) {
-        return None;
-    }
-    let subsets: Vec<ModalitySet> = present.subsets().filter(|set| *set != present).collect();
-    Some(subsets[rng.random_range(0..subsets.len())])
 }
 
 fn permutation(of: &[usize], seeds: &SeedTree) -> Vec<usize> {
@@ -487,22 +343,5 @@ impl Mean {
     }
     pub fn get(&self) -> f64 {
         if self.n == 0 { 0.0 } else { self.sum / self.n as f64 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::Modality;
-
-    #[test]
-    fn thinning_leaves_a_proper_subset() {
-        let mut rng = SeedTree::new(3).rng();
-        for _ in 0..50 {
-            let keep = thin(ModalitySet::ALL, 1.0, &mut rng).unwrap();
-            assert!(!keep.is_empty() && keep != ModalitySet::ALL);
-        }
-        assert_eq!(thin(ModalitySet::one(Modality::Image), 1.0, &mut rng), None);
-        assert_eq!(thin(ModalitySet::ALL, 0.0, &mut rng), None);
     }
 }

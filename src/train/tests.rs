@@ -140,6 +140,7 @@ fn epoch(session: &mut Session, split: &Split, steps: usize) -> Result<super::Ep
         replay: &[],
         replay_share: 0.0,
         modality_dropout: 0.0,
+        teaching: None,
         batch_size: 8,
         steps,
     };

@@ -168,6 +168,9 @@ fn prepare(format: &Format, canonical: &Canonical, inputs: &[Input], size: usize
             samples.extend(values.unwrap_or_else(|| vec![0.0; length]));
             audios.push(map);
         }
+        if input.text.is_some() && input.text_shift.is_some() {
+            return Err(Error::model("a burn module reads token numbers: their embedding cannot be perturbed").at("modality", "text"));
+        }
         if let Some(tokens) = &format.text {
             let mut own = input.text.as_ref().map(|text| (tokens.ids)(text)).unwrap_or_default();
             own.resize(tokens.length, 0);

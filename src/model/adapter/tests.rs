@@ -36,7 +36,7 @@ fn input(i: usize) -> Input {
     let value = |p: usize| ((p * (i % 3 + 2)) % 7) as f32 / 7.0 + i as f32 / 400.0;
     let image = Pixels { width: 5, height: 4, channels: 3, values: (0..60).map(value).collect() };
     let audio = Waveform { sample_rate_hz: 2000, channels: 1, values: (0..50).map(value).collect() };
-    let input = Input { image: Some(Arc::new(image)), audio: Some(Arc::new(audio)), text: None };
+    let input = Input { image: Some(Arc::new(image)), audio: Some(Arc::new(audio)), ..Input::default() };
     if i % 5 == 4 { input.only(ModalitySet::one(Modality::Audio)) } else { input }
 }
 

@@ -4,7 +4,7 @@ use super::shape::{Shape, characters};
 use crate::{
     error::Result,
     model::{
-        Input,
+        Input, check_shift,
         preprocess::{AudioMap, Canonical, ImageMap},
     },
     sample::{Modality, PerModality},
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The present samples of one modality.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
-    /// `[features, count]`, or no numbers for text.
+    /// `[features, count]`; of text the perturbation of its embedding, no numbers where there is none.
     pub values: Vec<f32>,
     /// `[length, count]` character numbers, text only.
     pub characters: Vec<i64>,
@@ -71,6 +71,13 @@ impl MicroBatch {
 
             let text = shape.text.as_ref().zip(input.text.as_ref()).map(|(shape, text)| characters(text, shape.length));
             columns.text.push(text.is_some().then_some(texts.len()));
+            if let Some((shape, shift)) = shape.text.as_ref().filter(|_| text.is_some()).zip(input.text_shift.as_ref()) {
+                let (size, length) = (shape.characters, shape.length);
+                check_shift(shift, size * length)?;
+                lines.text.resize(texts.len(), Vec::new());
+                // By position outside, by number of the embedding inside.
+                lines.text.push((0..size * length).map(|row| shift[row % length * size + row / length]).collect());
+            }
             texts.extend(text);
         }
         for modality in shape.modalities().iter() {
@@ -84,9 +91,8 @@ impl MicroBatch {
             let mut block = Block { count, columns, ..Block::default() };
             if modality == Modality::Text {
                 block.characters = side_by_side(&texts, count);
-            } else {
-                block.values = side_by_side(&lines[modality], count);
             }
+            block.values = side_by_side(&lines[modality], count);
             if modality == Modality::Audio {
                 block.frames = frames.clone();
                 block.frames.resize(count, 1);
@@ -97,9 +103,9 @@ impl MicroBatch {
     }
 }
 
-/// Lines as columns, filled up with zeros to `count` columns.
+/// Lines of one length, or empty, as columns, filled up with zeros to `count` columns.
 fn side_by_side<T: Copy + Default>(lines: &[Vec<T>], count: usize) -> Vec<T> {
-    let length = lines.first().map_or(0, Vec::len);
+    let length = lines.iter().map(Vec::len).max().unwrap_or(0);
     let mut values = vec![T::default(); length * count];
     for (column, line) in lines.iter().enumerate() {
         for (row, value) in line.iter().enumerate() {

@@ -10,7 +10,7 @@ mod train;
 pub use model::FusionModel;
 pub use train::FusionTrainer;
 
-use super::{Capabilities, DataProfile, ModelSource, Opened};
+use super::{Capabilities, DataProfile, Learns, ModelSource, Opened};
 use crate::{
     error::{Error, Problem, Result},
     operator::{Configure, Table},
@@ -135,9 +135,12 @@ impl Configure<dyn ModelSource> for Fusion {
 
 impl ModelSource for Fusion {
     fn capabilities(&self) -> Capabilities {
-        let gradients = ModalitySet::ALL.without(Modality::Text);
         let decodes = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
+    }
+    fn learns(&self) -> Learns {
+        // The heads of single modalities say which one leads.
+        Learns { losses: true, balance: self.auxiliary > 0.0 }
     }
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         Ok(Opened::Trainable(Box::new(self.trainer(profile, seeds)?)))

@@ -3,12 +3,12 @@
 use super::{
     block::{MicroBatch, column, transposed},
     net::{Leaves, Net, Weights, host, matrix},
-    shape::Shape,
+    shape::{CHARACTERS, Shape, characters},
 };
 use crate::{
     error::{Error, Result},
     model::{
-        Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target, measure,
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target, measure,
         parameters::Parameters,
         preprocess::{Canonical, render},
     },
@@ -41,6 +41,23 @@ impl FusionModel {
         Ok(Self { canonical: shape.canonical(), spec: shape.spec(&parameters), weights, net, shape, parameters })
     }
 
+    /// The weights of a step, for its attacks: nothing is hashed, and it cannot be saved.
+    pub(super) fn view(shape: &Shape, net: &Net, canonical: &Canonical, parameters: &Parameters) -> Self {
+        // The table of characters is read on the host as well.
+        let mut own = Parameters::default();
+        if let Some(table) = parameters.get("text.characters") {
+            own.insert("text.characters", table.shape.clone(), table.values.clone());
+        }
+        Self {
+            canonical: canonical.clone(),
+            spec: shape.spec_of(String::new()),
+            weights: Weights::new(parameters, &net.device, false),
+            net: net.clone(),
+            shape: shape.clone(),
+            parameters: own,
+        }
+    }
+
     /// Reads what `save` wrote: its header and weights.
     pub(in crate::model) fn from_file(header: &Value, parameters: Parameters) -> Result<Self> {
         let shape = header.get("shape").cloned().unwrap_or_default();
@@ -60,6 +77,11 @@ impl FusionModel {
 
     fn empty(&self, columns: usize) -> Matrix {
         Matrix { columns, values: Vec::new() }
+    }
+
+    /// Numbers of an embedded text.
+    fn text_values(&self) -> usize {
+        self.shape.text.as_ref().map_or(0, |text| text.characters * text.length)
     }
 
     fn check_latents(&self, modality: Modality, latents: &Matrix, wanted: usize) -> Result<()> {
@@ -124,7 +146,14 @@ impl Model for FusionModel {
             let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
             let plain = self.net.leaves(&batch);
             let leaves: Leaves = PerModality::from_fn(|m| {
-                let leaf = plain[m].clone()?;
+                let leaf = match (&plain[m], &batch.blocks[m]) {
+                    (Some(leaf), _) => leaf.clone(),
+                    // The slope of a text is that of a perturbation of 0.
+                    (None, Some(block)) if m == Modality::Text && wrt.has(m) => {
+                        Tensor::zeros([self.text_values(), block.count], &self.net.device)
+                    }
+                    _ => return None,
+                };
                 Some(if wrt.has(m) { leaf.autodiff().require_grad() } else { leaf })
             });
             let pass = self.net.forward(&self.weights, &batch, &leaves, None)?;
@@ -141,29 +170,44 @@ impl Model for FusionModel {
             let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
             if pass.logits.is_tracked() {
                 let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();
-                for modality in [Modality::Image, Modality::Audio] {
+                for modality in Modality::ALL {
                     let tracked = leaves[modality].as_ref().filter(|_| wrt.has(modality));
                     of[modality] = tracked.and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
                 }
             }
             let native = |modality: Modality, at: usize, back: &dyn Fn(&[f32]) -> Vec<f32>| {
-                let place = batch.blocks[modality].as_ref()?.columns[at] as usize;
+                let block = batch.blocks[modality].as_ref()?;
+                let place = usize::try_from(block.columns[at]).ok().filter(|place| *place < block.count)?;
                 Some(back(&column(of[modality].as_ref()?, MICRO_BATCH, place)))
             };
             let image = |at: usize| batch.images[at].as_ref().and_then(|map| native(Modality::Image, at, &|g| map.transpose(g)));
             let audio = |at: usize| batch.audios[at].as_ref().and_then(|map| native(Modality::Audio, at, &|g| map.transpose(g)));
-            let range = 0..part.len();
-            Ok((values, logits, range.clone().map(image).collect::<Vec<_>>(), range.map(audio).collect::<Vec<_>>()))
+            let length = self.shape.text.as_ref().map_or(0, |text| text.length);
+            let text = |at: usize| native(Modality::Text, at, &|g| transposed(g, length, length));
+            let range = || 0..part.len();
+            let native =
+                (range().map(image).collect::<Vec<_>>(), range().map(audio).collect::<Vec<_>>(), range().map(text).collect::<Vec<_>>());
+            Ok((values, logits, native))
         };
         let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).zip(targets.par_chunks(MICRO_BATCH)).map(one).collect::<Result<_>>()?;
         let mut all = Gradients { logits: self.empty(classes), ..Gradients::default() };
-        for (values, logits, image, audio) in parts {
+        for (values, logits, (image, audio, text)) in parts {
             all.objective.extend(values);
             all.logits.values.extend(logits);
             all.image.extend(image);
             all.audio.extend(audio);
+            all.text.extend(text);
         }
         Ok(all)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        let shape = self.shape.text.as_ref().ok_or_else(|| Error::model("this model reads no text"))?;
+        let numbers = characters(text, shape.length);
+        let positions = numbers.iter().take_while(|number| **number != 0).count();
+        let table = self.parameters.values("text.characters")?;
+        let of = |number: i64| (0..shape.characters).map(move |row| table.get(row * CHARACTERS + number as usize).copied().unwrap_or(0.0));
+        Ok(EmbeddedText { size: shape.characters, positions, values: numbers.into_iter().flat_map(of).collect() })
     }
 
     fn latent(&self) -> Option<&dyn Latent> {
@@ -171,6 +215,9 @@ impl Model for FusionModel {
     }
 
     fn save(&self, path: &Path) -> Result<()> {
+        if self.spec.digest.is_empty() {
+            return Err(Error::usage("the weights of a training step are not saved; freeze the model"));
+        }
         self.parameters.write(path, &self.shape.architecture())
     }
 }

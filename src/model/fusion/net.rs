@@ -69,7 +69,7 @@ pub(super) struct Forward {
     pub present: PerModality<Option<Tensor<2>>>,
 }
 
-/// Tensors that a block's values are read from: leaves of a graph where their gradient is wanted.
+/// Tensors that a block's values are read from, of text what is added to its embedding: leaves of a graph where their gradient is wanted.
 pub(super) type Leaves = PerModality<Option<Tensor<2>>>;
 
 impl Net {
@@ -142,7 +142,11 @@ impl Net {
                 let table = weights.get("text.characters")?;
                 let size = table.dims()[0];
                 let numbers = Tensor::<1, Int>::from_data(TensorData::new(block.characters.clone(), [length]), &self.device);
-                table.select(1, numbers).reshape([size * length / block.count, block.count])
+                let embedded = table.select(1, numbers).reshape([size * length / block.count, block.count]);
+                match leaf {
+                    Some(shift) => embedded + shift,
+                    None => embedded,
+                }
             }
         };
         let layers = self.shape.layers(modality);

@@ -194,13 +194,16 @@ impl Shape {
         serde_json::json!({ "model": "fusion", "shape": self })
     }
     pub fn spec(&self, weights: &Parameters) -> ModelSpec {
+        self.spec_of(weights.digest(&self.architecture()))
+    }
+    pub fn spec_of(&self, digest: String) -> ModelSpec {
         let modalities = self.modalities();
         ModelSpec {
             name: "fusion".into(),
-            digest: weights.digest(&self.architecture()),
+            digest,
             classes: self.classes.clone(),
             modalities,
-            gradients: modalities.without(Modality::Text),
+            gradients: modalities,
             embeddings: modalities,
             decodes: modalities.and(ModalitySet::one(Modality::Image)),
         }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    model::{Input, Objective, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure},
+    model::{
+        Apart, Balance, EmbeddedText, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, Waveform, load, measure,
+    },
     sample::Classes,
 };
 use std::sync::Arc;
@@ -38,6 +40,7 @@ fn input(i: usize) -> Input {
             values: (0..600 + 40 * (i % 5)).map(sample).collect(),
         })),
         text: Some(["one dog", "two cats", "three birds é"][i % 3].into()),
+        text_shift: None,
     }
 }
 
@@ -154,8 +157,38 @@ fn input_gradients_agree_with_finite_differences() {
                     changed
                 };
                 check(Modality::Audio, audio, &moved, &direction);
+                let text = own.text[0].as_ref().unwrap();
+                let direction = along(text);
+                let moved = |by: f32| Input { text_shift: Some(direction.iter().map(|d| by * d).collect()), ..input(i) };
+                check(Modality::Text, text, &moved, &direction);
             }
         }
+    }
+}
+
+#[test]
+fn a_perturbed_embedding_is_that_of_the_other_text() {
+    let model = trained(&small(), 5, 9).freeze().unwrap();
+    let (from, to) = (model.embed_text("two cats").unwrap(), model.embed_text("two rats!").unwrap());
+    assert_eq!((from.size, from.positions, to.positions, from.values.len(), to.values.len()), (4, 8, 9, 48, 48));
+    assert!(from.mean_length() > 0.0 && EmbeddedText::default().mean_length() == 0.0);
+    let differs: Vec<usize> = (0..12).filter(|&i| from.values[4 * i..4 * i + 4] != to.values[4 * i..4 * i + 4]).collect();
+    assert_eq!(differs, [4, 8]);
+    let shift: Arc<[f32]> = to.values.iter().zip(&from.values).map(|(b, a)| b - a).collect();
+    let mut inputs = mixed(9);
+    inputs[1] = Input { text: Some("two cats".into()), text_shift: Some(shift), ..input(1) };
+    let found = model.forward(&inputs).unwrap().logits;
+    let wanted = model.forward(&[Input { text: Some("two rats!".into()), ..input(1) }]).unwrap().logits;
+    assert!(found.row(1).iter().zip(wanted.row(0)).all(|(a, b)| (a - b).abs() < 1e-5), "{:?} {:?}", found.row(1), wanted.row(0));
+    // A neighbour's perturbation is not one's own, and one whose text is missing has no effect.
+    assert_eq!(found.row(2), model.forward(&mixed(9)[2..3]).unwrap().logits.row(0));
+    let gone = Input { text: None, ..inputs[1].clone() };
+    assert_eq!(model.forward(&[gone.clone()]).unwrap().logits, model.forward(&[Input { text_shift: None, ..gone }]).unwrap().logits);
+    let short = Input { text_shift: Some([1.0f32].into()), ..input(0) };
+    assert!(model.forward(&[short]).unwrap_err().to_string().contains("expected 48 finite numbers"));
+    let slopes = model.gradient(&inputs, &targets(9), Objective::CrossEntropy, ModalitySet::one(Modality::Text)).unwrap();
+    for (i, input) in inputs.iter().enumerate() {
+        assert_eq!((slopes.of(Modality::Text, i).is_some(), slopes.of(Modality::Image, i)), (input.text.is_some(), None));
     }
 }
 
@@ -336,4 +369,74 @@ fn config_problems_name_their_field() {
     assert_eq!(paths, ["image.channels[1]", "weight_decay", "audio.seconds"]);
     let shape = Fusion::default().shape(&DataProfile { image: Some((640, 480, 4)), ..profile() }).unwrap();
     assert_eq!(shape.image.unwrap().size, (64, 48, 3));
+}
+
+#[test]
+fn gradients_of_a_lesson_agree_with_finite_differences() {
+    let mut trainer = small().trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(6), targets(6));
+    let weights = [1.0, 0.0, 2.0, 1.0, 0.5, 1.0];
+    let pair = |apart| Pair { weight: 3.0, apart, stop_gradient: false, confidence: 0.0 };
+    let pairs = [pair(Apart::Kl), pair(Apart::JensenShannon)];
+    let shape = |l: f64| (0.5 * l * l, l);
+    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, ..Lesson::default() };
+    let (slopes, total) = trainer.slopes_of(&inputs, &targets, &weights, &lesson).unwrap();
+    let plain = trainer.slopes(&inputs, &targets, &weights).unwrap().1;
+    assert!(total.is_finite() && (total - plain).abs() > 1e-3);
+    for (path, slope) in slopes.iter() {
+        let at = (0..slope.values.len()).max_by(|a, b| slope.values[*a].abs().total_cmp(&slope.values[*b].abs())).unwrap();
+        let mut at_offset = |by: f32| {
+            trainer.nudge(path, at, by);
+            let (_, total) = trainer.slopes_of(&inputs, &targets, &weights, &lesson).unwrap();
+            trainer.nudge(path, at, -by);
+            f64::from(total)
+        };
+        let own = f64::from(slope.values[at]);
+        let differences = [8e-3, 2e-3, 5e-4, 1e-4].map(|step| (at_offset(step) - at_offset(-step)) / f64::from(2.0 * step));
+        assert!(differences.iter().any(|d| (d - own).abs() < 0.02 * own.abs() + 2e-4), "{path}: {differences:?} {own}");
+    }
+}
+
+/// Without the losses besides the fused one, the gradient of a step's inputs is that of the frozen model, by the row's share.
+#[test]
+fn a_step_gives_the_gradient_of_its_inputs() {
+    let mut config = Fusion { auxiliary: 0.0, ..small() };
+    config.image.reconstruction = 0.0;
+    let mut trainer = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(7), targets(7));
+    let frozen = trainer.freeze().unwrap();
+    let right = frozen.gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    let seen = trainer.view().unwrap().gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    assert_eq!((&seen.image, &seen.audio), (&right.image, &right.audio));
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[2.0; 7], learning_rate: 0.01 };
+    let lesson = Lesson { wrt: ModalitySet::ALL, ..Lesson::default() };
+    let found = trainer.learn(&batch, &lesson).unwrap().gradients.unwrap();
+    let both = [(&found.image, &right.image), (&found.audio, &right.audio), (&found.text, &right.text)];
+    for (found, right) in both.into_iter().flat_map(|(found, right)| found.iter().zip(right)) {
+        assert_eq!(found.is_some(), right.is_some());
+        let (Some(found), Some(right)) = (found, right) else { continue };
+        let most = right.iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(found.iter().zip(right).all(|(f, r)| (f - r * 2.0 / 7.0).abs() <= 1e-3 * most + 1e-9));
+    }
+    // And the step is the same as without.
+    let mut other = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
+    other.step(&batch).unwrap();
+    assert_eq!(other.spec().digest, trainer.spec().digest);
+}
+
+#[test]
+fn a_leading_encoder_is_held_back() {
+    let (inputs, targets) = (mixed(9), targets(9));
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 9], learning_rate: 0.01 };
+    let after = |balance: Option<&Balance>| {
+        let mut trainer = trained(&small(), 30, 21);
+        trainer.learn(&batch, &Lesson { balance, ..Lesson::default() }).unwrap();
+        trainer.spec().digest
+    };
+    let gentle = Balance { alpha: 0.0, noise: None };
+    assert_eq!(after(None), after(Some(&gentle)));
+    let noisy = |seed| Balance { alpha: 0.0, noise: Some(SeedTree::new(seed)) };
+    let digests = [after(None), after(Some(&Balance { alpha: 0.5, noise: None })), after(Some(&noisy(1))), after(Some(&noisy(2)))];
+    assert_eq!(digests.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    assert_eq!(after(Some(&noisy(1))), digests[2]);
 }

@@ -3,8 +3,8 @@
 mod features;
 
 use super::{
-    Capabilities, DataProfile, Gradients, Input, Latent, Matrix, Model, ModelSource, ModelSpec, Objective, Opened, Outputs, Pixels,
-    StepReport, Target, Trainable, TrainingBatch, measure,
+    Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, Learns, Learnt, Lesson, Matrix, Model, ModelSource, ModelSpec,
+    Objective, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -71,13 +71,13 @@ impl Configure<dyn ModelSource> for Linear {
     }
 }
 
-const SOUND_AND_SIGHT: [Modality; 2] = [Modality::Image, Modality::Audio];
-
 impl ModelSource for Linear {
     fn capabilities(&self) -> Capabilities {
-        let gradients = SOUND_AND_SIGHT.into_iter().collect();
         let decodes = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
+    }
+    fn learns(&self) -> Learns {
+        Learns { losses: true, balance: false }
     }
     fn open(&self, profile: &DataProfile, _: &SeedTree) -> Result<Opened> {
         Ok(Opened::Trainable(Box::new(self.trainer(profile)?)))
@@ -150,7 +150,7 @@ impl Shape {
             digest: weights.digest(&self.architecture()),
             classes: self.classes.clone(),
             modalities,
-            gradients: modalities.without(Modality::Text),
+            gradients: modalities,
             embeddings: modalities,
             decodes: modalities.and(ModalitySet::one(Modality::Image)),
         }
@@ -165,7 +165,18 @@ impl Shape {
             (Some(kind), Some(waveform)) => Some(kind.of(canonical, waveform).map_err(|e| e.at("modality", "audio"))?),
             _ => None,
         };
-        let text = self.text.zip(input.text.as_ref()).map(|(len, text)| (trigrams(text, len), None));
+        let text = match (self.text, &input.text) {
+            (Some(len), Some(text)) => {
+                let mut features = trigrams(text, len);
+                if let Some(shift) = &input.text_shift {
+                    super::check_shift(shift, len)?;
+                    features.iter_mut().zip(shift.iter()).for_each(|(f, d)| *f += d);
+                }
+                let back: Back = Box::new(|g| g.to_vec());
+                Some((features, Some(back)))
+            }
+            _ => None,
+        };
         let with = |(features, back)| (features, Some(back));
         Ok(PerModality { image: image.map(with), audio: audio.map(with), text })
     }
@@ -182,6 +193,22 @@ impl Shape {
             }
         }
         Ok(())
+    }
+    /// The gradient of one modality's native values from that of the logits; `None` where it is not asked for or missing.
+    fn native(
+        &self,
+        weights: &Parameters,
+        features: &Features,
+        outer: &[f32],
+        modality: Modality,
+        wrt: ModalitySet,
+    ) -> Result<Option<Vec<f32>>> {
+        let Some((f, Some(back))) = features[modality].as_ref().filter(|_| wrt.has(modality)) else { return Ok(None) };
+        let mut inner = vec![0.0f32; f.len()];
+        for (row, g) in weights.values(&format!("{modality}.weight"))?.chunks_exact(f.len()).zip(outer) {
+            inner.iter_mut().zip(row).for_each(|(v, w)| *v += w * g);
+        }
+        Ok(Some(back(&inner)))
     }
     fn logits(&self, weights: &Parameters, features: &Features) -> Result<Vec<f32>> {
         let mut logits = weights.values("bias")?.to_vec();
@@ -296,25 +323,25 @@ impl Model for LinearModel {
             let features = self.shape.features(&self.canonical, input)?;
             let logits = self.shape.logits(&self.weights, &features)?;
             let outer = measure::objective_gradient(&logits, target, objective);
-            let native = |modality: Modality| -> Result<Option<Vec<f32>>> {
-                let Some((f, Some(back))) = features[modality].as_ref().filter(|_| wrt.has(modality)) else { return Ok(None) };
-                let mut inner = vec![0.0f32; f.len()];
-                for (row, g) in self.weights.values(&format!("{modality}.weight"))?.chunks_exact(f.len()).zip(&outer) {
-                    inner.iter_mut().zip(row).for_each(|(v, w)| *v += w * g);
-                }
-                Ok(Some(back(&inner)))
-            };
-            Ok((measure::objective(&logits, target, objective), native(Modality::Image)?, native(Modality::Audio)?, logits))
+            let native = |modality: Modality| self.shape.native(&self.weights, &features, &outer, modality, wrt);
+            let [image, audio, text] = Modality::ALL.map(native);
+            Ok((measure::objective(&logits, target, objective), [image?, audio?, text?], logits))
         };
         let rows: Vec<_> = inputs.par_iter().zip(targets).map(one).collect::<Result<_>>()?;
         let mut gradients = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
-        for (value, image, audio, logits) in rows {
+        for (value, [image, audio, text], logits) in rows {
             gradients.objective.push(value);
             gradients.image.push(image);
             gradients.audio.push(audio);
+            gradients.text.push(text);
             gradients.logits.values.extend(logits);
         }
         Ok(gradients)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        let size = self.shape.text.ok_or_else(|| Error::model("this model reads no text"))?;
+        Ok(EmbeddedText { size, positions: 1, values: trigrams(text, size) })
     }
 
     fn latent(&self) -> Option<&dyn Latent> {
@@ -393,28 +420,56 @@ impl Trainable for LinearTrainer {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let weights = super::check_batch(batch, self.shape.classes.len())?;
+        Ok(self.learn(batch, &Lesson::default())?.report)
+    }
+
+    fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
+        if lesson.balance.is_some() {
+            return Err(Error::usage("the linear model has no encoders to hold back"));
+        }
+        let classes = self.shape.classes.len();
+        let weights = super::check_batch(batch, classes)?;
         let features: Vec<Features> =
             batch.inputs.par_iter().map(|input| self.shape.features(&self.canonical, input)).collect::<Result<_>>()?;
         let mut report = StepReport::default();
-        report.logits.columns = self.shape.classes.len();
+        report.logits.columns = classes;
+        for features in &features {
+            report.logits.values.extend(self.shape.logits(&self.weights, features)?);
+        }
+        let n = batch.inputs.len();
+        let outer = if lesson.is_cross_entropy() {
+            let rows = (batch.targets.iter().zip(&weights).enumerate()).map(|(i, (target, weight))| {
+                let mut outer = measure::objective_gradient(report.logits.row(i), target, Objective::CrossEntropy);
+                outer.iter_mut().for_each(|g| *g *= weight);
+                outer
+            });
+            rows.flatten().collect()
+        } else {
+            lesson.slopes(0, n, &report.logits.values, classes, batch.targets, &weights).1
+        };
         let mut slope = self.shape.zeros();
-        for (i, (features, target)) in features.iter().zip(batch.targets).enumerate() {
-            let logits = self.shape.logits(&self.weights, features)?;
-            let mut outer = measure::objective_gradient(&logits, target, Objective::CrossEntropy);
-            outer.iter_mut().for_each(|g| *g *= weights[i]);
-            slope.add("bias", &outer, &[1.0])?;
+        let mut gradients = Gradients { logits: report.logits.clone(), ..Gradients::default() };
+        for (features, outer) in features.iter().zip(outer.chunks_exact(classes)) {
+            slope.add("bias", outer, &[1.0])?;
             for modality in self.shape.modalities().iter() {
                 match &features[modality] {
-                    Some((f, _)) => slope.add(&format!("{modality}.weight"), &outer, f)?,
-                    None => slope.add(&format!("{modality}.missing"), &outer, &[1.0])?,
+                    Some((f, _)) => slope.add(&format!("{modality}.weight"), outer, f)?,
+                    None => slope.add(&format!("{modality}.missing"), outer, &[1.0])?,
                 }
             }
-            report.logits.values.extend(logits);
+            if !lesson.wrt.is_empty() {
+                gradients.image.push(self.shape.native(&self.weights, features, outer, Modality::Image, lesson.wrt)?);
+                gradients.audio.push(self.shape.native(&self.weights, features, outer, Modality::Audio, lesson.wrt)?);
+                gradients.text.push(self.shape.native(&self.weights, features, outer, Modality::Text, lesson.wrt)?);
+            }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.weights, &slope, batch.learning_rate)?;
-        Ok(report)
+        Ok(Learnt { report, gradients: (!lesson.wrt.is_empty()).then_some(gradients) })
+    }
+
+    fn gives_gradients(&self) -> bool {
+        true
     }
 
     fn freeze(&self) -> Result<Arc<dyn Model>> {

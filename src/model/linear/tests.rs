@@ -12,6 +12,7 @@ fn input(i: usize) -> Input {
         image: Some(Arc::new(Pixels { width: 9, height: 7, channels: 3, values: (0..189).map(pixel).collect() })),
         audio: Some(Arc::new(Waveform { sample_rate_hz: 11025, channels: 2, values: (0..600).map(sample).collect() })),
         text: Some(["one dog", "two cats", "three birds"][i % 3].into()),
+        text_shift: None,
     }
 }
 
@@ -79,6 +80,25 @@ fn input_gradients_agree_with_finite_differences() {
         let slope = (moved(0.004) - moved(-0.004)) / 0.008;
         assert!((slope - f64::from(audio[at])).abs() < 1e-3 + 0.03 * slope.abs(), "sample {at}: {slope} {}", audio[at]);
     }
+}
+
+#[test]
+fn the_slope_of_a_text_foretells_another_text() {
+    let model = trained(30).freeze().unwrap();
+    let wrt = ModalitySet::one(Modality::Text);
+    let found = model.gradient(&[input(1)], &[Target::Class(1)], Objective::CarliniWagner, wrt).unwrap();
+    let (from, to) = (model.embed_text("two cats").unwrap(), model.embed_text("two bats").unwrap());
+    assert_eq!((from.size, from.positions, from.values.len()), (512, 1, 512));
+    assert!((from.mean_length() - 1.0).abs() < 1e-6);
+    let slope = found.of(Modality::Text, 0).unwrap();
+    let foretold: f32 = slope.iter().zip(from.values.iter().zip(&to.values)).map(|(g, (a, b))| g * (b - a)).sum();
+    let margin = |input: Input| -measure::margin(model.forward(&[input]).unwrap().logits.row(0), 1);
+    let other = margin(Input { text: Some("two bats".into()), ..input(1) });
+    // The margin loss of a linear model has no second order while its classes keep their order.
+    assert!((other - margin(input(1)) - foretold).abs() < 1e-4, "{other} {foretold}");
+    let shift = to.values.iter().zip(&from.values).map(|(b, a)| b - a).collect();
+    assert!((margin(Input { text_shift: Some(shift), ..input(1) }) - other).abs() < 1e-5);
+    assert!(model.forward(&[Input { text_shift: Some([0.0f32].into()), ..input(1) }]).is_err());
 }
 
 #[test]
