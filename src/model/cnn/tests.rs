@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{Input, Objective, Pixels, Target, Trainable, TrainingBatch, load, measure},
+    model::{Apart, Balance, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, load, measure},
     sample::Classes,
 };
 use proptest::prelude::*;
@@ -255,6 +255,42 @@ fn the_gradient_of_the_weights_is_that_of_finite_differences() {
         }
         differences(&pairs);
     }
+}
+
+/// With a pair and a loss of its own, the weights and the images move along the slopes of the same loss.
+#[test]
+fn a_lesson_reaches_weights_and_images() {
+    let trainer = trained(&small(), 10, 21);
+    let (inputs, targets, weights) = (inputs(18), targets(18), vec![1.0; 18]);
+    let pairs = [Pair { weight: 2.0, apart: Apart::Kl, stop_gradient: false, confidence: 0.0 }; 9];
+    let shape = |l: f64| (-l - l * l, -1.0 - 2.0 * l);
+    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, wrt: ModalitySet::one(Modality::Image), balance: None };
+    let loss = |inputs: &[Input]| {
+        let logits = trainer.view().unwrap().forward(inputs).unwrap().logits;
+        lesson.slopes(0, 18, &logits.values, 3, &targets, &[1.0 / 18.0; 18]).0
+    };
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate: 0.002 };
+    let mut after = trainer.clone();
+    let learnt = after.learn(&batch, &lesson).unwrap();
+    let logits = after.view().unwrap().forward(&inputs).unwrap().logits;
+    assert!(lesson.slopes(0, 18, &logits.values, 3, &targets, &[1.0 / 18.0; 18]).0 < loss(&inputs));
+    let slopes = learnt.gradients.unwrap().image;
+    let mut pairs = Vec::new();
+    for (i, slope) in slopes.iter().enumerate().filter(|(i, _)| i % 2 == 1) {
+        let (Some(slope), Some(pixels)) = (slope, &inputs[i].image) else { continue };
+        for at in (0..slope.len()).step_by(23) {
+            let value = |by: f32| {
+                let mut moved = (inputs.clone(), Pixels::clone(pixels));
+                moved.1.values[at] += by;
+                moved.0[i].image = Some(Arc::new(moved.1));
+                loss(&moved.0)
+            };
+            pairs.push((((value(2e-3) - value(-2e-3)) / 4e-3) as f32, slope[at]));
+        }
+    }
+    differences(&pairs);
+    let balance = Balance { alpha: 1.0, noise: None };
+    assert!(after.learn(&batch, &Lesson { balance: Some(&balance), ..Lesson::default() }).is_err());
 }
 
 #[test]
