@@ -33,7 +33,7 @@ pub fn main() -> Result<()> {
         .score(score::Inconsistency::default())
         .diagnose(Reasons::default())
         .mine(Band::default())
-        .generate(Pgd { steps: 5, ..Pgd::default() })
+        .generate(Pgd { steps: Some(5), ..Pgd::default() })
         .id("attack")
         .generate(ModalityDropout::default())
         .verify(LabelKept::default())

@@ -9,12 +9,51 @@ use crate::{
         SampleId, ScoreTable, TrainingHistory,
     },
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::{Arc, Mutex, OnceLock},
 };
+
+/// Whose embedding is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// The fused embedding, the input of the last layer.
+    #[default]
+    Fused,
+    /// The embedding of the image.
+    Image,
+    /// The embedding of the audio.
+    Audio,
+    /// The embedding of the text.
+    Text,
+}
+
+impl Space {
+    /// The modality, `None` for the fused embedding.
+    pub fn modality(self) -> Option<Modality> {
+        match self {
+            Self::Fused => None,
+            Self::Image => Some(Modality::Image),
+            Self::Audio => Some(Modality::Audio),
+            Self::Text => Some(Modality::Text),
+        }
+    }
+}
+
+impl From<Modality> for Space {
+    fn from(modality: Modality) -> Self {
+        match modality {
+            Modality::Image => Self::Image,
+            Modality::Audio => Self::Audio,
+            Modality::Text => Self::Text,
+        }
+    }
+}
 
 /// Forward outputs for some of the samples of a batch.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +97,21 @@ impl Rows {
     /// Fused embedding of sample `i`.
     pub fn fused(&self, i: usize) -> Option<&[f32]> {
         Some(self.outputs.fused.as_ref()?.row(self.of[i]?))
+    }
+    /// The embeddings of `space`, where these are the answers to all rows of `table`: the rows that have one, the numbers a row, and the rows side by side.
+    pub fn vectors(&self, table: &ScoreTable, space: Space) -> (Vec<usize>, usize, Vec<f32>) {
+        if self.of.len() != table.len() {
+            return (Vec::new(), 0, Vec::new());
+        }
+        let of = |row: usize| match space.modality() {
+            None => self.fused(row),
+            Some(modality) if table.rows()[row].present.has(modality) => self.embedding(modality, row),
+            Some(_) => None,
+        };
+        let rows: Vec<usize> = (0..table.len()).filter(|&row| of(row).is_some()).collect();
+        let dim = rows.first().and_then(|&row| of(row)).map_or(0, <[f32]>::len);
+        let values = rows.iter().filter_map(|&row| of(row)).flatten().copied().collect();
+        (rows, dim, values)
     }
 }
 
@@ -263,6 +317,8 @@ pub struct MineContext<'a> {
     pub rounds: usize,
     /// Mean training loss of each epoch so far, the warm-up's first; empty where nothing is trained.
     pub losses: &'a [f64],
+    /// Answers of the models to all samples, as far as [`crate::operator::Requirements::kept`] asks for them.
+    pub answers: &'a Answers,
     /// Seeds of this round and stage; add the sample.
     pub seeds: SeedTree,
 }

@@ -199,6 +199,7 @@ fn main() -> Result<()> {
         println!("| {} | {} | {own:.0} | {spread} | {ratio} |", case.name, list.join(", "));
     }
     audio::two_threads(peers.as_ref(), &wanted)?;
+    image::two_threads(peers.as_ref(), &wanted)?;
     if !ratios.is_empty() {
         let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
         println!("\ngeometric mean of {} ratios: {mean:.2}", ratios.len());

@@ -1,7 +1,8 @@
 //! Norm balls around a medium, cut by the bounds of its values: where an attack starts, steps and is brought back, and how its
 //! result is rounded so that the written file never leaves the ball. Pure; the random numbers are handed in.
 //!
-//! Reference: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks".
+//! Reference: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"; Tramèr and Boneh 2019, "Adversarial Training and
+//! Robustness for Multiple Perturbations" (the sparse step in L1); Croce and Hein 2021, "Mind the box" (the projection onto an L1 ball cut by bounds).
 
 use crate::sample::Norm;
 use rand::{Rng, RngExt};
@@ -53,14 +54,20 @@ impl Ball {
         self.epsilon
     }
 
-    /// A random point: uniform in the cube for `linf`, uniform in the ball (Gaussian direction, radius `epsilon u^(1/D)`) for `l2`, then cut by
-    /// the bounds.
+    /// A random point: uniform in the cube for `linf`, uniform in the ball (a Gaussian direction for `l2`, a Laplacian one for `l1`, at radius
+    /// `epsilon u^(1/D)`), then cut by the bounds.
     pub fn random_start<R: Rng + ?Sized>(&self, centre: &[f32], rng: &mut R) -> Vec<f32> {
         let mut point: Vec<f32> = match self.norm {
             Norm::Linf => centre.iter().map(|c| (f64::from(*c) + (2.0 * rng.random::<f64>() - 1.0) * self.epsilon) as f32).collect(),
-            Norm::L2 => {
-                let direction: Vec<f64> = centre.iter().map(|_| StandardNormal.sample(rng)).collect();
-                let length = direction.iter().map(|d| d * d).sum::<f64>().sqrt() + 1e-12;
+            Norm::L2 | Norm::L1 => {
+                let direction: Vec<f64> = match self.norm {
+                    Norm::L2 => centre.iter().map(|_| StandardNormal.sample(rng)).collect(),
+                    _ => centre.iter().map(|_| laplace(rng.random())).collect(),
+                };
+                let length = match self.norm {
+                    Norm::L2 => direction.iter().map(|d| d * d).sum::<f64>().sqrt(),
+                    _ => direction.iter().map(|d| d.abs()).sum::<f64>(),
+                } + 1e-12;
                 let radius = self.epsilon * rng.random::<f64>().powf(1.0 / centre.len().max(1) as f64);
                 centre.iter().zip(&direction).map(|(c, d)| (f64::from(*c) + radius * d / length) as f32).collect()
             }
@@ -70,8 +77,15 @@ impl Ball {
     }
 
     /// One steepest ascent step of `size`, and back into the ball: the sign of the gradient for `linf` (0 stays 0), the gradient at unit
-    /// length for `l2`. All slices have the length of the centre.
+    /// length for `l2`; for `l1` equal shares to the hundredth part of the values (at least one) that have the steepest slope and are not yet at the
+    /// bound it leads to. All slices have the length of the centre.
     pub fn step(&self, centre: &[f32], point: &mut [f32], gradient: &[f32], size: f64) {
+        self.ascend(point, gradient, size);
+        self.project(centre, point);
+    }
+
+    /// The step alone, without the way back.
+    fn ascend(&self, point: &mut [f32], gradient: &[f32], size: f64) {
         match self.norm {
             Norm::Linf => {
                 for (p, g) in point.iter_mut().zip(gradient) {
@@ -86,11 +100,27 @@ impl Ball {
                     *p = (f64::from(*p) + size * f64::from(*g) / length) as f32;
                 }
             }
+            Norm::L1 => {
+                let free = |i: &usize| match (point[*i], gradient[*i]) {
+                    (p, g) if g > 0.0 => p < self.high,
+                    (p, g) if g < 0.0 => p > self.low,
+                    _ => false,
+                };
+                let mut open: Vec<usize> = (0..point.len().min(gradient.len())).filter(free).collect();
+                let count = point.len().div_ceil(SPARSITY).min(open.len());
+                let steeper = |a: &usize, b: &usize| gradient[*b].abs().total_cmp(&gradient[*a].abs()).then(a.cmp(b));
+                if count < open.len() && count > 0 {
+                    open.select_nth_unstable_by(count - 1, steeper);
+                }
+                for &i in &open[..count] {
+                    point[i] = (f64::from(point[i]) + (size / count as f64).copysign(f64::from(gradient[i]))) as f32;
+                }
+            }
         }
-        self.project(centre, point);
     }
 
-    /// Into the ball, then into the bounds. With a centre inside the bounds the second cannot leave the ball again.
+    /// Into the ball, then into the bounds; for `l1` both at once, to the nearest point of the two together. With a centre inside the bounds the
+    /// second cannot leave the ball again.
     pub fn project(&self, centre: &[f32], point: &mut [f32]) {
         match self.norm {
             Norm::Linf => {
@@ -109,7 +139,52 @@ impl Ball {
                     *p = p.max(self.low).min(self.high);
                 }
             }
+            Norm::L1 => {
+                let threshold = self.threshold(centre, point);
+                for (p, c) in point.iter_mut().zip(centre) {
+                    if threshold > 0.0 {
+                        let d = f64::from(*p) - f64::from(*c);
+                        *p = (f64::from(*c) + (d.abs() - threshold).max(0.0).copysign(d)) as f32;
+                    }
+                    *p = p.max(self.low).min(self.high);
+                }
+            }
         }
+    }
+
+    /// The least `t >= 0` with `sum_i min(max(|d_i| - t, 0), room_i) <= epsilon`, where `room_i` is the way from the centre to the bound that `d_i` leads to:
+    /// the nearest point of ball and bounds is every `|d_i|` less `t`, cut by its room (Croce and Hein 2021, proposition 2.1).
+    fn threshold(&self, centre: &[f32], point: &[f32]) -> f64 {
+        let of = |(c, p): (&f32, &f32)| {
+            let d = f64::from(*p) - f64::from(*c);
+            let bound = if d > 0.0 { f64::from(self.high) - f64::from(*c) } else { f64::from(*c) - f64::from(self.low) };
+            (d.abs(), bound.max(0.0))
+        };
+        let mut excess = centre.iter().zip(point).map(of).map(|(d, room)| d.min(room)).sum::<f64>() - self.epsilon;
+        if excess <= 0.0 {
+            return 0.0;
+        }
+        // As t grows, a value begins to shrink where t passes |d| - room, and ends at |d|: between two such places the sum falls in a straight line.
+        let mut falling = 0i64;
+        let mut turns: Vec<(f64, i64)> = Vec::with_capacity(2 * centre.len());
+        for (d, room) in centre.iter().zip(point).map(of).filter(|(d, room)| *d > 0.0 && *room > 0.0) {
+            match d > room {
+                true => turns.push((d - room, 1)),
+                false => falling += 1,
+            }
+            turns.push((d, -1));
+        }
+        turns.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let mut at = 0.0;
+        for (place, change) in turns {
+            let fall = falling as f64 * (place - at);
+            if fall >= excess {
+                return at + excess / falling as f64;
+            }
+            excess -= fall;
+            (at, falling) = (place, falling + change);
+        }
+        at
     }
 
     /// Rounds a point to 8 bits, every value toward its parent's: the result is inside the ball, measured by [`pixel_distance`]. `magnitude` in
@@ -159,12 +234,23 @@ impl Grid {
     }
 }
 
-/// Distance of two media of equal length: the largest absolute difference, or the Euclidean one.
+/// An L1 step moves one value of so many: the least share of Tramèr and Boneh 2019.
+const SPARSITY: usize = 100;
+
+/// A number of the Laplace distribution at the quantile `u` in `0..1`.
+fn laplace(u: f64) -> f64 {
+    let centred = u - 0.5;
+    let size = -(1.0 - 2.0 * centred.abs()).max(f64::MIN_POSITIVE).ln();
+    size.copysign(centred)
+}
+
+/// Distance of two media of equal length: the largest absolute difference, the Euclidean one, or the sum of the absolute ones.
 pub fn distance(norm: Norm, a: &[f32], b: &[f32]) -> f64 {
     let differences = a.iter().zip(b).map(|(a, b)| f64::from(*a) - f64::from(*b));
     match norm {
         Norm::Linf => differences.fold(0.0, |most, d| most.max(d.abs())),
         Norm::L2 => differences.map(|d| d * d).sum::<f64>().sqrt(),
+        Norm::L1 => differences.map(f64::abs).sum(),
     }
 }
 
@@ -174,14 +260,16 @@ pub fn pixel_distance(norm: Norm, a: &[u8], b: &[u8]) -> f64 {
     match norm {
         Norm::Linf => differences.max().unwrap_or(0) as f64 / 255.0,
         Norm::L2 => (differences.map(|d| d * d).sum::<u64>() as f64).sqrt() / 255.0,
+        Norm::L1 => differences.sum::<u64>() as f64 / 255.0,
     }
 }
 
-/// Length of a medium in a norm: its peak, or its Euclidean length.
+/// Length of a medium in a norm: its peak, its Euclidean length, or the sum of its absolute values.
 pub fn length(norm: Norm, values: &[f32]) -> f64 {
     match norm {
         Norm::Linf => values.iter().fold(0.0, |most, v| most.max(f64::from(v.abs()))),
         Norm::L2 => values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt(),
+        Norm::L1 => values.iter().map(|v| f64::from(v.abs())).sum(),
     }
 }
 
@@ -192,7 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn norms() -> impl Strategy<Value = Norm> {
-        prop_oneof![Just(Norm::Linf), Just(Norm::L2)]
+        prop_oneof![Just(Norm::Linf), Just(Norm::L2), Just(Norm::L1)]
     }
 
     #[test]
@@ -209,6 +297,30 @@ mod tests {
         let mut edge = [0.95];
         Ball::pixels(Norm::Linf, 0.1).step(&[0.95], &mut edge, &[1.0], 0.1);
         assert_eq!(edge, [1.0]);
+    }
+
+    #[test]
+    fn l1_steps_are_sparse_and_end_at_the_nearest_point() {
+        let ball = Ball::pixels(Norm::L1, 0.3);
+        let mut point = [0.9, 0.6];
+        ball.project(&[0.5, 0.5], &mut point);
+        assert!(distance(Norm::Linf, &point, &[0.8, 0.5]) < 1e-6, "{point:?}");
+        let (centre, mut point) = ([0.95, 0.5], [1.45, 0.9]);
+        ball.project(&centre, &mut point);
+        assert!(distance(Norm::Linf, &point, &[1.0, 0.75]) < 1e-6, "{point:?}");
+        // The steepest value is at its bound: the next one moves.
+        let mut point = [1.0, 0.5, 0.5];
+        ball.step(&[0.95, 0.5, 0.5], &mut point, &[9.0, -2.0, 1.0], 0.2);
+        assert!(distance(Norm::Linf, &point, &[1.0, 0.3, 0.5]) < 1e-6, "{point:?}");
+        // Two of 150 values share a step.
+        let (centre, gradient): (Vec<f32>, Vec<f32>) = (0..150).map(|i| (0.5, i as f32 * 0.1)).unzip();
+        let mut point = centre.clone();
+        ball.step(&centre, &mut point, &gradient, 0.2);
+        let moved: Vec<usize> = (0..150).filter(|&i| (point[i] - 0.6).abs() < 1e-6).collect();
+        assert_eq!((moved, point.iter().filter(|p| **p == 0.5).count()), (vec![148, 149], 148));
+        let mut still = [0.5];
+        ball.step(&[0.5], &mut still, &[0.0], 0.2);
+        assert_eq!(still, [0.5]);
     }
 
     #[test]
@@ -239,7 +351,7 @@ mod tests {
             let (centre, mut point): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
             let ball = Ball::pixels(norm, epsilon);
             ball.project(&centre, &mut point);
-            prop_assert!(distance(norm, &centre, &point) <= epsilon + 1e-6);
+            prop_assert!(distance(norm, &centre, &point) <= epsilon + 5e-6);
             prop_assert!(point.iter().all(|p| (0.0..=1.0).contains(p)));
             let once = point.clone();
             ball.project(&centre, &mut point);
@@ -251,11 +363,38 @@ mod tests {
                 values in prop::collection::vec((0.0..=1f32, -1.0..2f32, -1.0..2f32), 1..40)) {
             let centre: Vec<f32> = values.iter().map(|v| v.0).collect();
             let (mut a, mut b): (Vec<f32>, Vec<f32>) = values.iter().map(|v| (v.1, v.2)).unzip();
-            let before = distance(norm, &a, &b);
+            // The nearest point of a convex set does not expand in the Euclidean norm.
+            let measured = if norm == Norm::L1 { Norm::L2 } else { norm };
+            let before = distance(measured, &a, &b);
             let ball = Ball::pixels(norm, epsilon);
             ball.project(&centre, &mut a);
             ball.project(&centre, &mut b);
-            prop_assert!(distance(norm, &a, &b) <= before + 1e-5);
+            prop_assert!(distance(measured, &a, &b) <= before + 1e-5);
+        }
+
+        #[test]
+        fn the_nearest_point_of_an_l1_ball_and_its_bounds_is_found(epsilon in 0.0..2.0f64,
+                values in prop::collection::vec((0.0..=1f32, -1.0..2f32), 1..40)) {
+            let (centre, mut point): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+            let from = point.clone();
+            Ball::pixels(Norm::L1, epsilon).project(&centre, &mut point);
+            // By bisection of the one multiplier of the quadratic program.
+            let at = |t: f64| -> Vec<f64> {
+                let cut = |(c, p): (&f32, &f32)| {
+                    let (c, d) = (f64::from(*c), f64::from(*p) - f64::from(*c));
+                    (c + (d.abs() - t).max(0.0).copysign(d)).clamp(0.0, 1.0) - c
+                };
+                centre.iter().zip(&from).map(cut).collect()
+            };
+            let size = |t: f64| at(t).iter().map(|d| d.abs()).sum::<f64>();
+            let (mut low, mut high) = (0.0, if size(0.0) <= epsilon { 0.0 } else { 3.0 });
+            for _ in 0..60 {
+                let middle = 0.5 * (low + high);
+                if size(middle) > epsilon { low = middle } else { high = middle }
+            }
+            for ((p, c), d) in point.iter().zip(&centre).zip(at(high)) {
+                prop_assert!((f64::from(*p) - f64::from(*c) - d).abs() < 1e-6, "{p} {c} {d}");
+            }
         }
 
         #[test]
@@ -263,7 +402,7 @@ mod tests {
             let ball = Ball::waveform(norm, epsilon);
             let start = ball.random_start(&centre, &mut SeedTree::new(seed).rng());
             prop_assert_eq!(&start, &ball.random_start(&centre, &mut SeedTree::new(seed).rng()));
-            prop_assert!(distance(norm, &centre, &start) <= epsilon + 1e-6);
+            prop_assert!(distance(norm, &centre, &start) <= epsilon + 5e-6);
             prop_assert!(start.iter().all(|p| (-1.0..=1.0).contains(p)));
         }
 

@@ -4,5 +4,7 @@
 pub mod audio;
 pub mod ball;
 pub mod image;
+pub mod square;
 pub mod text;
 pub mod timeline;
+mod wide;

@@ -46,6 +46,9 @@ pub(super) struct Score {
     /// Field whose equal values keep samples together
     #[arg(long, value_name = "FIELD")]
     group_by: Option<String>,
+    /// One miner as it stands in a pipeline file, such as "hard_negatives: { query: image, keys: text }", in place of the band of the usual ranks; may be given again
+    #[arg(long, value_name = "YAML")]
+    miner: Vec<String>,
     /// What happens to a line that cannot be used; `fail` keeps the weights in step with the data
     #[arg(long, value_enum, default_value = "fail")]
     on_error: Policy,
@@ -90,6 +93,7 @@ impl Score {
             probes: self.probe.iter().map(|file| file.to_string_lossy().into_owned()).collect(),
             group_by: self.group_by,
             formats: formats.clone(),
+            miners: self.miner,
             on_error: match self.on_error {
                 Policy::Fail => OnError::Fail,
                 Policy::Skip => OnError::Skip,

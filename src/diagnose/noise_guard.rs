@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::Path};
 /// flattened (temperature) until their mean confidence is its accuracy, so that one near chance has no say, and weighed by class against
 /// how sure they usually are. Where other samples hold the same image or clip, their labels are weighed in. The label is wrong where the modalities
 /// agree on another class; a pair is mismatched where one points elsewhere while the others support the label; where nothing fits the sample is
-/// an outlier. How often each of these happens, for every modality, is learned from the data (expectation maximisation). The odds of these cases
+/// an outlier. How often each of these happens, for every modality, and which class is written for which is learned from the data (expectation maximisation); the temperatures are then fitted once more on what is believed. The odds of these cases
 /// against the clean one, raised by a low area under the margin of the warm-up (`low_aum`, where it is there), give their probabilities. A sample
 /// is suspect when one reaches its threshold and some modality gives another class more than half (for a pair: the one that does not fit). A single witness (one modality, or recorded predictions from all together)
 /// says nothing of pairs and outliers; its temperature and the share of wrong labels are fitted together, so that its own mistakes, which come with its

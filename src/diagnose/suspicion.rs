@@ -5,7 +5,7 @@ use super::{
     cases::{Cases, Rates},
     shared::{Others, Shared},
 };
-use crate::sample::{Modality, PerModality, ReasonCode, Score, ScoreTable, metrics::median_and_mad};
+use crate::sample::{Modality, PerModality, ReasonCode, Score, ScoreTable, TableRow, metrics::median_and_mad};
 
 /// What speaks against one sample. The three suspicions and the clean case sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -121,12 +121,11 @@ impl<'a> Source<'a> {
             thresholds: vec![None; table.classes()],
             usual: vec![1.0; table.classes()],
         };
-        let (mut n, mut right) = (0.0, 0.0);
+        let mut n = 0.0;
         let mut sums = vec![(0.0, 0.0); table.classes()];
         for (row, known) in table.rows().iter().enumerate() {
             let (Some(class), Some(raw)) = (known.class, source.raw(row)) else { continue };
             n += 1.0;
-            right += f64::from(u8::from(raw.1 == class));
             if let Some((sum, count)) = sums.get_mut(class) {
                 *sum += raw.0;
                 *count += 1.0;
@@ -135,10 +134,16 @@ impl<'a> Source<'a> {
         if n == 0.0 {
             return None;
         }
-        source.sharpen = source.calibrated(table, right / n);
         source.thresholds = sums.into_iter().map(|(sum, count)| (count > 0.0).then(|| sum / count)).collect();
-        source.usual = source.usual_confidence(table);
+        source.calibrate(table, |_| 1.0);
         Some(source)
+    }
+
+    /// Fits how sure it is to how often it is right, where row `i` counts `trust(i)` (`0..=1`): with wrong labels counted it would seem worse than it is.
+    fn calibrate(&mut self, table: &ScoreTable, trust: impl Fn(usize) -> f64) {
+        let trust: Vec<f64> = (0..table.len()).map(trust).collect();
+        self.sharpen = self.calibrated(table, &trust);
+        self.usual = self.usual_confidence(table, &trust);
     }
 
     /// Probability of the label, predicted class and its probability.
@@ -147,17 +152,27 @@ impl<'a> Source<'a> {
         Some((f64::from(get(self.confidence)?), get(self.prediction)? as usize, f64::from(get(self.top)?)))
     }
 
-    /// The exponent at which the mean probability of the prediction is `accuracy`, by bisection between 1/20 and 20.
-    fn calibrated(&self, table: &ScoreTable, accuracy: f64) -> f64 {
+    /// The exponent at which the mean probability of the prediction is the accuracy, by bisection between 1/20 and 20.
+    fn calibrated(&self, table: &ScoreTable, trust: &[f64]) -> f64 {
         let classes = table.classes() as f64;
-        let rows: Vec<(usize, usize)> = table.rows().iter().enumerate().filter_map(|(row, known)| Some((row, known.class?))).collect();
+        let rows: Vec<(usize, usize, bool)> = table
+            .rows()
+            .iter()
+            .enumerate()
+            .filter_map(|(row, known)| Some((row, known.class?, self.raw(row)?.1 == known.class?)))
+            .collect();
+        let (n, right) =
+            rows.iter().fold((0.0, 0.0), |(n, right), (row, _, same)| (n + trust[*row], right + if *same { trust[*row] } else { 0.0 }));
+        if n <= 0.0 {
+            return 1.0;
+        }
+        let accuracy = right / n;
         let sure = |exponent: f64| {
-            let tops = rows.iter().filter_map(|(row, class)| {
+            let tops = rows.iter().filter_map(|(row, class, same)| {
                 let [own, top, _] = self.powers(*row, *class, classes, exponent)?;
-                Some(if self.raw(*row)?.1 == *class { own } else { top })
+                Some(trust[*row] * if *same { own } else { top })
             });
-            let (n, sum) = tops.fold((0.0f64, 0.0), |(n, sum), top| (n + 1.0, sum + top));
-            sum / n.max(1.0)
+            tops.sum::<f64>() / n
         };
         let (mut low, mut high) = (-(20f64.ln()), 20f64.ln());
         for _ in 0..30 {
@@ -181,14 +196,14 @@ impl<'a> Source<'a> {
     }
 
     /// Mean sharpened probability of the label by class, divided by the mean of the classes; 1 for a class without samples.
-    fn usual_confidence(&self, table: &ScoreTable) -> Vec<f64> {
+    fn usual_confidence(&self, table: &ScoreTable, trust: &[f64]) -> Vec<f64> {
         let classes = table.classes();
         let mut sums = vec![(0.0f64, 0.0f64); classes];
         for (row, known) in table.rows().iter().enumerate() {
             let Some(class) = known.class.filter(|class| *class < classes) else { continue };
             let Some([own, ..]) = self.powers(row, class, classes as f64, self.sharpen) else { continue };
-            sums[class].0 += own;
-            sums[class].1 += 1.0;
+            sums[class].0 += trust[row] * own;
+            sums[class].1 += trust[row];
         }
         let means: Vec<Option<f64>> = sums.into_iter().map(|(sum, n)| (n > 0.0).then(|| sum / n)).collect();
         let there: Vec<f64> = means.iter().copied().flatten().collect();
@@ -221,11 +236,12 @@ impl<'a> Source<'a> {
 /// `None` for a row without a label or without a prediction.
 ///
 /// Each modality's probabilities are raised to the power (an inverse temperature) at which their mean confidence is their accuracy, so that one near
-/// chance has no say, and divided by how sure they usually are of that class. Where other samples hold the same image or clip, the probability of each
+/// chance has no say, and divided by how sure they usually are of that class; when all is weighed this is done once more, each sample counting with the
+/// probability that its label is right and belongs to that modality, because wrong labels make a good witness look bad. Where other samples hold the same image or clip, the probability of each
 /// class by their labels (left out: the sample's own) is multiplied on. With likelihoods `L_m(k) = K p_m(k)`, independent given the class, the
-/// cases are: clean `prod_m L_m(y)`; wrong label, the mean over `k != y` of `prod_m L_m(k)` (with three modalities also with one of them free); one
+/// cases are: clean `prod_m L_m(y)`; wrong label, the sum over `k != y` of `t_yk prod_m L_m(k)` (with three modalities also with one of them free); one
 /// modality from elsewhere, `prod_{n != m} L_n(y)` times the mean of `L_m(k)`; outlier 1. How often labels are wrong and how often each modality is from
-/// elsewhere is learned from all samples (expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
+/// elsewhere is learned from all samples, and so is how often a label `y` stands for which class `k` (`t_yk`; expectation maximisation), so that a modality whose disagreements are its own mistakes raises no
 /// suspicion (without it the mistakes of the weakest modality rank before the mismatches of the others). The joint prediction of several modalities
 /// is not among the witnesses: it hides the one that disagrees. A single witness is judged by the rates of its own mistakes and of wrong labels, fitted
 /// together; it says nothing of pairs and outliers.
@@ -267,11 +283,8 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
     // A caption is what its writer chose to say; the same one stands beside many samples. Images and clips are of one class.
     let shared = PerModality::from_fn(|m| if m == Modality::Text { None } else { Shared::of(table, m) });
 
-    let cases: Vec<Option<Cases>> = table
-        .rows()
-        .iter()
-        .enumerate()
-        .map(|(row, known)| {
+    let weigh = |voices: &[(Modality, Source<'_>)]| -> Vec<Option<Cases>> {
+        let weigh = |(row, known): (usize, &TableRow)| {
             let class = known.class?;
             let opinion = |(m, source): &(Modality, Source<'_>)| {
                 let others = shared[*m].as_ref().and_then(|shared| shared.others(row, class));
@@ -284,10 +297,19 @@ pub fn suspicions(table: &ScoreTable, stage: &str, expected: Option<f64>, aum_we
             let mut one = Cases::weigh(&heard, class, table.classes());
             one.late = aum_weight * late(row);
             Some(one)
-        })
-        .collect();
+        };
+        table.rows().iter().enumerate().map(weigh).collect()
+    };
     let wrong = expected.unwrap_or_else(|| expected_share(table, media.as_ref(), &voices));
-    let rates = Rates::guess(wrong, voices.iter().map(|(m, _)| *m)).learn(&cases, expected);
+    let guess = Rates::guess(wrong, voices.iter().map(|(m, _)| *m), table.classes());
+    let mut cases = weigh(&voices);
+    let mut rates = guess.clone().learn(&mut cases, expected);
+    // How good a witness is shows on the samples that are believed; a third time changes next to nothing.
+    for (m, source) in &mut voices {
+        source.calibrate(table, |row| cases[row].as_ref().map_or(1.0, |one| one.fits(&rates, *m)));
+    }
+    cases = weigh(&voices);
+    rates = guess.learn(&mut cases, expected);
     cases.into_iter().map(|one| one.map(|one| one.judge(&rates))).collect()
 }
 

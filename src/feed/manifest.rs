@@ -4,8 +4,8 @@ use crate::{
     error::{Error, Problem, Result},
     operator::{Configure, Table},
     sample::{
-        Accepted, BoundingBox, Bytes, Classes, Diagnosis, Digest, Event, Label, Media, Modality, Sample, SampleId, ScoreTable, Selection,
-        TextSpan, WordTime,
+        Accepted, BoundingBox, Bytes, Classes, Diagnosis, Digest, Event, Keypoint, Label, Mask, Media, Modality, Sample, SampleId,
+        ScoreTable, Selection, TextSpan, WordTime,
     },
 };
 use schemars::JsonSchema;
@@ -239,6 +239,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     boxes: &'a [BoundingBox],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    keypoints: &'a [Keypoint],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    masks: &'a [Mask],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     events: &'a [Event],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     words: &'a [WordTime],
@@ -253,7 +257,8 @@ struct Line<'a> {
 }
 
 /// Names that a field of the parent may not take in the child's line.
-const OWN: [&str; 12] = ["id", "image", "audio", "text", "label", "boxes", "events", "words", "spans", "parent", "operator", "round"];
+const OWN: [&str; 14] =
+    ["id", "image", "audio", "text", "label", "boxes", "keypoints", "masks", "events", "words", "spans", "parent", "operator", "round"];
 
 impl<'a> Line<'a> {
     fn new(sample: &'a Sample, image: Option<&'a str>, audio: Option<&'a str>, label: Option<Written<'a>>, accepted: &'a Accepted) -> Self {
@@ -271,6 +276,8 @@ impl<'a> Line<'a> {
             text: text.map(|text| text.content.as_str()),
             label,
             boxes: with(image.is_some(), &marks.boxes),
+            keypoints: with(image.is_some(), &marks.keypoints),
+            masks: with(image.is_some(), &marks.masks),
             events: with(audio.is_some(), &marks.events),
             words: with(audio.is_some() && text.is_some(), &marks.words),
             spans: text.map_or(&[], |text| &text.spans),
@@ -301,6 +308,8 @@ mod tests {
         sample.label = Some(Label::Class(1));
         sample.annotations = Annotations {
             boxes: vec![BoundingBox { x: 0.1, y: 0.0, width: 2.0, height: 2.0, label: "five".into() }],
+            keypoints: vec![Keypoint { x: 1.5, y: 2.0, label: "end".into() }],
+            masks: vec![Mask { outline: vec![[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]], label: "five".into() }],
             events: vec![Event { start_s: 0.0, end_s: 0.05, label: "voice".into() }],
             words: vec![WordTime { start: 0, end: 4, start_s: 0.0, end_s: 0.05 }],
         }
@@ -342,6 +351,8 @@ mod tests {
             (&json!(5), &json!("p"), &json!("pgd"), &json!(2))
         );
         assert_eq!((&lines[0]["speaker"], &lines[0]["boxes"][0]["x"]), (&json!("x"), &json!(0.1)));
+        assert_eq!(lines[0]["keypoints"], json!([{ "x": 1.5, "y": 2.0, "label": "end" }]));
+        assert_eq!(lines[0]["masks"], json!([{ "outline": [[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]], "label": "five" }]));
         assert_eq!(lines[0]["spans"], json!([{ "start": 0, "end": 4, "tag": "protected" }]));
         assert_eq!((&lines[0]["image"], &lines[0]["audio"]), (&lines[1]["image"], &lines[3]["audio"]));
         assert_eq!(lines[3]["label"], json!({ "3": 0.3, "5": 0.7 }));

@@ -4,11 +4,13 @@ pub mod augment;
 pub mod engine;
 #[cfg(test)]
 mod fixture;
+pub mod hotflip;
 pub mod latent;
 pub mod modality_dropout;
 pub mod pgd;
 pub mod search;
 pub mod synchronized;
+pub mod worst_case;
 
 use crate::{
     context::{GenerateContext, Parent, ReplayContext},
@@ -88,8 +90,10 @@ pub fn table() -> Table<dyn Generator> {
     Table::default()
         .with_parts(transform::table())
         .with::<augment::Augment>()
+        .with::<hotflip::HotFlip>()
         .with::<latent::Latent>()
         .with::<modality_dropout::ModalityDropout>()
         .with::<pgd::Pgd>()
         .with::<synchronized::Synchronized>()
+        .with::<worst_case::WorstCase>()
 }

@@ -219,6 +219,8 @@ fn kept(sample: &Sample, keep: ModalitySet) -> Sample {
     let own = &sample.annotations;
     let annotations = Annotations {
         boxes: if has(Modality::Image) { own.boxes.clone() } else { Vec::new() },
+        keypoints: if has(Modality::Image) { own.keypoints.clone() } else { Vec::new() },
+        masks: if has(Modality::Image) { own.masks.clone() } else { Vec::new() },
         events: if has(Modality::Audio) { own.events.clone() } else { Vec::new() },
         words: if has(Modality::Audio) && has(Modality::Text) { own.words.clone() } else { Vec::new() },
     };

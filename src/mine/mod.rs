@@ -4,6 +4,7 @@ mod band;
 mod diverse;
 mod draw;
 mod focal;
+mod hard_negatives;
 pub mod ohem;
 pub mod pairs;
 mod prioritized;
@@ -15,6 +16,7 @@ mod superloss;
 mod threshold;
 mod top;
 mod top_fraction;
+mod triplets;
 mod weighted;
 
 pub use crate::sample::weighting::{effective_sample_size, normalised};
@@ -22,6 +24,7 @@ pub use band::Band;
 pub use diverse::{Diverse, farthest_first};
 pub use draw::{AliasTable, SumTree, draw_without_replacement};
 pub use focal::{focal_bias, focal_shape, focal_sigmoid, focal_softmax, focal_weights};
+pub use hard_negatives::Negatives;
 pub use ohem::{ohem_batch, ohem_pixels, ohem_regions};
 pub use prioritized::{Prioritized, Priority, annealed, importance_weights, prioritized_probabilities};
 pub use query::{Query, Uncertainty};
@@ -32,6 +35,7 @@ pub use superloss::{lambert_w, superloss, superloss_shape, superloss_weight};
 pub use threshold::{Certainty, Threshold, adaptive_thresholds};
 pub use top::top_k;
 pub use top_fraction::TopFraction;
+pub use triplets::{TripletMiner, Triplets};
 pub use weighted::{LossHistory, Weighted, WeightedKind, selective_backprop};
 
 use crate::{
@@ -57,12 +61,14 @@ pub fn table() -> Table<dyn Miner> {
     Table::default()
         .with::<Band>()
         .with::<Diverse>()
+        .with::<Negatives>()
         .with::<Prioritized>()
         .with::<Query>()
         .with::<Quota>()
         .with::<Schedule>()
         .with::<Threshold>()
         .with::<TopFraction>()
+        .with::<Triplets>()
         .with::<Weighted>()
 }
 

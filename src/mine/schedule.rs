@@ -425,7 +425,9 @@ mod tests {
                     ..Diagnosis::clear()
                 })
                 .collect();
-            let context = MineContext { stage: "m", round: 6, rounds: 10, losses, seeds: crate::random::SeedTree::new(1) };
+            let answers = crate::context::Answers::default();
+            let context =
+                MineContext { stage: "m", round: 6, rounds: 10, losses, answers: &answers, seeds: crate::random::SeedTree::new(1) };
             Schedule { pace, ..Schedule::default() }.phase(&diagnoses, &context)
         };
         let near = |phase: Phase, low: f64, high: f64| {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    context::Answers,
     random::SeedTree,
     sample::{Column, DifficultyBand, Judgement, ModalitySet, SampleId, Score, TableRow},
 };
@@ -42,7 +43,8 @@ fn mine(written: Value, table: &ScoreTable, diagnoses: &[Diagnosis]) -> Selectio
 }
 
 fn context(round: usize, rounds: usize) -> MineContext<'static> {
-    MineContext { stage: "m", round, rounds, losses: &[], seeds: SeedTree::new(7).round(round).stage("m") }
+    static NOTHING: std::sync::LazyLock<Answers> = std::sync::LazyLock::new(Answers::default);
+    MineContext { stage: "m", round, rounds, losses: &[], answers: &NOTHING, seeds: SeedTree::new(7).round(round).stage("m") }
 }
 
 fn ids(selection: &Selection) -> Vec<&str> {
@@ -354,6 +356,34 @@ fn plain_functions_on_slices() {
 }
 
 proptest! {
+    /// What a trainer calls on a slice and what a pipeline does with a table are one thing.
+    #[test]
+    fn the_plain_functions_and_the_operators_agree(values in prop::collection::vec(0u8..40, 2..30), share in 1usize..10, tau in 1usize..10) {
+        let losses: Vec<f32> = values.iter().map(|v| f32::from(*v) / 10.0).collect();
+        let some: Vec<Option<f32>> = losses.iter().copied().map(Some).collect();
+        let table = build(&some, &(0..losses.len()).collect::<Vec<_>>());
+        let rows = |written: Value| mine(written, &table, &[]).samples.iter().map(|s| s.row).collect::<Vec<_>>();
+        let sorted = |mut rows: Vec<usize>| { rows.sort_unstable(); rows };
+        let (share, tau) = (share as f64 / 10.0, tau as f64 / 10.0);
+        let k = (share * losses.len() as f64 - 1e-9).ceil() as usize;
+        prop_assert_eq!(rows(json!({ "top_fraction": { "fraction": share } })), sorted(top_k(&losses, k)));
+        let probabilities: Vec<f32> = losses.iter().map(|loss| (-loss).exp()).collect();
+        prop_assert_eq!(rows(json!({ "threshold": { "tau": tau } })), uncertain(&probabilities, tau as f32));
+        let classes: Vec<Option<usize>> = (0..losses.len()).map(|i| Some(i % 2)).collect();
+        let own = adaptive_thresholds(&probabilities, &classes, tau);
+        let below: Vec<usize> = (0..losses.len()).filter(|&i| f64::from(probabilities[i]) < own[i]).collect();
+        prop_assert_eq!(rows(json!({ "threshold": { "tau": tau, "per_class": true } })), below);
+        let (low, high) = (0.25, 0.25 + 0.75 * share);
+        prop_assert_eq!(rows(json!({ "band": { "by": "loss", "low": low, "high": high, "per_class": false } })), between_ranks(&losses, low as f32, high as f32));
+        let weights: Vec<f32> = mine(json!({ "top_fraction": { "fraction": 1.0, "weights": "rank" } }), &table, &[]).samples.iter().map(|s| s.weight).collect();
+        prop_assert_eq!(weights, rank_weights(&losses));
+        let drawn = mine(json!({ "prioritized": { "share": 1.0 } }), &table, &[]);
+        let probability = prioritized_probabilities(&losses, Priority::Proportional, 0.6).unwrap();
+        let of_drawn: Vec<f64> = drawn.samples.iter().map(|one| probability[one.row]).collect();
+        let corrections: Vec<f32> = drawn.samples.iter().map(|one| one.loss_weight).collect();
+        prop_assert_eq!(corrections, importance_weights(&of_drawn, 0.4));
+    }
+
     /// The order of the table's rows changes nothing.
     #[test]
     fn the_choice_does_not_hang_on_the_order(values in prop::collection::vec(prop::option::weighted(0.9, 0u8..8), 1..30), by in 0usize..30) {

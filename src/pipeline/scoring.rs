@@ -42,10 +42,12 @@ pub struct Figures {
     pub values: BTreeMap<String, f64>,
 }
 
-/// What the score and diagnose stages ask to be kept of all samples.
+/// What the score, diagnose and mine stages ask to be kept of all samples.
 pub fn kept(stages: &Stages) -> Kept {
     let score = stages.score.iter().map(|stage| stage.operator.requirements().kept);
-    score.chain(stages.diagnose.iter().map(|stage| stage.operator.requirements().kept)).fold(Kept::default(), Kept::or)
+    let diagnose = stages.diagnose.iter().map(|stage| stage.operator.requirements().kept);
+    let mine = stages.mine.iter().map(|stage| stage.operator.requirements().kept);
+    score.chain(diagnose).chain(mine).fold(Kept::default(), Kept::or)
 }
 
 /// Name of a column in the table: prefixed by the stage's id where one was written.
@@ -346,6 +348,7 @@ pub fn diagnose(
 pub fn mine(
     stages: &Stages,
     table: &ScoreTable,
+    answers: &Answers,
     diagnoses: &[Diagnosis],
     (round, rounds): (usize, usize),
     losses: &[f64],
@@ -356,7 +359,7 @@ pub fn mine(
         .iter()
         .map(|stage| {
             let id = &stage.info.id;
-            let context = MineContext { stage: id, round, rounds, losses, seeds: seeds.stage(id) };
+            let context = MineContext { stage: id, round, rounds, losses, answers, seeds: seeds.stage(id) };
             stage.operator.mine(table, diagnoses, &context).map_err(|error| error.at("stage", id))
         })
         .collect::<Result<Vec<_>>>()?;

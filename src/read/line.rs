@@ -4,7 +4,7 @@ use super::WrittenLabel;
 use crate::{
     codec::limits::MAX_TEXT_BYTES,
     error::{Error, Result},
-    sample::{Annotations, BoundingBox, Event, TextSpan, WordTime},
+    sample::{Annotations, BoundingBox, Event, Keypoint, Mask, TextSpan, WordTime},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -29,7 +29,7 @@ pub struct Line {
     pub label: Option<WrittenLabel>,
     /// How the label is written.
     pub kind: Option<LabelKind>,
-    /// Boxes, events and word times, checked as far as that goes without the media.
+    /// Boxes, keypoints, masks, events and word times, checked as far as that goes without the media.
     pub annotations: Annotations,
     /// All other fields in their order.
     pub fields: Map<String, Value>,
@@ -100,10 +100,13 @@ impl Line {
         let text = take("text").map(read_text).transpose().map_err(in_field("text"))?.flatten();
         let (kind, label) = take("label").map(read_label).transpose().map_err(in_field("label"))?.unzip();
         let boxes: Vec<BoundingBox> = take_list("boxes", &mut take)?;
+        let keypoints: Vec<Keypoint> = take_list("keypoints", &mut take)?;
+        let masks: Vec<Mask> = take_list("masks", &mut take)?;
         let events: Vec<Event> = take_list("events", &mut take)?;
         let words: Vec<WordTime> = take_list("words", &mut take)?;
         let spans: Vec<TextSpan> = take_list("spans", &mut take)?;
-        let line = Self { id, image, audio, text, spans, label, kind, annotations: Annotations { boxes, events, words }, fields };
+        let annotations = Annotations { boxes, keypoints, masks, events, words };
+        let line = Self { id, image, audio, text, spans, label, kind, annotations, fields };
         line.check()?;
         Ok(line)
     }
@@ -112,9 +115,11 @@ impl Line {
         if self.image.is_none() && self.audio.is_none() && self.text.is_none() {
             return Err(Error::data("no modality: expected at least one of `image`, `audio`, `text`"));
         }
-        let Annotations { boxes, events, words } = &self.annotations;
+        let Annotations { boxes, keypoints, masks, events, words } = &self.annotations;
         let needed = [
             ("boxes", boxes.is_empty(), "image", self.image.is_some()),
+            ("keypoints", keypoints.is_empty(), "image", self.image.is_some()),
+            ("masks", masks.is_empty(), "image", self.image.is_some()),
             ("events", events.is_empty(), "audio", self.audio.is_some()),
             ("words", words.is_empty(), "text", self.text.is_some()),
             ("words", words.is_empty(), "audio", self.audio.is_some()),
@@ -132,6 +137,16 @@ impl Line {
                 return Err(Error::data(found).at("field", format!("boxes[{i}]")));
             }
         }
+        for (i, one) in keypoints.iter().enumerate() {
+            check_place(one.x, one.y).map_err(in_field(&format!("keypoints[{i}]")))?;
+        }
+        for (i, one) in masks.iter().enumerate() {
+            let field = format!("masks[{i}].outline");
+            if one.outline.len() < 3 {
+                return Err(Error::data(format!("{} corners; expected at least 3", one.outline.len())).at("field", field));
+            }
+            one.outline.iter().try_for_each(|[x, y]| check_place(*x, *y)).map_err(in_field(&field))?;
+        }
         for (i, one) in events.iter().enumerate() {
             check_times(one.start_s, one.end_s).map_err(in_field(&format!("events[{i}]")))?;
         }
@@ -145,6 +160,13 @@ impl Line {
         }
         Ok(())
     }
+}
+
+fn check_place(x: f32, y: f32) -> Result<()> {
+    if x.is_finite() && y.is_finite() && x >= 0.0 && y >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::data(format!("x {x}, y {y}; expected both to be at least 0")))
 }
 
 fn in_field(field: &str) -> impl Fn(Error) -> Error {

@@ -32,7 +32,8 @@ const BLOCK_BYTES: usize = 32 * 1024 * 1024;
 /// Method: `image` and `audio` are paths relative to the manifest, absolute, or `builtin:...`; `text` is the text itself. A missing or
 /// null modality is data, but each line has at least one. Without an `id` one is made of the line's content. A `label` is a
 /// string, a whole number, true or false, or shares that sum to 1 (`{"cat": 0.9, "dog": 0.1}` or `[0.9, 0.1]`), alike in all
-/// lines. `boxes` (`x`, `y`, `width`, `height` in pixels, `label`), `events` (`start_s`, `end_s`, `label`), `words` (`start`, `end` in bytes of the
+/// lines. `boxes` (`x`, `y`, `width`, `height` in pixels, `label`), `keypoints` (`x`, `y`, `label`), `masks`
+/// (`outline`: a list of at least three corners `[x, y]`, `label`), `events` (`start_s`, `end_s`, `label`), `words` (`start`, `end` in bytes of the
 /// text, `start_s`, `end_s`) and `spans` (`start`, `end`, `tag`; `protected` for words that no edit may touch) are checked. All other
 /// fields are kept. Empty lines do not count. A line that cannot be used is reported with its number and field, and left out.
 ///

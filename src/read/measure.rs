@@ -24,15 +24,24 @@ pub(super) fn of_sample(sample: &Sample) -> Measured {
     }
 }
 
-/// Refuses boxes that reach over the image.
+/// Refuses boxes, keypoints and masks that reach over the image.
 pub(super) fn check_boxes(annotations: &Annotations, image: &ImageBuffer) -> Result<()> {
     let (width, height) = (image.width() as f32 + BOX_TOLERANCE, image.height() as f32 + BOX_TOLERANCE);
     let over = annotations.boxes.iter().position(|one| one.x + one.width > width || one.y + one.height > height);
-    let Some(at) = over else { return Ok(()) };
+    let Some(at) = over else { return check_shapes(annotations, width, height) };
     let one = &annotations.boxes[at];
     let (right, bottom) = (one.x + one.width, one.y + one.height);
     let told = format!("the box reaches to ({right}, {bottom}); the image is {}x{} pixels", image.width(), image.height());
     Err(Error::data(told).at("field", format!("boxes[{at}]")))
+}
+
+fn check_shapes(annotations: &Annotations, width: f32, height: f32) -> Result<()> {
+    let points = annotations.keypoints.iter().enumerate().map(|(i, point)| ("keypoints", i, [point.x, point.y]));
+    let corners = annotations.masks.iter().enumerate().flat_map(|(i, mask)| mask.outline.iter().map(move |place| ("masks", i, *place)));
+    let over = points.chain(corners).find(|(_, _, [x, y])| *x > width || *y > height);
+    let Some((field, at, [x, y])) = over else { return Ok(()) };
+    let (width, height) = (width - BOX_TOLERANCE, height - BOX_TOLERANCE);
+    Err(Error::data(format!("a place at ({x}, {y}); the image is {width}x{height} pixels")).at("field", format!("{field}[{at}]")))
 }
 
 /// Refuses times behind the end of the audio.

@@ -114,6 +114,9 @@ fn each_problem_has_line_and_field_and_the_rest_is_read() {
             r#"{"id": "q", "text": "x", "label": [0.5, 0.5]}"#,
             r#"{"id": "r", "text": "x", "label": true}"#,
             r#"{"id": "z", "text": "x", "label": 2}"#,
+            r#"{"id": "t", "text": "x", "keypoints": [{"x": 1, "y": 1, "label": "t"}]}"#,
+            r#"{"id": "u", "image": "i.png", "keypoints": [{"x": -1, "y": 1, "label": "t"}]}"#,
+            r#"{"id": "v", "image": "i.png", "masks": [{"outline": [[0, 0], [1, 0]], "label": "t"}]}"#,
         ]
         .join("\n"),
     );
@@ -138,6 +141,9 @@ fn each_problem_has_line_and_field_and_the_rest_is_read() {
         format!("line 18: field audio: file {folder}/.: not a file; expected a file that can be read"),
         "line 19: field label: the share of `1` is -0.5; expected a number in 0..=1".into(),
         "line 21: field label: found true or false, but the label of line 1 is a whole number; expected one way of writing".into(),
+        "line 23: field keypoints: it describes the image, and the line has no `image`".into(),
+        "line 24: field keypoints[0]: x -1, y 1; expected both to be at least 0".into(),
+        "line 25: field masks[0].outline: 2 corners; expected at least 3".into(),
     ];
     let found = data.problems();
     for (found, expected) in found.iter().zip(&expected) {
@@ -181,6 +187,14 @@ fn annotations_are_held_against_the_media() {
     let over = r#"{"id": "s", "image": "i.png", "boxes": [{"x": 4, "y": 0, "width": 6, "height": 6, "label": "t"}]}"#;
     let told = "line 1: sample s: modality image: file i.png: field boxes[0]: the box reaches to (10, 6); the image is 8x6 pixels";
     assert_eq!(Data::new(over).fetch_error(), told);
+    for (field, written, told) in [
+        ("keypoints", r#"{"x": 8.6, "y": 1, "label": "t"}"#, "a place at (8.6, 1); the image is 8x6 pixels"),
+        ("masks", r#"{"outline": [[0, 0], [1, 0], [1, 7]], "label": "t"}"#, "a place at (1, 7); the image is 8x6 pixels"),
+    ] {
+        let over = format!(r#"{{"id": "s", "image": "i.png", "{field}": [{written}]}}"#);
+        let told = format!("line 1: sample s: modality image: file i.png: field {field}[0]: {told}");
+        assert_eq!(Data::new(&over).fetch_error(), told);
+    }
     let over = r#"{"id": "s", "audio": "a.wav", "events": [{"start_s": 0, "end_s": 0.2, "label": "t"}]}"#;
     let told = "line 1: sample s: modality audio: file a.wav: field events[0]: it ends at 0.2 s; the audio is 0.100 s long";
     assert_eq!(Data::new(over).fetch_error(), told);

@@ -1,6 +1,6 @@
 use crate::{
     error::{Error, ErrorKind, Result},
-    sample::{Claim, Judgement, ModalitySet, Polarity, Reason, SampleId, Treatment, Verdict},
+    sample::{Claim, Judgement, ModalitySet, Partner, Polarity, Reason, SampleId, Treatment, Verdict},
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -30,6 +30,12 @@ pub struct SelectedIn {
     /// Name of the class that it is taken for, or most nearly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confused_with: Option<String>,
+    /// Its positives, where it was chosen as the anchor of triplets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positives: Vec<Partner>,
+    /// Its hard negatives, the nearest first, where it was chosen for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub negatives: Vec<Partner>,
 }
 
 /// One line of `scores.jsonl`: all that is known of one training sample after the last round.
@@ -202,6 +208,8 @@ mod tests {
                 loss_weight: Some(0.5),
                 polarity: Some(Polarity::HardPositive),
                 confused_with: Some("8".into()),
+                positives: Vec::new(),
+                negatives: vec![Partner { id: "n".into(), similarity: 0.5 }],
             }],
             children: vec!["a~pgd.r1.0".into()],
         };
@@ -221,6 +229,8 @@ mod tests {
             loss_weight: None,
             polarity: None,
             confused_with: None,
+            positives: Vec::new(),
+            negatives: Vec::new(),
         };
         let many = BLOCK + 3;
         let mut bytes = Vec::new();

@@ -18,7 +18,8 @@ pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
 pub use lines::{RejectedLine, ScoreLine, SelectedIn, each_line, read_lines, write_each, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};
 pub use results::{
-    Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, Results, RobustAccuracy, RobustBudget, WHOLE_SET_MARGIN,
+    Accuracy, ArmResult, ClassAccuracy, Comparison, EpochRecord, Helped, MaskingCheck, Metric, Results, RobustAccuracy, RobustBudget,
+    WHOLE_SET_MARGIN,
 };
 pub use run::{BandRecord, FigureRecord, ModelRecord, ModelRole, RunRecord, SharedMedia, Timing, TimingStep};
 pub use training::{

@@ -95,6 +95,25 @@ pub struct RobustAccuracy {
     pub accuracy: f64,
 }
 
+/// A sign of masked gradients that was looked for: where it shows, the robust accuracies say less than they seem to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaskingCheck {
+    /// The modalities that were attacked.
+    pub attacked: ModalitySet,
+    /// What was measured. `loss_against_steps`: by how many nats the mean loss falls as steps are added; `accuracy_against_steps`: by how much the share that stays right rises;
+    /// `random_search_beats_gradient` and `black_box_beats_white_box`: share of samples that withstand the gradient and fall to random points or to Square; `unbounded_radius`: share that stays
+    /// right within the whole range of values; `zero_gradients`: share whose gradient is 0 everywhere.
+    pub check: String,
+    /// Samples looked at, all right unattacked.
+    pub samples: u64,
+    /// What was found; larger is worse.
+    pub value: f64,
+    /// What is still accepted.
+    pub limit: f64,
+    /// Whether it is.
+    pub passed: bool,
+}
+
 /// The stated budget of a white-box attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RobustBudget {
@@ -146,6 +165,9 @@ pub struct ArmResult {
     pub subsets: BTreeMap<String, Accuracy>,
     /// Under attack.
     pub robust: Vec<RobustAccuracy>,
+    /// Signs of masked gradients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masking: Vec<MaskingCheck>,
     /// By field, then by value.
     pub slices: BTreeMap<String, BTreeMap<String, Accuracy>>,
     /// On further test sets, by name.
@@ -179,6 +201,7 @@ impl ArmResult {
             per_class: Vec::new(),
             subsets: BTreeMap::new(),
             robust: Vec::new(),
+            masking: Vec::new(),
             slices: BTreeMap::new(),
             extra: BTreeMap::new(),
             ece: None,

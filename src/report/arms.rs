@@ -163,6 +163,7 @@ fn budget_words(budget: &RobustBudget) -> String {
     let norm = match budget.norm {
         Norm::Linf => "L∞",
         Norm::L2 => "L2",
+        Norm::L1 => "L1",
     };
     format!(
         "white box, {norm}, radius {} for pixels and {} for the waveform, {} steps, {} restarts, {} samples",

@@ -307,6 +307,7 @@ pub(crate) fn claim_words(claim: &Claim) -> String {
             let norm = match norm {
                 Norm::Linf => "L∞",
                 Norm::L2 => "L2",
+                Norm::L1 => "L1",
             };
             format!("{modality} within an {norm} ball of {} around the parent's", measure(*epsilon))
         }

@@ -215,6 +215,19 @@ fn warnings(input: &ReportInput) -> Vec<String> {
         };
         add(format!("{} {what} stand in both {a} and {b}", shared.count));
     }
-    run.ended().into_iter().for_each(add);
+    run.ended().into_iter().for_each(&mut add);
+    for arm in input.results.iter().flat_map(|results| &results.arms) {
+        for check in arm.masking.iter().filter(|check| !check.passed) {
+            add(format!(
+                "gradients may be masked in arm `{}`, seed {}: {} is {} ({} samples), accepted up to {}; robust accuracy may be overstated",
+                arm.arm,
+                arm.seed,
+                check.check,
+                number::measure(check.value),
+                number::count(check.samples),
+                number::measure(check.limit)
+            ));
+        }
+    }
     warnings
 }

@@ -230,6 +230,8 @@ fn score_lines(rows: &[Value], parents: &[Sample], lineage: &[Lineage]) -> Vec<S
                     loss_weight: None,
                     polarity: None,
                     confused_with: None,
+                    positives: Vec::new(),
+                    negatives: Vec::new(),
                 }]
             } else {
                 Vec::new()

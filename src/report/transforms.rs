@@ -57,7 +57,8 @@ pub fn write(out: &Path, exhibits: &[Exhibit]) -> Result<PathBuf> {
         .filter(|(_, own)| !own.is_empty())
         .map(|(name, own)| json!({ "name": name, "exhibits": own.into_iter().map(view).collect::<Vec<_>>() }))
         .collect();
-    put(out, "gallery.html", page::gallery(&json!({ "kinds": kinds, "count": exhibits.len() }))?.as_bytes())?;
+    let silent: Vec<&str> = exhibits.iter().filter(|exhibit| exhibit.shown.is_none()).map(|exhibit| exhibit.name.as_str()).collect();
+    put(out, "gallery.html", page::gallery(&json!({ "kinds": kinds, "count": exhibits.len(), "silent": silent }))?.as_bytes())?;
     Ok(out.join("gallery.html"))
 }
 

@@ -420,7 +420,8 @@ impl<'a> Run<'a> {
         let side = side.as_ref().map(|(key, slices)| (*key, slices));
         let mut result = train::evaluate(arm.name(), seed, &finished.model, split, plan, side, self.progress)?;
         if let Some(robust) = &plan.robust {
-            result.robust = train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), self.progress)?;
+            (result.robust, result.masking) =
+                train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), self.progress)?;
         }
         for (name, split) in &self.extra {
             result.extra.insert(name.clone(), train::accuracy(&finished.model, split, withheld)?);

@@ -275,6 +275,8 @@ mod tests {
             loss_weight: None,
             polarity: None,
             confused_with: None,
+            positives: Vec::new(),
+            negatives: Vec::new(),
         });
         let digests = PerModality { image: Some(Digest::of(b"i")), audio: Some(Digest::of(b"a")), text: None };
         let lineage = Lineage {

@@ -181,6 +181,8 @@ impl Observer for Keeper<'_> {
                 loss_weight: (selected.loss_weight != 1.0).then_some(selected.loss_weight),
                 polarity: selected.polarity,
                 confused_with: selected.confused_with.map(|class| self.train.classes().name(class).to_owned()),
+                positives: selected.positives.clone(),
+                negatives: selected.negatives.clone(),
             };
             self.selected.entry(selected.id.clone()).or_default().push(entry);
         }

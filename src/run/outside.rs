@@ -46,6 +46,8 @@ pub struct Wanted {
     pub formats: Vec<String>,
     /// What happens to a line that cannot be used.
     pub on_error: OnError,
+    /// Miners as they stand in a pipeline file, such as `top_fraction: { by: loss, fraction: 0.1 }`; none for the usual band.
+    pub miners: Vec<String>,
 }
 
 /// The pipeline that scores these predictions with every signal that they allow, as text: what is kept in `run.json`, and a start for one's own.
@@ -98,7 +100,13 @@ pub fn pipeline_of(wanted: &Wanted) -> Result<String> {
     }
     stages.push(json!({ "diagnose": { "reasons": {} } }));
     let by = if judged { "out_of_fold" } else { "loss" };
-    stages.push(json!({ "mine": { "band": { "by": by } } }));
+    for miner in &wanted.miners {
+        let written = Spec::parse("--miner", ".", miner).map_err(|finding| Error::usage(format!("--miner: {}", finding.problem)))?;
+        stages.push(json!({ "mine": pipeline::operator(written.value()) }));
+    }
+    if wanted.miners.is_empty() {
+        stages.push(json!({ "mine": { "band": { "by": by } } }));
+    }
     for format in &wanted.formats {
         let path = format!("sampler_weights.{format}");
         stages.push(json!({ "feed": { "sampler_weights": { "path": path } }, "id": format!("weights_{format}") }));
@@ -160,11 +168,17 @@ pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
     for column in needs.columns.into_iter().chain(needs.evidence) {
         scored.table.require(&column)?;
     }
+    if needs.kept != Default::default() {
+        return Err(Error::usage(format!(
+            "--miner: `{name}` looks at embeddings, which a scored folder does not hold; give it to `hardmine score` beside the files that have them"
+        )));
+    }
     let info =
         crate::context::StageInfo { id: name.to_owned(), operator: name, version, config: Digest::of(config.to_string().as_bytes()) };
     let stage = PlanStage { info, named: false, serves: None, on_error: OnError::Fail, config, operator };
     let stages = Stages { mine: vec![stage], ..Stages::default() };
-    let selection = pipeline::mine(&stages, &scored.table, &scored.diagnoses, (1, 1), &[], &SeedTree::new(0).round(1))?;
+    let selection =
+        pipeline::mine(&stages, &scored.table, &Default::default(), &scored.diagnoses, (1, 1), &[], &SeedTree::new(0).round(1))?;
     let weights = sampler_weights::weights(&selection, &scored.diagnoses, boost, cap);
     let selected: Vec<Value> = selection
         .samples

@@ -6,6 +6,12 @@ pub struct Annotations {
     /// Objects in the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<BoundingBox>,
+    /// Places in the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keypoints: Vec<Keypoint>,
+    /// Outlines of objects in the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<Mask>,
     /// Sounds in the audio.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
@@ -25,6 +31,26 @@ pub struct BoundingBox {
     pub width: f32,
     /// Height.
     pub height: f32,
+    /// Name of the object.
+    pub label: String,
+}
+
+/// A named place of the image, in pixels from the top left corner (the centre of the first pixel is at 0.5, 0.5).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Keypoint {
+    /// To the right.
+    pub x: f32,
+    /// Down.
+    pub y: f32,
+    /// What is there: `left_eye`.
+    pub label: String,
+}
+
+/// The part of the image that an object covers, as a polygon. An object in several parts has several of the same name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mask {
+    /// Corners in order, as x and y in pixels from the top left corner; at least three, the last is joined to the first.
+    pub outline: Vec<[f32; 2]>,
     /// Name of the object.
     pub label: String,
 }

@@ -11,6 +11,8 @@ pub enum Norm {
     Linf,
     /// The Euclidean length of the change.
     L2,
+    /// The sum of the absolute changes.
+    L1,
 }
 
 /// What a generator says of its candidate; verifiers check it.

@@ -153,31 +153,38 @@ impl ImageBuffer {
         Self::new(width, height, channels, vec![value; width.saturating_mul(height).saturating_mul(channels)])
     }
     /// Columns.
+    #[inline]
     pub fn width(&self) -> usize {
         self.width
     }
     /// Rows.
+    #[inline]
     pub fn height(&self) -> usize {
         self.height
     }
     /// 1, 3 or 4.
+    #[inline]
     pub fn channels(&self) -> usize {
         self.channels
     }
     /// All bytes.
+    #[inline]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
     /// All bytes, to change.
+    #[inline]
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
     }
     /// The channels of one pixel. Panics outside the image, like a slice.
+    #[inline]
     pub fn pixel(&self, x: usize, y: usize) -> &[u8] {
         let at = (y * self.width + x) * self.channels;
         &self.pixels[at..at + self.channels]
     }
     /// The channels of one pixel, to change. Panics outside the image, like a slice.
+    #[inline]
     pub fn pixel_mut(&mut self, x: usize, y: usize) -> &mut [u8] {
         let at = (y * self.width + x) * self.channels;
         &mut self.pixels[at..at + self.channels]
@@ -223,14 +230,17 @@ impl AudioBuffer {
         Ok(Self { sample_rate_hz, channels, samples })
     }
     /// Frames a second.
+    #[inline]
     pub fn sample_rate_hz(&self) -> u32 {
         self.sample_rate_hz
     }
     /// Interleaved channels.
+    #[inline]
     pub fn channels(&self) -> usize {
         self.channels
     }
     /// Samples a channel.
+    #[inline]
     pub fn frames(&self) -> usize {
         self.samples.len() / self.channels
     }
@@ -239,10 +249,12 @@ impl AudioBuffer {
         self.frames() as f64 / f64::from(self.sample_rate_hz)
     }
     /// All samples, interleaved.
+    #[inline]
     pub fn samples(&self) -> &[f32] {
         &self.samples
     }
     /// All samples, to change. Keep them finite.
+    #[inline]
     pub fn samples_mut(&mut self) -> &mut [f32] {
         &mut self.samples
     }

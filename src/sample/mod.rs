@@ -13,7 +13,7 @@ mod selection;
 mod table;
 pub mod weighting;
 
-pub use annotations::{Annotations, BoundingBox, Event, TextSpan, WordTime};
+pub use annotations::{Annotations, BoundingBox, Event, Keypoint, Mask, TextSpan, WordTime};
 pub use candidate::{Accepted, Candidate, Claim, Norm, Rejection, Verdict};
 pub use diagnosis::{Diagnoses, Diagnosis, Judgement, Reason, ReasonCode, Treatment};
 pub use history::{HistoryRow, Probe, ProbeRun, Probed, TrainingHistory};
@@ -21,7 +21,7 @@ pub use label::{Classes, Label};
 pub use lineage::{Lineage, ParentRef};
 pub use media::{AudioBuffer, Bytes, Digest, Encoded, Format, ImageBuffer, Media, Text};
 pub use modality::{Modality, ModalitySet, PerModality};
-pub use selection::{DifficultyBand, Polarity, Selected, Selection};
+pub use selection::{DifficultyBand, Partner, Polarity, Selected, Selection};
 pub use table::{Column, ColumnKind, Score, ScoreTable, TableRow};
 
 use serde::{Deserialize, Serialize};

@@ -47,6 +47,15 @@ impl Polarity {
     }
 }
 
+/// Another sample that forms a pair or triplet with a chosen one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partner {
+    /// Which.
+    pub id: SampleId,
+    /// Cosine of the two embeddings, -1..=1.
+    pub similarity: f32,
+}
+
 /// One chosen sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Selected {
@@ -69,6 +78,12 @@ pub struct Selected {
     /// The class that it is taken for, or most nearly: with more than two classes it is a hard negative of that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confused_with: Option<usize>,
+    /// Its positives, where it was chosen as the anchor of triplets: samples of its class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positives: Vec<Partner>,
+    /// Its hard negatives, the nearest first, where it was chosen for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub negatives: Vec<Partner>,
 }
 
 fn neutral() -> f32 {
@@ -100,6 +115,8 @@ impl Selected {
             by: vec![by.to_owned()],
             polarity: Polarity::of(of.class, table.classes()),
             confused_with: of.class.and_then(|_| class_in("rival").or_else(|| class_in("oof_prediction"))),
+            positives: Vec::new(),
+            negatives: Vec::new(),
         }
     }
 }
@@ -115,7 +132,7 @@ pub struct Selection {
 
 impl Selection {
     /// The union of several miners' choices: the larger weight with its loss weight (of equal weights the smaller loss weight) and the larger
-    /// score win; bands are hulled.
+    /// score win; partners are joined, each once; bands are hulled.
     pub fn unite(selections: impl IntoIterator<Item = Self>) -> Self {
         let mut rows: BTreeMap<usize, Selected> = BTreeMap::new();
         let mut band: Option<DifficultyBand> = None;
@@ -131,6 +148,10 @@ impl Selection {
                         own.weight = own.weight.max(selected.weight);
                         own.score = own.score.max(selected.score);
                         own.by.extend(selected.by);
+                        for (own, more) in [(&mut own.positives, selected.positives), (&mut own.negatives, selected.negatives)] {
+                            let new: Vec<Partner> = more.into_iter().filter(|one| own.iter().all(|known| known.id != one.id)).collect();
+                            own.extend(new);
+                        }
                     }
                     None => {
                         rows.insert(selected.row, selected);

@@ -36,9 +36,9 @@ pub struct AdversarialDistance {
     pub modalities: Vec<Modality>,
     /// Norm of the balls.
     pub norm: Norm,
-    /// Radius for pixels in `0..=1`, above 0. Default 8/255 for `linf`, 1 for `l2`.
+    /// Radius for pixels in `0..=1`, above 0. Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
     pub epsilon: Option<Epsilon>,
-    /// Radius for the waveform in `-1..=1`, above 0. Default 0.002 for `linf`, 0.1 for `l2`.
+    /// Radius for the waveform in `-1..=1`, above 0. Default 0.002 for `linf`, 0.1 for `l2`, 1 for `l1`.
     pub audio_epsilon: Option<Epsilon>,
     /// Gradient steps, 1..=1000.
     pub steps: usize,
@@ -130,6 +130,7 @@ impl AdversarialDistance {
         let (image, audio) = match self.norm {
             Norm::Linf => (8.0 / 255.0, 0.002),
             Norm::L2 => (1.0, 0.1),
+            Norm::L1 => (12.0, 1.0),
         };
         let budget = |modality, written: Option<Epsilon>, usual| {
             self.set().has(modality).then(|| Budget::new(self.norm, written.map_or(usual, |epsilon| epsilon.get())))
@@ -192,7 +193,7 @@ pub fn flip_distances(
         let (from, to) = (&inputs[i], &ascents[i].input);
         let image = from.image.as_ref().zip(to.image.as_ref()).map(|(a, b)| (config.image, a.values.as_slice(), b.values.as_slice()));
         let audio = from.audio.as_ref().zip(to.audio.as_ref()).map(|(a, b)| (config.audio, a.values.as_slice(), b.values.as_slice()));
-        let radii = config.terrain(from);
+        let radii = config.terrain(from, None);
         let share = |part: Option<(Option<Budget>, &[f32], &[f32])>, radius: Option<f64>| match (part, radius) {
             (Some((Some(budget), a, b)), Some(radius)) if radius > 0.0 => ball::distance(budget.norm, a, b) / radius,
             _ => 0.0,

@@ -4,7 +4,7 @@ use crate::{
     context::{Forwards, ScoreContext},
     error::{Problem, Result},
     model::{Target, measure},
-    operator::{Configure, Table},
+    operator::{Configure, Requirements, Table},
     random::SeedTree,
     sample::{AudioBuffer, Column, ImageBuffer, Media, Modality, ModalitySet, Sample, Score, Text},
     units::Range,
@@ -247,6 +247,10 @@ impl Scorer for DifficultyCurve {
             self.values().iter().map(|value| Column::measure(format!("{name}{LOSS_AT}{}", shown(*value)), format!("{LOSS_UNIT}{unit}"))),
         );
         columns
+    }
+
+    fn requirements(&self) -> Requirements {
+        Requirements { new_inputs: true, ..Requirements::default() }
     }
 
     fn score(&self, context: &ScoreContext<'_>) -> Result<Vec<Vec<Score>>> {

@@ -1,10 +1,9 @@
 use super::{
     Scorer, TableScores,
-    neighbours::{Space, vectors},
     pairs::{Against, against},
 };
 use crate::{
-    context::TableContext,
+    context::{Space, TableContext},
     error::{Error, Problem, Result},
     nearest::normalise,
     operator::{Configure, Kept, Requirements, Table},
@@ -103,13 +102,8 @@ pub(super) struct Both {
 
 impl Both {
     pub(super) fn of(context: &TableContext<'_>, pair: [Modality; 2], exclude_class: bool, temperature: f64) -> Result<Self> {
-        let space = |modality| match modality {
-            Modality::Image => Space::Image,
-            Modality::Audio => Space::Audio,
-            Modality::Text => Space::Text,
-        };
         let table = context.table;
-        let [(a, dim, u), (b, other, v)] = pair.map(|modality| vectors(table, &context.answers.subject, space(modality)));
+        let [(a, dim, u), (b, other, v)] = pair.map(|modality| context.answers.subject.vectors(table, Space::from(modality)));
         if dim != other && !a.is_empty() && !b.is_empty() {
             let [first, second] = pair;
             let message = format!("the embeddings of {first} and {second} cannot be compared: they have {dim} and {other} numbers");

@@ -21,6 +21,7 @@ mod quality;
 mod reducible_loss;
 mod uncertainty;
 
+pub use crate::context::Space;
 pub use adversarial_distance::{AdversarialDistance, Flip, flip_distances};
 pub use augmentation_disagreement::AugmentationDisagreement;
 pub use aum_probe::AumProbe;
@@ -34,7 +35,7 @@ pub use embedding_mismatch::EmbeddingMismatch;
 pub use inconsistency::{Divergence, Inconsistency, shapley};
 pub use loss::Loss;
 pub use modality_gap::ModalityGap;
-pub use neighbours::{Neighbours, OfNeighbours, Space, of_neighbours};
+pub use neighbours::{Neighbours, OfNeighbours, of_neighbours};
 pub use out_of_fold::OutOfFold;
 pub use pair_loss::PairLoss;
 pub use pairs::{Against, against};

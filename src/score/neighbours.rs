@@ -1,42 +1,15 @@
 use super::{Scorer, TableScores};
 use crate::{
-    context::{Rows, TableContext},
+    context::{Space, TableContext},
     error::{Problem, Result},
     nearest::{Neighbour, ivf::InvertedFile, nearest, normalise},
     operator::{Configure, Kept, Requirements, Table},
     random::SeedTree,
-    sample::{Column, Modality, ModalitySet, Score, ScoreTable},
+    sample::{Column, ModalitySet, Score},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Whose embedding is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Space {
-    /// The fused embedding, the input of the last layer.
-    #[default]
-    Fused,
-    /// The embedding of the image.
-    Image,
-    /// The embedding of the audio.
-    Audio,
-    /// The embedding of the text.
-    Text,
-}
-
-impl Space {
-    /// The modality, `None` for the fused embedding.
-    pub fn modality(self) -> Option<Modality> {
-        match self {
-            Self::Fused => None,
-            Self::Image => Some(Modality::Image),
-            Self::Audio => Some(Modality::Audio),
-            Self::Text => Some(Modality::Text),
-        }
-    }
-}
 
 /// What the nearest samples in an embedding say: another label, far away, all but the same.
 ///
@@ -102,7 +75,7 @@ impl Scorer for Neighbours {
 
     fn score_table(&self, context: &TableContext<'_>) -> Result<TableScores> {
         let table = context.table;
-        let (rows, dim, mut vectors) = vectors(table, &context.answers.subject, self.space);
+        let (rows, dim, mut vectors) = context.answers.subject.vectors(table, self.space);
         normalise(&mut vectors, dim);
         let group: Vec<usize> = rows.iter().map(|&row| table.rows()[row].group).collect();
         let found = self.search(&vectors, dim, &group, &context.seeds);
@@ -141,19 +114,6 @@ impl Neighbours {
     }
 }
 
-/// The embeddings of `space`: the rows of the table that have one, the numbers a row, and the rows side by side.
-pub(super) fn vectors(table: &ScoreTable, answers: &Rows, space: Space) -> (Vec<usize>, usize, Vec<f32>) {
-    let of = |row: usize| match space.modality() {
-        None => answers.fused(row),
-        Some(modality) if table.rows()[row].present.has(modality) => answers.embedding(modality, row),
-        Some(_) => None,
-    };
-    let rows: Vec<usize> = (0..table.len()).filter(|&row| of(row).is_some()).collect();
-    let dim = rows.first().and_then(|&row| of(row)).map_or(0, <[f32]>::len);
-    let values = rows.iter().filter_map(|&row| of(row)).flatten().copied().collect();
-    (rows, dim, values)
-}
-
 /// What the neighbours of one sample say; `None` where nobody can say it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct OfNeighbours {
@@ -188,9 +148,9 @@ pub fn of_neighbours(found: &[Vec<Neighbour>], class: &[Option<usize>]) -> Vec<O
 mod tests {
     use super::*;
     use crate::{
-        context::Answers,
+        context::{Answers, Rows},
         model::{Matrix, Outputs},
-        sample::{PerModality, SampleId, TableRow},
+        sample::{Modality, PerModality, SampleId, ScoreTable, TableRow},
         score::table as scorers,
     };
     use proptest::prelude::*;

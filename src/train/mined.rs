@@ -2,7 +2,7 @@
 
 use super::arms::{Experiment, Finished};
 use crate::{
-    context::{EmbeddingIndex, Forwards, KnownMedia},
+    context::{Answers, EmbeddingIndex, Forwards, KnownMedia},
     error::{Error, Result},
     feed::ReplayBuffer,
     model::{ModelSet, measure},
@@ -43,7 +43,7 @@ impl Experiment<'_> {
         }
         let figures = pipeline::score_table(stages, &mut table, &answers, seeds)?;
         let diagnoses = pipeline::diagnose(stages, &mut table, &answers, each)?;
-        Ok(Diagnosed { table, index, figures, diagnoses })
+        Ok(Diagnosed { table, index, answers, figures, diagnoses })
     }
 
     /// Scores, judges and mines in the round that is the first of the two numbers, of the second; `losses` are the mean training losses of the epochs so far.
@@ -57,10 +57,10 @@ impl Experiment<'_> {
         time: &mut TrainingTime,
     ) -> Result<Mined> {
         let began = Instant::now();
-        let Diagnosed { table, index, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
+        let Diagnosed { table, index, answers, figures, diagnoses } = self.judged(models, history, seeds, skip, &mut |_, _, _| {})?;
         time.scoring_s += began.elapsed().as_secs_f64();
         let began = Instant::now();
-        let selection = pipeline::mine(&self.plan.stages, &table, &diagnoses, of_rounds, losses, seeds)?;
+        let selection = pipeline::mine(&self.plan.stages, &table, &answers, &diagnoses, of_rounds, losses, seeds)?;
         time.mining_s += began.elapsed().as_secs_f64();
         if selection.samples.is_empty() && !self.plan.stages.mine.is_empty() {
             self.progress.warn("no hard sample was found: nothing is generated in this round");
@@ -125,6 +125,7 @@ impl Experiment<'_> {
 pub(super) struct Diagnosed {
     pub table: ScoreTable,
     pub index: Option<EmbeddingIndex>,
+    pub answers: Answers,
     pub figures: Vec<Figures>,
     pub diagnoses: Diagnoses,
 }

@@ -8,6 +8,7 @@ mod draw;
 mod drift;
 mod evaluate;
 mod folds;
+mod masking;
 pub mod memory_bank;
 mod mined;
 mod objective;

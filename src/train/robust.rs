@@ -1,5 +1,6 @@
 //! Robust accuracy: white box, on each arm's own weights, jointly and a modality at a time.
 
+use super::masking::{Masking, Standing};
 use crate::{
     error::Result,
     generate::pgd::{AttackConfig, Budget, Until, ascend},
@@ -7,13 +8,15 @@ use crate::{
     pipeline::{RobustPlan, Split},
     progress::Progress,
     random::SeedTree,
-    record::{Accuracy, RobustAccuracy, RobustBudget},
+    record::{Accuracy, MaskingCheck, RobustAccuracy, RobustBudget},
     sample::{Modality, ModalitySet},
 };
 use std::sync::Arc;
 
 /// Samples attacked together; bounds the media in memory.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
+/// Samples right unattacked that the checks for masked gradients are made on.
+const CHECKED: usize = 64;
 
 /// Which test samples are attacked: all, or so many evenly spaced.
 fn chosen(split: &Split, samples: usize) -> Vec<usize> {
@@ -37,7 +40,10 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
 }
 
 /// Accuracy under projected gradient ascent: for images and audio together and for each alone, on cross entropy, and the worst of that
-/// and of the margin loss (which is run on the samples that withstood the first). A sample that is wrong unattacked counts as wrong.
+/// and of the margin loss (which is run on the samples that withstood the first). A sample that is wrong unattacked counts as wrong. With it the checks
+/// for masked gradients, on the first samples that are right unattacked, all modalities together.
+///
+/// Reference: Madry et al. 2018; Athalye, Carlini and Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 3.1 (the checks).
 pub fn robust(
     name: &str,
     model: &Arc<dyn Model>,
@@ -46,7 +52,7 @@ pub fn robust(
     withhold: ModalitySet,
     seeds: &SeedTree,
     progress: &dyn Progress,
-) -> Result<Vec<RobustAccuracy>> {
+) -> Result<(Vec<RobustAccuracy>, Vec<MaskingCheck>)> {
     let order = chosen(split, plan.samples);
     let both: ModalitySet =
         [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
@@ -59,6 +65,7 @@ pub fn robust(
     });
     let kept: ModalitySet = Modality::ALL.into_iter().filter(|m| !withhold.has(*m)).collect();
     let mut right = vec![[0u64; 2]; sets.len()];
+    let (mut masking, mut checked) = (Masking::default(), 0);
     let step = progress.begin(&format!("attack {name}"), (order.len() * sets.len()) as u64);
     split.stream(&order, BATCH, |batch| {
         let inputs: Vec<Input> = batch.iter().map(|(_, sample)| Input::of(sample).only(kept)).collect();
@@ -68,17 +75,26 @@ pub fn robust(
         let standing: Vec<usize> = (0..inputs.len()).filter(|&i| measure::argmax(clean.logits.row(i)) == targets[i].class()).collect();
         for (set, right) in sets.iter().zip(&mut right) {
             let mut left = standing.clone();
+            let budget = |m: Modality, epsilon: f64| set.has(m).then(|| Budget::new(plan.norm, epsilon));
+            let attack = AttackConfig {
+                image: budget(Modality::Image, plan.image_epsilon.get()),
+                audio: budget(Modality::Audio, plan.audio_epsilon.get()),
+                steps: plan.steps,
+                random_start: true,
+                restarts: plan.restarts,
+                until: Until::Misclassified,
+                ..AttackConfig::default()
+            };
+            if *set == both && checked < CHECKED {
+                let some: Vec<usize> = standing.iter().copied().take(CHECKED - checked).collect();
+                checked += some.len();
+                let own: Vec<Input> = some.iter().map(|&i| inputs[i].clone()).collect();
+                let their: Vec<Target> = some.iter().map(|&i| targets[i].clone()).collect();
+                let nodes: Vec<SeedTree> = some.iter().map(|&i| seeds.child("masking").sample(&batch[i].1.id)).collect();
+                masking.add(model.as_ref(), &Standing { inputs: &own, targets: &their, seeds: &nodes }, &attack)?;
+            }
             for (at, objective) in [Objective::CrossEntropy, Objective::CarliniWagner].into_iter().enumerate() {
-                let budget = |m: Modality, epsilon: f64| set.has(m).then(|| Budget::new(plan.norm, epsilon));
-                let config = AttackConfig {
-                    image: budget(Modality::Image, plan.image_epsilon.get()),
-                    audio: budget(Modality::Audio, plan.audio_epsilon.get()),
-                    steps: plan.steps,
-                    random_start: true,
-                    restarts: plan.restarts,
-                    objective,
-                    until: Until::Misclassified,
-                };
+                let config = AttackConfig { objective, ..attack.clone() };
                 let own: Vec<Input> = left.iter().map(|&i| inputs[i].clone()).collect();
                 let their: Vec<Target> = left.iter().map(|&i| targets[i].clone()).collect();
                 let nodes: Vec<SeedTree> = left.iter().map(|&i| seeds.child(format!("{set} {at}")).sample(&batch[i].1.id)).collect();
@@ -98,5 +114,5 @@ pub fn robust(
         };
         [row("cross_entropy", right[0]), row("worst", right[1])]
     });
-    Ok(rows.flatten().collect())
+    Ok((rows.flatten().collect(), masking.checks(both)))
 }

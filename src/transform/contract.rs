@@ -135,12 +135,17 @@ fn fault(transform: &dyn Transform, draw: &Value, scene: &Scene, sample: &Sample
     if present != sample.present() {
         return Some(format!("makes {present} of {}", sample.present()));
     }
-    let Annotations { boxes, events, words } = &scene.annotations;
+    let Annotations { boxes, keypoints, masks, events, words } = &scene.annotations;
     if let Some(image) = &scene.image {
         let (width, height) = (image.width() as f32 + 1e-3, image.height() as f32 + 1e-3);
         let inside = |b: &crate::sample::BoundingBox| b.x >= -1e-3 && b.y >= -1e-3 && b.x + b.width <= width && b.y + b.height <= height;
         if !boxes.iter().all(inside) {
             return Some(format!("a box lies outside: {boxes:?}"));
+        }
+        let there = |x: f32, y: f32| (-1e-3..=width).contains(&x) && (-1e-3..=height).contains(&y);
+        let corners = masks.iter().flat_map(|mask| &mask.outline);
+        if !keypoints.iter().all(|point| there(point.x, point.y)) || !corners.into_iter().all(|[x, y]| there(*x, *y)) {
+            return Some(format!("a keypoint or a mask lies outside: {keypoints:?} {masks:?}"));
         }
     }
     if let Some(sound) = &scene.audio {

@@ -220,7 +220,10 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
     };
     let empty = table(&[], &world.models, &world.history, world.classes.len());
     let judged = vec![Diagnosis::clear(); SAMPLES];
-    let context = MineContext { stage: "m", round: 1, rounds: 1, losses: &[], seeds: SeedTree::new(7).round(1).stage("m") };
+    let (all, turned) = (answers(&world.samples), answers(&backwards));
+    let context =
+        |answers| MineContext { stage: "m", round: 1, rounds: 1, losses: &[], answers, seeds: SeedTree::new(7).round(1).stage("m") };
+    let nothing = Answers::default();
     for built in examples(&registry.miners) {
         let ids = |selection: Selection| {
             let mut ids: Vec<_> = selection.samples.into_iter().map(|one| (one.id, one.weight.to_bits())).collect();
@@ -230,11 +233,15 @@ fn miners_and_diagnosers_follow_the_numbers_and_not_the_order() {
         // What asks for labels looks at samples that have none.
         let (forward, reversed) =
             if built.name == "query" { (unlabelled(&world.table), unlabelled(&reversed)) } else { (world.table.clone(), reversed.clone()) };
-        let chosen = ids(built.operator.mine(&forward, &judged, &context).unwrap());
+        let chosen = ids(built.operator.mine(&forward, &judged, &context(&all)).unwrap());
         assert!(!chosen.is_empty(), "{} chose nothing", built.name);
-        assert_eq!(ids(built.operator.mine(&reversed, &judged, &context).unwrap()), chosen, "{}", built.name);
+        assert_eq!(ids(built.operator.mine(&reversed, &judged, &context(&turned)).unwrap()), chosen, "{}", built.name);
         // Of nothing, nothing is chosen, or it is said.
-        assert!(built.operator.mine(&empty, &[], &context).map_or(true, |selection| selection.samples.is_empty()), "{}", built.name);
+        assert!(
+            built.operator.mine(&empty, &[], &context(&nothing)).map_or(true, |selection| selection.samples.is_empty()),
+            "{}",
+            built.name
+        );
     }
     for built in examples(&registry.diagnosers) {
         let found = |table: &ScoreTable, answers: &Answers| {

@@ -7,8 +7,8 @@ use hardmine::{
     random::SeedTree,
     read::{self, LabelIndex, Reader},
     sample::{
-        Annotations, AudioBuffer, BoundingBox, Candidate, Classes, Digest, Event, ImageBuffer, Label, Lineage, Media, Modality, ParentRef,
-        PerModality, Sample, Text, TextSpan, Verdict, WordTime,
+        Annotations, AudioBuffer, BoundingBox, Candidate, Classes, Digest, Event, ImageBuffer, Keypoint, Label, Lineage, Mask, Media,
+        Modality, ParentRef, PerModality, Sample, Text, TextSpan, Verdict, WordTime,
     },
 };
 use serde_json::json;
@@ -24,6 +24,8 @@ fn child(id: &str, label: Label) -> Sample {
     sample.label = Some(label);
     sample.annotations = Annotations {
         boxes: vec![BoundingBox { x: 0.1, y: 0.0, width: 2.0, height: 2.5, label: "five".into() }],
+        keypoints: vec![Keypoint { x: 0.3, y: 2.0, label: "left_end".into() }],
+        masks: vec![Mask { outline: vec![[0.1, 0.0], [2.1, 0.7], [0.5, 2.5]], label: "five".into() }],
         events: vec![Event { start_s: 0.0, end_s: 0.1, label: "voice".into() }],
         words: vec![WordTime { start: 0, end: 6, start_s: 0.0, end_s: 0.05 }],
     }

@@ -114,3 +114,110 @@ fn a_probe_run_of_another_trainer_judges_labels() {
     assert_eq!(suspects, [("s7", "2", "relabel"), ("s57", "2", "relabel"), ("s107", "2", "relabel"), ("s157", "2", "relabel")]);
     assert!(lines.iter().all(|line| line.score("confident_suspicion").is_some()));
 }
+
+/// Image and text embeddings of one space: a caption points where its picture does, but that of `s3` is about the class after it.
+fn embedded(folder: &Path) {
+    let line = |i: usize| {
+        let class = i % 5;
+        let logits: Vec<f64> = (0..5).map(|k| if k == class { 3.0 } else { ((i * 7 + k * 3) % 10) as f64 / 10.0 }).collect();
+        let at = |class: usize, turn: f64| {
+            let angle = class as f64 * 72.0 + turn;
+            [angle.to_radians().cos(), angle.to_radians().sin()]
+        };
+        let image = at(class, (i / 5) as f64 * 2.0);
+        let text = if i == 3 { at(class + 1, 1.0) } else { at(class, (i / 5) as f64 * 2.0 + 3.0) };
+        format!(
+            "{{\"id\": \"s{i}\", \"label\": {class}, \"logits\": {logits:?}, \"image_embedding\": {image:?}, \"text_embedding\": {text:?}}}\n"
+        )
+    };
+    fs::write(folder.join("e.jsonl"), (0..40).map(line).collect::<String>()).unwrap();
+}
+
+#[test]
+fn hard_negatives_across_modalities_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    embedded(at);
+    let miner = "hard_negatives: { query: image, keys: text, count: 2, fraction: 1.0, relative_margin: null }";
+    let output = hardmine(at, &["score", "e.jsonl", "--one-space", "--miner", miner, "--out", "scored"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<ScoreLine> = read_lines(&fs::read_to_string(at.join("scored/scores.jsonl")).unwrap()).unwrap();
+    let hardest = lines.iter().max_by(|a, b| a.selected[0].score.total_cmp(&b.selected[0].score)).unwrap();
+    assert_eq!(hardest.id.as_str(), "s3");
+    for line in &lines {
+        let negatives = &line.selected[0].negatives;
+        assert_eq!(negatives.len(), 2);
+        let label = |id: &str| lines.iter().find(|line| line.id.as_str() == id).unwrap().label.clone();
+        assert!(negatives.iter().all(|n| label(n.id.as_str()) != line.label), "{line:?}");
+        assert!(negatives[0].similarity >= negatives[1].similarity);
+    }
+    // A scored folder holds no embeddings.
+    let output = hardmine(at, &["mine", "scored", "--miner", "triplets: {}", "--out", "t"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("`triplets` looks at embeddings, which a scored folder does not hold"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = hardmine(at, &["score", "e.jsonl", "--miner", "triplets: { space: image, margin: 0.5 }", "--out", "t"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = hardmine(at, &["score", "e.jsonl", "--miner", "triplets: { margin: 3 }", "--out", "u"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected a distance above 0 and at most 2, found 3"), "{}", text(&output.stderr));
+}
+
+/// From labels and logits of one epoch alone: each signal works, or the message says what it lacks.
+#[test]
+fn every_signal_works_on_recorded_logits_or_says_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    predictions(at);
+    let needs = [
+        ("adversarial_distance", "input gradient"),
+        ("augmentation_disagreement", "it needs a model"),
+        ("aum_probe", "probe"),
+        ("calibration", "validation"),
+        ("composite", ""),
+        ("difficulty_curve", "it needs a model"),
+        ("disagreement", "`member`"),
+        ("dynamics", "epoch"),
+        ("el2n", ""),
+        ("embedding_mismatch", "image is missing"),
+        ("inconsistency", ""),
+        ("loss", ""),
+        ("modality_gap", ""),
+        ("neighbours", "embedding"),
+        ("out_of_fold", "out_of_fold"),
+        ("pair_loss", "image is missing"),
+        ("quality", ""),
+        ("reducible_loss", "teacher"),
+        ("uncertainty", ""),
+    ];
+    let registry = hardmine::registry::Registry::default();
+    let known: Vec<&str> = needs.iter().map(|(name, _)| *name).collect();
+    assert_eq!(registry.scorers.entries().map(|(name, _)| name).collect::<Vec<_>>(), known);
+    let mut wrong = Vec::new();
+    for (name, lacks) in needs {
+        let config = if name == "composite" { "{ weights: { own.loss: 1.0 } }" } else { "{}" };
+        let pipeline = format!(
+            "version: 1\nname: one\ndata: {{ train: {{ predictions: {{ files: [p.jsonl] }} }} }}\ntrain: none\nstages:\n  - score: {{ loss: {{}} }}\n    id: own\n  - score: {{ {name}: {config} }}\n  - mine: {{ top_fraction: {{ by: own.loss }} }}\n  - feed: {{ sampler_weights: {{}} }}\n"
+        );
+        fs::write(at.join("one.yaml"), pipeline).unwrap();
+        let output = hardmine(at, &["run", "one.yaml", "--out", name]);
+        let told = text(&output.stderr);
+        if output.status.success() {
+            let lines: Vec<ScoreLine> = read_lines(&fs::read_to_string(at.join(name).join("scores.jsonl")).unwrap()).unwrap();
+            // A signal that is not there is absent with a reason, never a zero.
+            let told = |line: &ScoreLine| {
+                line.scores.iter().all(|(column, score)| score.is_some() || line.absent.get(column).is_some_and(|why| why.contains(lacks)))
+                    && (lacks.is_empty() || !line.absent.is_empty())
+            };
+            if !lines.iter().all(told) {
+                wrong.push(format!("{name}: {:?} {:?}", lines[0].scores, lines[0].absent));
+            }
+        } else if lacks.is_empty() || !told.contains(lacks) {
+            wrong.push(format!("{name}: {told}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

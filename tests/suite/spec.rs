@@ -128,7 +128,7 @@ budget: { children: 9 }
         .train(TrainPlan { rounds: 1, batch_size: 8, ..TrainPlan::default() })
         .score(Loss::default())
         .mine(miner)
-        .generate(Pgd { steps: 3, ..Pgd::default() })
+        .generate(Pgd { steps: Some(3), ..Pgd::default() })
         .id("attack")
         .serves(&[ReasonCode::RareClass])
         .stage_on_error(OnError::Fail)

@@ -1,5 +1,4 @@
-use super::wide::wide;
-use crate::sample::AudioBuffer;
+use crate::{augment::wide::wide, sample::AudioBuffer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -53,14 +52,18 @@ wide! {
 wide! {
     /// Multiplies, cut at `-1..=1`.
     fn multiply(samples: &mut [f32], factor: f32) {
-        samples.iter_mut().for_each(|s| *s = (*s * factor).clamp(-1.0, 1.0));
+        for s in samples {
+            *s = (*s * factor).clamp(-1.0, 1.0);
+        }
     }
 }
 
 wide! {
     /// Cut at `-limit..=limit`.
     fn cut(samples: &mut [f32], limit: f32) {
-        samples.iter_mut().for_each(|s| *s = s.clamp(-limit, limit));
+        for s in samples {
+            *s = s.clamp(-limit, limit);
+        }
     }
 }
 
@@ -176,7 +179,9 @@ pub fn soft_clip(audio: &mut AudioBuffer, drive_db: f64) {
 
 wide! {
     fn bend(samples: &mut [f32], g: f32, scale: f32) {
-        samples.iter_mut().for_each(|s| *s = (tanh(*s * g) * scale).clamp(-1.0, 1.0));
+        for s in samples {
+            *s = (tanh(*s * g) * scale).clamp(-1.0, 1.0);
+        }
     }
 }
 
@@ -192,9 +197,17 @@ fn tanh(x: f32) -> f32 {
     ((1.0 - e) / (1.0 + e)).copysign(x)
 }
 
+wide! {
+    fn negate(samples: &mut [f32]) {
+        for s in samples {
+            *s = -*s;
+        }
+    }
+}
+
 /// Turns every sample's sign.
 pub fn invert(audio: &mut AudioBuffer) {
-    audio.samples_mut().iter_mut().for_each(|s| *s = -*s);
+    negate(audio.samples_mut());
 }
 
 /// Swaps the channels in pairs: left and right, and with more than two the pairs of the usual orders (front, back, side); a centre and

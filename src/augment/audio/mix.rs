@@ -1,8 +1,6 @@
-use super::{
-    level::{peak, power},
-    wide::wide,
-};
+use super::level::{peak, power};
 use crate::{
+    augment::wide::wide,
     error::{Error, Result},
     sample::AudioBuffer,
 };
@@ -106,9 +104,10 @@ wide! {
         let value = |s: f32, n: f32| (f64::from(s) + factor * f64::from(n)).abs();
         let ((parts, part), (fields, field)) = (part.as_chunks::<LANES>(), field[..part.len()].as_chunks::<LANES>());
         let mut largest = [0f64; LANES];
-        for (s, n) in parts.iter().zip(fields) {
+        let fields = &fields[..parts.len()];
+        for t in 0..parts.len() {
             for i in 0..LANES {
-                largest[i] = larger(largest[i], value(s[i], n[i]));
+                largest[i] = larger(largest[i], value(parts[t][i], fields[t][i]));
             }
         }
         let rest = part.iter().zip(field).fold(0f64, |peak, (s, n)| larger(peak, value(*s, *n)));
@@ -128,9 +127,10 @@ wide! {
         let (fields, field) = field[..part.len()].as_chunks::<LANES>();
         let (parts, part) = part.as_chunks_mut::<LANES>();
         let mut sums = [0f64; LANES];
-        for (s, n) in parts.iter_mut().zip(fields) {
+        let fields = &fields[..parts.len()];
+        for t in 0..parts.len() {
             for i in 0..LANES {
-                sums[i] += one(&mut s[i], n[i]);
+                sums[i] += one(&mut parts[t][i], fields[t][i]);
             }
         }
         sums.iter().sum::<f64>() + part.iter_mut().zip(field).map(|(s, n)| one(s, *n)).sum::<f64>()

@@ -19,7 +19,6 @@ mod space;
 mod stretch;
 mod time;
 mod transmission;
-mod wide;
 
 pub use dynamics::{Compression, compress, limit};
 pub use filters::{

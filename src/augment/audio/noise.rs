@@ -1,4 +1,4 @@
-use super::wide::wide;
+use crate::augment::wide::wide;
 use crate::{random::SeedTree, sample::AudioBuffer};
 use fundsp::prelude32::{An, AttoHash, AudioNode, BufferRef, BufferVec, MAX_BUFFER_SIZE, U0, U1, brown, pink, white};
 use rand::RngExt;

@@ -1,10 +1,9 @@
 use super::{
     fft::{channel, put_channel},
     time::Retimed,
-    wide::wide,
 };
 use crate::{
-    augment::timeline::Timeline,
+    augment::{timeline::Timeline, wide::wide},
     error::{Error, Result},
     sample::AudioBuffer,
 };
@@ -52,7 +51,7 @@ fn kernel() -> &'static [f32] {
 }
 
 /// Lanes of a sum of products.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
 struct Phases {
@@ -105,15 +104,20 @@ fn kernel_at(row: &mut [f32], phase: f64, half: usize, scale: f64) {
     row.iter_mut().for_each(|v| *v *= factor);
 }
 
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 fn halves<const N: usize, const H: usize>(sums: [f32; N]) -> [f32; H] {
-    std::array::from_fn(|i| sums[i] + sums[i + H])
+    let mut out = [0.0; H];
+    for i in 0..H {
+        out[i] = sums[i] + sums[i + H];
+    }
+    out
 }
 
 /// The sum of all lanes, in pairs.
 #[inline(always)]
 fn total(sums: [f32; LANES]) -> f32 {
-    let [a, b] = halves::<4, 2>(halves::<LANES, 4>(sums));
+    let [a, b] = halves::<4, 2>(halves::<8, 4>(halves::<LANES, 8>(sums)));
     a + b
 }
 
@@ -131,9 +135,11 @@ wide! {
         for out in out {
             let (x, row) = (&padded[place.whole.min(last)..][..taps], &phases.values[place.part as usize * taps..][..taps]);
             let mut sums = [0f32; LANES];
-            for (x, a) in x.as_chunks::<LANES>().0.iter().zip(row.as_chunks::<LANES>().0) {
+            let (x, row) = (x.as_chunks::<LANES>().0, row.as_chunks::<LANES>().0);
+            let row = &row[..x.len()];
+            for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[i] * a[i];
+                    sums[i] += x[t][i] * row[t][i];
                 }
             }
             *out = total(sums);
@@ -155,11 +161,12 @@ wide! {
             let (x, pair) = (&padded[place.whole.min(last)..][..taps], &phases.values[row * taps..][..2 * taps]);
             let (this, next) = pair.split_at(taps);
             let (mut sums, mut more) = ([0f32; LANES], [0f32; LANES]);
-            let rows = this.as_chunks::<LANES>().0.iter().zip(next.as_chunks::<LANES>().0);
-            for (x, (a, b)) in x.as_chunks::<LANES>().0.iter().zip(rows) {
+            let x = x.as_chunks::<LANES>().0;
+            let (this, next) = (&this.as_chunks::<LANES>().0[..x.len()], &next.as_chunks::<LANES>().0[..x.len()]);
+            for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[i] * a[i];
-                    more[i] += x[i] * b[i];
+                    sums[i] += x[t][i] * this[t][i];
+                    more[i] += x[t][i] * next[t][i];
                 }
             }
             for i in 0..LANES {

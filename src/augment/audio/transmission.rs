@@ -2,9 +2,8 @@ use super::{
     fft::{change_spectrum, frame_length},
     filters::{Biquad, filter, high_pass_sections, low_pass_sections},
     resample::resample_frames,
-    wide::wide,
 };
-use crate::{error::Result, random::SeedTree, sample::AudioBuffer};
+use crate::{augment::wide::wide, error::Result, random::SeedTree, sample::AudioBuffer};
 use rand::RngExt;
 use realfft::num_complex::Complex;
 use schemars::JsonSchema;
@@ -120,7 +119,9 @@ pub fn bit_depth(audio: &mut AudioBuffer, bits: u32) {
 wide! {
     /// To multiples of `step`, `steps` of which are 1, cut at `-1..=1`.
     fn round_to(samples: &mut [f32], steps: f32, step: f32) {
-        samples.iter_mut().for_each(|s| *s = ((*s * steps).round_ties_even() * step).clamp(-1.0, 1.0));
+        for s in samples {
+            *s = ((*s * steps).round_ties_even() * step).clamp(-1.0, 1.0);
+        }
     }
 }
 

@@ -1,9 +1,5 @@
-use super::{
-    Edge, Filter, PixelRect, crop_resize_by,
-    lanes::Lanes,
-    wide::{high_half, to_byte, wide},
-};
-use crate::sample::ImageBuffer;
+use super::{Edge, Filter, PixelRect, bytes::to_byte, crop_resize_by, lanes::Lanes, separable::separable};
+use crate::{augment::wide::wide, sample::ImageBuffer};
 
 /// Gaussian blur with standard deviation `sigma` in pixels, cut at three of them, edges extended; 0 or less changes nothing. A sigma above
 /// 64 pixels counts as 64.
@@ -32,157 +28,24 @@ pub fn box_blur(image: &ImageBuffer, reach: usize) -> ImageBuffer {
     separable(image, &vec![1.0; 2 * reach.min(256) + 1])
 }
 
-/// Up to so many products are cut to 16 bits each, which loses at the most 32/256 of a value; more of them are summed with 32 bits.
-const FEW: usize = 32;
-
-/// The same symmetric kernel (any sum above 0) along both axes, edges extended.
-fn separable(image: &ImageBuffer, kernel: &[f32]) -> ImageBuffer {
-    let (width, height, channels) = (image.width(), image.height(), image.channels());
-    let reach = kernel.len() / 2;
-    let total: f64 = kernel.iter().map(|k| f64::from(*k)).sum();
-    // 65,536ths; what rounding leaves goes to the middle.
-    let mut weights: Vec<i64> = kernel.iter().map(|k| (f64::from(*k) / total * 65_536.0).round() as i64).collect();
-    let missing = 65_536 - weights.iter().sum::<i64>();
-    if let Some(middle) = weights.get_mut(reach) {
-        *middle += missing;
-    }
-    let weights: Vec<u16> = weights.into_iter().map(|w| w.clamp(0, 65_535) as u16).collect();
-
-    let stride = width * channels;
-    let side = reach * channels;
-    let mut row = vec![0u16; stride + 2 * side];
-    let mut rows: Vec<&[u8]> = Vec::with_capacity(kernel.len());
-    let mut pixels = vec![0; stride * height];
-    for (y, target) in pixels.chunks_exact_mut(stride).enumerate() {
-        rows.clear();
-        rows.extend((0..kernel.len()).map(|i| {
-            let from = (y + i).saturating_sub(reach).min(height - 1);
-            &image.pixels()[from * stride..(from + 1) * stride]
-        }));
-        let (few, many) = (weights.len() <= FEW, &mut row[side..side + stride]);
-        if few {
-            down(&rows, &weights, many)
-        } else {
-            down_many(&rows, &weights, many)
-        }
-        for i in 0..side {
-            row[i] = row[side + i % channels];
-            row[side + stride + i] = row[side + stride - channels + i % channels];
-        }
-        if few { across(&row, &weights, channels, target) } else { across_many(&row, &weights, channels, target) }
-    }
-    ImageBuffer::new(width, height, channels, pixels).unwrap_or_else(|_| image.clone())
-}
-
-/// Values that one pass over the weights serves.
-const BLOCK: usize = 64;
-
-wide! {
-    /// Weighted sum of rows, 8 bits behind the point.
-    fn down(rows: &[&[u8]], weights: &[u16], out: &mut [u16]) {
-        let half = weights.len() / 2;
-        let bias = (weights.len() / 2) as u16;
-        let middle = weights[half];
-        // Rows at the same distance have the same weight: their sum of 9 bits and twice the weight still fit.
-        let block = |at: usize, out: &mut [u16; BLOCK]| {
-            let mut sum = [bias; BLOCK];
-            if let Some(source) = rows[half].get(at..).and_then(|s| s.first_chunk::<BLOCK>()) {
-                for i in 0..BLOCK {
-                    sum[i] = sum[i].wrapping_add(high_half(u16::from(source[i]) << 8, middle));
-                }
-            }
-            for t in 0..half {
-                let twice = weights[t].wrapping_mul(2);
-                let (Some(above), Some(below)) = (
-                    rows[t].get(at..).and_then(|s| s.first_chunk::<BLOCK>()),
-                    rows[2 * half - t].get(at..).and_then(|s| s.first_chunk::<BLOCK>()),
-                ) else {
-                    continue;
-                };
-                for i in 0..BLOCK {
-                    sum[i] = sum[i].wrapping_add(high_half((u16::from(above[i]).wrapping_add(u16::from(below[i]))) << 7, twice));
-                }
-            }
-            *out = sum;
-        };
-        let len = out.len();
-        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-        blocks.iter_mut().enumerate().for_each(|(i, out)| block(i * BLOCK, out));
-        let start = len - rest.len();
-        for (i, out) in rest.iter_mut().enumerate() {
-            let at = start + i;
-            let mut sum = bias.wrapping_add(high_half(u16::from(rows[half][at]) << 8, middle));
-            for t in 0..half {
-                let both = u16::from(rows[t][at]).wrapping_add(u16::from(rows[2 * half - t][at]));
-                sum = sum.wrapping_add(high_half(both << 7, weights[t].wrapping_mul(2)));
-            }
-            *out = sum;
-        }
-    }
-}
-
-wide! {
-    /// Weighted sum along a row that was extended at both ends.
-    fn across(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
-        let bias = 128 + (weights.len() / 2) as u16;
-        let block = |at: usize, out: &mut [u8]| {
-            let mut sum = [bias; BLOCK];
-            for (t, weight) in weights.iter().enumerate() {
-                let source = &row[at + t * channels..];
-                match source.first_chunk::<BLOCK>() {
-                    Some(source) => {
-                        for i in 0..BLOCK {
-                            sum[i] = sum[i].wrapping_add(high_half(source[i], *weight));
-                        }
-                    }
-                    None => sum.iter_mut().zip(source).for_each(|(s, p)| *s = s.wrapping_add(high_half(*p, *weight))),
-                }
-            }
-            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s >> 8) as u8);
-        };
-        out.chunks_mut(BLOCK).enumerate().for_each(|(i, out)| block(i * BLOCK, out));
-    }
-}
-
-wide! {
-    /// [`down`] with 32 bits.
-    fn down_many(rows: &[&[u8]], weights: &[u16], out: &mut [u16]) {
-        for (b, out) in out.chunks_mut(BLOCK).enumerate() {
-            let mut sum = [128u32; BLOCK];
-            for (row, weight) in rows.iter().zip(weights) {
-                sum.iter_mut().zip(&row[b * BLOCK..]).for_each(|(s, p)| *s = s.wrapping_add(u32::from(*p).wrapping_mul(u32::from(*weight))));
-            }
-            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s >> 8) as u16);
-        }
-    }
-}
-
-wide! {
-    /// [`across`] with 32 bits.
-    fn across_many(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
-        for (b, out) in out.chunks_mut(BLOCK).enumerate() {
-            let mut sum = [0u32; BLOCK];
-            for (t, weight) in weights.iter().enumerate() {
-                let source = &row[b * BLOCK + t * channels..];
-                sum.iter_mut().zip(source).for_each(|(s, p)| *s = s.wrapping_add(u32::from(*p).wrapping_mul(u32::from(*weight))));
-            }
-            out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s.saturating_add(1 << 23) >> 24) as u8);
-        }
-    }
-}
-
 /// A tap of a kernel: pixels to the right and down that it reads, and its weight.
 type Tap = (i32, i32, f32);
 
 wide! {
     fn add_row(sum: &mut [f32], row: &[f32], weight: f32) {
-        sum.iter_mut().zip(row).for_each(|(s, p)| *s += weight * p);
+        let row = &row[..sum.len()];
+        for i in 0..sum.len() {
+            sum[i] += weight * row[i];
+        }
     }
 }
 
 wide! {
     fn round_row(sum: &[f32], out: &mut [u8]) {
-        out.iter_mut().zip(sum).for_each(|(o, s)| *o = to_byte(*s));
+        let sum = &sum[..out.len()];
+        for i in 0..out.len() {
+            out[i] = to_byte(sum[i]);
+        }
     }
 }
 
@@ -324,10 +187,11 @@ fn exchange<const C: usize>(image: &mut ImageBuffer, reach: f32, rounds: usize, 
 pub fn sharpen(image: &mut ImageBuffer, amount: f32, sigma: f32) {
     wide! {
         fn away[const ALPHA: bool](bytes: &mut [u8], blurred: &[u8], amount: f32) {
-            for (i, (p, b)) in bytes.iter_mut().zip(blurred).enumerate() {
-                let value = f32::from(*p);
-                let sharp = to_byte(value + amount * (value - f32::from(*b)));
-                *p = if ALPHA && i % 4 == 3 { *p } else { sharp };
+            let blurred = &blurred[..bytes.len()];
+            for i in 0..bytes.len() {
+                let value = f32::from(bytes[i]);
+                let sharp = to_byte(value + amount * (value - f32::from(blurred[i])));
+                bytes[i] = if ALPHA && i % 4 == 3 { bytes[i] } else { sharp };
             }
         }
     }

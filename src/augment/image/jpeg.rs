@@ -1,7 +1,7 @@
 //! What JPEG compression takes from a picture, without the bytes: entropy coding loses nothing, so it is left out.
 
-use super::wide::{to_byte, wide};
-use crate::sample::ImageBuffer;
+use super::bytes::to_byte;
+use crate::{augment::wide::wide, sample::ImageBuffer};
 
 /// Quantization of luma at quality 50 (ITU-T T.81, table K.1), row by row.
 const LUMA: [u8; 64] = [
@@ -15,8 +15,13 @@ const CHROMA: [u8; 64] = [
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
 ];
 
-/// Eight rows of eight values.
-type Block = [[f32; 8]; 8];
+/// Blocks of eight by eight values that are worked on side by side.
+const BESIDE: usize = 2;
+/// Their values in a row.
+const WIDE: usize = 8 * BESIDE;
+
+/// Eight rows of neighbouring blocks.
+type Block = [[f32; WIDE]; 8];
 
 /// cos(k pi / 16) / 2, and 1 / sqrt(8).
 const C1: f32 = 0.490_392_64;
@@ -30,7 +35,7 @@ const A: f32 = 0.353_553_4;
 /// Orthonormal cosine transform of each column.
 #[inline(always)]
 fn forward(x: &mut Block) {
-    for i in 0..8 {
+    for i in 0..WIDE {
         let (s0, s1, s2, s3) = (x[0][i] + x[7][i], x[1][i] + x[6][i], x[2][i] + x[5][i], x[3][i] + x[4][i]);
         let (d0, d1, d2, d3) = (x[0][i] - x[7][i], x[1][i] - x[6][i], x[2][i] - x[5][i], x[3][i] - x[4][i]);
         x[0][i] = A * ((s0 + s3) + (s1 + s2));
@@ -47,7 +52,7 @@ fn forward(x: &mut Block) {
 /// The transform back.
 #[inline(always)]
 fn backward(x: &mut Block) {
-    for i in 0..8 {
+    for i in 0..WIDE {
         let (sum, difference) = (A * (x[0][i] + x[4][i]), A * (x[0][i] - x[4][i]));
         let (p, q) = (C2 * x[2][i] + C6 * x[6][i], C6 * x[2][i] - C2 * x[6][i]);
         let even = [sum + p, difference + q, difference - q, sum - p];
@@ -64,62 +69,84 @@ fn backward(x: &mut Block) {
     }
 }
 
+/// Each block's rows as its columns.
 #[inline(always)]
 fn transposed(x: &Block) -> Block {
-    let mut out = [[0.0; 8]; 8];
-    for i in 0..8 {
-        for k in 0..8 {
-            out[k][i] = x[i][k];
+    let mut out = [[0.0; WIDE]; 8];
+    for block in 0..BESIDE {
+        for i in 0..8 {
+            for k in 0..8 {
+                out[k][8 * block + i] = x[i][8 * block + k];
+            }
         }
     }
     out
 }
 
+/// Rounds to the nearest whole number; at most four million.
+#[inline(always)]
+fn whole(value: f32) -> f32 {
+    (value + 12_582_912.0) - 12_582_912.0
+}
+
 wide! {
-    /// Quantizes and restores the coefficients of all blocks of a plane whose sides are whole blocks. The steps stand transposed.
-    fn quantize(plane: &mut [f32], width: usize, steps: &Block, inverse: &Block) {
-        for strip in plane.chunks_exact_mut(8 * width) {
-            for left in (0..width).step_by(8) {
-                let mut block: Block = [[0.0; 8]; 8];
-                for (row, line) in block.iter_mut().zip(strip.chunks_exact(width)) {
-                    if let Some(eight) = line.get(left..).and_then(|l| l.first_chunk::<8>()) {
-                        *row = *eight;
-                    }
+    /// Quantizes and restores the coefficients of all blocks of rows of `width` values, which holds whole [`WIDE`]s, eight rows a block. The steps stand transposed.
+    fn quantize(rows: &mut [f32], width: usize, steps: &Block, inverse: &Block) {
+        for strip in rows.chunks_exact_mut(8 * width) {
+            for left in (0..width).step_by(WIDE) {
+                let mut block: Block = [[0.0; WIDE]; 8];
+                for k in 0..8 {
+                    block[k].copy_from_slice(&strip[k * width + left..][..WIDE]);
                 }
                 forward(&mut block);
                 let mut block = transposed(&block);
                 forward(&mut block);
-                for ((row, steps), inverse) in block.iter_mut().zip(steps).zip(inverse) {
-                    for i in 0..8 {
-                        // Rounds to the nearest whole number.
-                        row[i] = ((row[i] * inverse[i] + 12_582_912.0) - 12_582_912.0) * steps[i];
+                for k in 0..8 {
+                    for i in 0..WIDE {
+                        block[k][i] = whole(block[k][i] * inverse[k][i]) * steps[k][i];
                     }
                 }
                 backward(&mut block);
                 let mut block = transposed(&block);
                 backward(&mut block);
-                for (row, line) in block.iter().zip(strip.chunks_exact_mut(width)) {
-                    if let Some(eight) = line.get_mut(left..).and_then(|l| l.first_chunk_mut::<8>()) {
-                        *eight = row.map(|v| ((v + 128.0).max(0.0).min(255.0) + 12_582_912.0) - 12_582_912.0 - 128.0);
+                for k in 0..8 {
+                    for i in 0..WIDE {
+                        block[k][i] = whole((block[k][i] + 128.0).max(0.0).min(255.0)) - 128.0;
                     }
+                    strip[k * width + left..][..WIDE].copy_from_slice(&block[k]);
                 }
             }
         }
     }
 }
 
-/// One channel, 128 taken away, extended to whole blocks.
-struct Plane {
+/// The steps of a quality, and what multiplies to divide by them.
+struct Steps {
+    steps: Block,
+    inverse: Block,
+}
+
+impl Steps {
+    fn new(table: &[u8; 64], quality: f64) -> Self {
+        let scale = if quality < 50.0 { 5000.0 / quality } else { 200.0 - 2.0 * quality };
+        let step = |i: usize, k: usize| ((f64::from(table[k * 8 + i]) * scale + 50.0) / 100.0).floor().clamp(1.0, 255.0) as f32;
+        let steps: Block = std::array::from_fn(|i| std::array::from_fn(|k| step(i, k % 8)));
+        Self { steps, inverse: steps.map(|row| row.map(f32::recip)) }
+    }
+}
+
+/// Rows of one channel, 128 taken away, each extended to whole blocks.
+struct Rows {
     width: usize,
-    height: usize,
     padded: usize,
     values: Vec<f32>,
 }
 
-impl Plane {
+impl Rows {
+    /// As many rows as whole blocks have.
     fn new(width: usize, height: usize) -> Self {
-        let padded = width.next_multiple_of(8);
-        Self { width, height, padded, values: vec![0.0; padded * height.next_multiple_of(8)] }
+        let padded = width.next_multiple_of(WIDE);
+        Self { width, padded, values: vec![0.0; padded * height.next_multiple_of(8)] }
     }
 
     fn row_mut(&mut self, y: usize) -> &mut [f32] {
@@ -127,45 +154,55 @@ impl Plane {
     }
 
     fn row(&self, y: usize) -> &[f32] {
-        &self.values[y.min(self.height - 1) * self.padded..][..self.width]
+        &self.values[y * self.padded..][..self.width]
     }
 
-    /// Extends the last column and row, and goes through the blocks.
-    fn compress(&mut self, table: &[u8; 64], quality: f64) {
-        for row in self.values.chunks_exact_mut(self.padded).take(self.height) {
+    /// Extends the last column, and the last of `height` rows, and goes through the blocks.
+    fn compress(&mut self, height: usize, steps: &Steps) {
+        for row in self.values.chunks_exact_mut(self.padded).take(height) {
             let last = row[self.width - 1];
             row[self.width..].fill(last);
         }
-        let (filled, rest) = self.values.split_at_mut(self.height * self.padded);
+        let (filled, rest) = self.values.split_at_mut(height * self.padded);
         let last = &filled[filled.len() - self.padded..];
         rest.chunks_exact_mut(self.padded).for_each(|row| row.copy_from_slice(last));
-        let scale = if quality < 50.0 { 5000.0 / quality } else { 200.0 - 2.0 * quality };
-        let step = |i: usize, k: usize| ((f64::from(table[k * 8 + i]) * scale + 50.0) / 100.0).floor().clamp(1.0, 255.0) as f32;
-        let steps: Block = std::array::from_fn(|i| std::array::from_fn(|k| step(i, k)));
-        quantize(&mut self.values, self.padded, &steps, &steps.map(|row| row.map(f32::recip)));
+        quantize(&mut self.values, self.padded, &steps.steps, &steps.inverse);
     }
 }
 
 wide! {
-    /// Luma and the two chroma of a row, 128 taken away from luma.
-    fn split[const C: usize](pixels: &[u8], y: &mut [f32], cb: &mut [f32], cr: &mut [f32]) {
-        for (((pixel, y), cb), cr) in pixels.as_chunks::<C>().0.iter().zip(y).zip(cb).zip(cr) {
-            let [r, g, b] = [0, 1, 2].map(|c: usize| f32::from(pixel[c.min(C - 1)]));
-            *y = ((0.299 * r + 0.587 * g + 0.114 * b) + 12_582_912.0) - 12_582_912.0 - 128.0;
-            *cb = -0.168_735_9 * r - 0.331_264_1 * g + 0.5 * b;
-            *cr = 0.5 * r - 0.418_687_6 * g - 0.081_312_41 * b;
+    /// Luma of a row of colours, 128 taken away.
+    fn luma[const C: usize](pixels: &[u8], y: &mut [f32]) {
+        let pixels = &pixels.as_chunks::<C>().0[..y.len()];
+        for i in 0..y.len() {
+            let (r, g, b) = (f32::from(pixels[i][0]), f32::from(pixels[i][1 % C]), f32::from(pixels[i][2 % C]));
+            y[i] = whole(0.299 * r + 0.587 * g + 0.114 * b) - 128.0;
+        }
+    }
+}
+
+wide! {
+    /// The two chroma of a row of colours.
+    fn chroma[const C: usize](pixels: &[u8], cb: &mut [f32], cr: &mut [f32]) {
+        let pixels = pixels.as_chunks::<C>().0;
+        let (cb, cr) = (&mut cb[..pixels.len()], &mut cr[..pixels.len()]);
+        for i in 0..pixels.len() {
+            let (r, g, b) = (f32::from(pixels[i][0]), f32::from(pixels[i][1 % C]), f32::from(pixels[i][2 % C]));
+            cb[i] = -0.168_735_9 * r - 0.331_264_1 * g + 0.5 * b;
+            cr[i] = 0.5 * r - 0.418_687_6 * g - 0.081_312_41 * b;
         }
     }
 }
 
 wide! {
     fn join[const C: usize](pixels: &mut [u8], y: &[f32], cb: &[f32], cr: &[f32]) {
-        for (((pixel, y), cb), cr) in pixels.as_chunks_mut::<C>().0.iter_mut().zip(y).zip(cb).zip(cr) {
-            let y = y + 128.0;
-            let colour = [to_byte(y + 1.402 * cr), to_byte(y - 0.344_136_3 * cb - 0.714_136_3 * cr), to_byte(y + 1.772 * cb)];
-            for c in 0..3 {
-                pixel[c.min(C - 1)] = colour[c];
-            }
+        let pixels = &mut pixels.as_chunks_mut::<C>().0[..y.len()];
+        let (cb, cr) = (&cb[..y.len()], &cr[..y.len()]);
+        for i in 0..y.len() {
+            let y = y[i] + 128.0;
+            pixels[i][0] = to_byte(y + 1.402 * cr[i]);
+            pixels[i][1 % C] = to_byte(y - 0.344_136_3 * cb[i] - 0.714_136_3 * cr[i]);
+            pixels[i][2 % C] = to_byte(y + 1.772 * cb[i]);
         }
     }
 }
@@ -173,9 +210,9 @@ wide! {
 wide! {
     /// The mean of squares of two pixels, rounded.
     fn halve(above: &[f32], below: &[f32], out: &mut [f32]) {
-        let (above, below) = (above.as_chunks::<2>().0, below.as_chunks::<2>().0);
-        for ((a, b), out) in above.iter().zip(below).zip(out) {
-            *out = (0.25 * (a[0] + a[1] + b[0] + b[1]) + 12_582_912.0) - 12_582_912.0;
+        let (above, below) = (&above.as_chunks::<2>().0[..out.len()], &below.as_chunks::<2>().0[..out.len()]);
+        for i in 0..out.len() {
+            out[i] = whole(0.25 * (above[i][0] + above[i][1] + below[i][0] + below[i][1]));
         }
     }
 }
@@ -185,14 +222,17 @@ wide! {
     fn double(near: &[f32], far: &[f32], row: &mut [f32], out: &mut [f32]) {
         let len = near.len();
         // One more value at both ends.
-        for ((r, n), f) in row[1..].iter_mut().zip(near).zip(far) {
-            *r = 0.75 * n + 0.25 * f;
+        let (middle, far) = (&mut row[1..=len], &far[..len]);
+        for i in 0..len {
+            middle[i] = 0.75 * near[i] + 0.25 * far[i];
         }
         row[0] = row[1];
         row[len + 1] = row[len];
-        let (left, middle, right) = (&row[..len], &row[1..=len], &row[2..]);
-        for (((out, l), m), r) in out.as_chunks_mut::<2>().0.iter_mut().zip(left).zip(middle).zip(right) {
-            *out = [0.75 * m + 0.25 * l, 0.75 * m + 0.25 * r];
+        let (left, middle, right) = (&row[..len], &row[1..=len], &row[2..2 + len]);
+        let out = &mut out.as_chunks_mut::<2>().0[..len];
+        for i in 0..len {
+            out[i][0] = 0.75 * middle[i] + 0.25 * left[i];
+            out[i][1] = 0.75 * middle[i] + 0.25 * right[i];
         }
     }
 }
@@ -202,60 +242,70 @@ wide! {
 pub fn jpeg(image: &mut ImageBuffer, quality: f64) {
     let quality = if quality.is_nan() { 100.0 } else { quality.clamp(1.0, 100.0) };
     match image.channels() {
-        1 => {
-            let (width, height) = (image.width(), image.height());
-            let mut plane = Plane::new(width, height);
-            for (y, row) in image.pixels().chunks_exact(width).enumerate() {
-                plane.row_mut(y).iter_mut().zip(row).for_each(|(v, p)| *v = f32::from(*p) - 128.0);
-            }
-            plane.compress(&LUMA, quality);
-            for (y, row) in image.pixels_mut().chunks_exact_mut(width).enumerate() {
-                row.iter_mut().zip(plane.row(y)).for_each(|(p, v)| *p = to_byte(v + 128.0));
-            }
-        }
+        1 => gray(image, quality),
         3 => coloured::<3>(image, quality),
         _ => coloured::<4>(image, quality),
     }
 }
 
+fn gray(image: &mut ImageBuffer, quality: f64) {
+    let width = image.width();
+    let steps = Steps::new(&LUMA, quality);
+    let mut strip = Rows::new(width, 8);
+    for pixels in image.pixels_mut().chunks_mut(8 * width) {
+        for (y, row) in pixels.chunks_exact(width).enumerate() {
+            strip.row_mut(y).iter_mut().zip(row).for_each(|(v, p)| *v = f32::from(*p) - 128.0);
+        }
+        strip.compress(pixels.len() / width, &steps);
+        for (y, row) in pixels.chunks_exact_mut(width).enumerate() {
+            row.iter_mut().zip(strip.row(y)).for_each(|(p, v)| *p = to_byte(v + 128.0));
+        }
+    }
+}
+
+/// Chroma of the whole picture first; then luma by strips of eight rows, which stay in the cache.
 fn coloured<const C: usize>(image: &mut ImageBuffer, quality: f64) {
     let (width, height) = (image.width(), image.height());
     let stride = width * C;
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let mut luma = Plane::new(width, height);
-    let mut chroma = [Plane::new(half_width, half_height), Plane::new(half_width, half_height)];
+    let mut planes = [Rows::new(half_width, half_height), Rows::new(half_width, half_height)];
     // Two rows of each chroma, extended to an even width.
     let even = 2 * half_width;
     let mut rows: [[Vec<f32>; 2]; 2] = std::array::from_fn(|_| std::array::from_fn(|_| vec![0.0; even]));
     for half in 0..half_height {
         for which in 0..2 {
-            let y = 2 * half + which;
+            // The last row stands below itself where their number is odd.
+            let y = (2 * half + which).min(height - 1);
             let [blue, red] = &mut rows;
-            if y < height {
-                let pixels = &image.pixels()[y * stride..(y + 1) * stride];
-                split::<C>(pixels, luma.row_mut(y), &mut blue[which], &mut red[which]);
-                for row in [&mut blue[which], &mut red[which]] {
-                    row[even - 1] = row[width - 1];
-                }
-            } else {
-                blue[1] = blue[0].clone();
-                red[1] = red[0].clone();
+            chroma::<C>(&image.pixels()[y * stride..(y + 1) * stride], &mut blue[which], &mut red[which]);
+            for row in [&mut blue[which], &mut red[which]] {
+                row[even - 1] = row[width - 1];
             }
         }
-        for (plane, [above, below]) in chroma.iter_mut().zip(&rows) {
+        for (plane, [above, below]) in planes.iter_mut().zip(&rows) {
             halve(above, below, plane.row_mut(half));
         }
     }
-    luma.compress(&LUMA, quality);
-    chroma.iter_mut().for_each(|plane| plane.compress(&CHROMA, quality));
+    let steps = Steps::new(&CHROMA, quality);
+    planes.iter_mut().for_each(|plane| plane.compress(half_height, &steps));
+
+    let steps = Steps::new(&LUMA, quality);
+    let mut strip = Rows::new(width, 8);
     let mut between = vec![0.0; half_width + 2];
     let [[cb, _], [cr, _]] = &mut rows;
-    for (y, pixels) in image.pixels_mut().chunks_exact_mut(stride).enumerate() {
-        let (near, far) = (y / 2, if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
-        for (plane, out) in chroma.iter().zip([&mut *cb, &mut *cr]) {
-            double(plane.row(near), plane.row(far), &mut between, out);
+    for (at, pixels) in image.pixels_mut().chunks_mut(8 * stride).enumerate() {
+        for (y, row) in pixels.chunks_exact(stride).enumerate() {
+            luma::<C>(row, strip.row_mut(y));
         }
-        join::<C>(pixels, luma.row(y), cb, cr);
+        strip.compress(pixels.len() / stride, &steps);
+        for (i, row) in pixels.chunks_exact_mut(stride).enumerate() {
+            let y = 8 * at + i;
+            let (near, far) = (y / 2, if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(half_height - 1) });
+            for (plane, out) in planes.iter().zip([&mut *cb, &mut *cr]) {
+                double(plane.row(near), plane.row(far), &mut between, out);
+            }
+            join::<C>(row, strip.row(i), cb, cr);
+        }
     }
 }
 

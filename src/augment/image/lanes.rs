@@ -2,7 +2,7 @@
 //! linear pseudorandom number generators", ACM TOMS 47) whose state comes from SplitMix64. The order is fixed, whatever the processor, and
 //! a shorter field is the beginning of a longer one.
 
-use super::wide::wide;
+use crate::augment::wide::wide;
 
 /// Generators side by side.
 pub(super) const WIDTH: usize = 16;
@@ -121,7 +121,12 @@ wide! {
         let mut lanes = Lanes::new(seed);
         for block in out.chunks_mut(WIDTH) {
             let words = lanes.next();
-            block.iter_mut().zip(words).for_each(|(o, w)| *o = ((w >> 8) as f32 + 0.5) * (1.0 / 8_388_608.0) - 1.0);
+            let mut values = [0.0; WIDTH];
+            for i in 0..WIDTH {
+                values[i] = ((words[i] >> 8) as f32 + 0.5) * (1.0 / 8_388_608.0) - 1.0;
+            }
+            let count = block.len();
+            block.copy_from_slice(&values[..count]);
         }
     }
 }

@@ -125,13 +125,13 @@ impl PointMap {
 }
 
 /// Twice the area is never asked for: the shoelace formula, without sign.
-fn area(outline: &[(f64, f64)]) -> f64 {
+pub(super) fn area(outline: &[(f64, f64)]) -> f64 {
     let next = outline.iter().cycle().skip(1);
     outline.iter().zip(next).map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum::<f64>().abs() / 2.0
 }
 
 /// The part of an outline inside the picture (Sutherland and Hodgman 1974).
-fn clip(mut outline: Vec<(f64, f64)>, width: f64, height: f64) -> Vec<(f64, f64)> {
+pub(super) fn clip(mut outline: Vec<(f64, f64)>, width: f64, height: f64) -> Vec<(f64, f64)> {
     // Distance to each border, above 0 inside.
     let borders: [&dyn Fn((f64, f64)) -> f64; 4] = [&|p| p.0, &|p| width - p.0, &|p| p.1, &|p| height - p.1];
     for inside in borders {

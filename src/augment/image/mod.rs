@@ -6,18 +6,19 @@
 
 mod blur;
 mod boxes;
+mod bytes;
 mod colour;
 mod corruption;
 mod cover;
 mod geometry;
-mod hue;
 mod jpeg;
 mod lanes;
 mod map;
 mod noise;
+mod separable;
+mod shapes;
 mod tone;
 mod weather;
-mod wide;
 
 pub use blur::{box_blur, defocus_blur, gaussian_blur, gaussian_blur_cut, glass_blur, motion_blur, sharpen, zoom_blur};
 pub use boxes::{BoxMap, map_boxes, visible_share};
@@ -29,16 +30,17 @@ pub use geometry::{
     flip_horizontal, flip_horizontal_in_place, flip_vertical, flip_vertical_in_place, pad, perspective, perspective_map, resize,
     resize_down_up, rotate, shift, turn, warp,
 };
-pub use hue::rotate_hue;
 pub use jpeg::jpeg;
 pub use map::PointMap;
 pub use noise::{add_field, gaussian_field, gaussian_noise, impulse_noise, shot_noise, speckle_noise};
+pub use shapes::{covered_share, move_shapes};
 pub use tone::{
     brightness, brightness_in_place, clahe, contrast, contrast_in_place, equalize, gain, gain_in_place, gamma, linear, posterize, solarize,
 };
 pub use weather::{Rain, Snow, fog, frost, rain, shadow, snow};
 
 /// How many of a pixel's channels hold colour: all but alpha.
+#[inline]
 pub(crate) fn colour_channels(channels: usize) -> usize {
     if channels == 4 { 3 } else { channels }
 }

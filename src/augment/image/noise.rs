@@ -1,9 +1,9 @@
 use super::{
+    bytes::to_byte,
     colour_channels,
     lanes::{Lanes, WIDTH},
-    wide::{to_byte, wide},
 };
-use crate::sample::ImageBuffer;
+use crate::{augment::wide::wide, sample::ImageBuffer};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -33,23 +33,31 @@ pub fn add_field(image: &ImageBuffer, field: &[f32], sigma: f32) -> ImageBuffer 
 /// Bytes that two blocks of normal numbers serve.
 const BLOCK: usize = 2 * WIDTH;
 
+/// Adds its number to every byte of a block.
+#[inline(always)]
+fn add_to_block<const ALPHA: bool>(block: &mut [u8; BLOCK], lanes: &mut Lanes, still: f32, moved: f32) {
+    let normals = lanes.normals();
+    for half in 0..2 {
+        for i in 0..WIDTH {
+            let at = half * WIDTH + i;
+            let value = f32::from(block[at]);
+            let noisy = to_byte(value + (still + moved * value) * normals[half][i]);
+            block[at] = if ALPHA && i % 4 == 3 { block[at] } else { noisy };
+        }
+    }
+}
+
 wide! {
     /// Adds `(still + moved p)` times a standard normal number to every colour byte `p`.
     fn add_normals[const ALPHA: bool](bytes: &mut [u8], still: f32, moved: f32, seed: u64) {
         let mut lanes = Lanes::new(seed);
-        let mut change = |block: &mut [u8; BLOCK]| {
-            let normals = lanes.normals();
-            for (i, (p, n)) in block.iter_mut().zip(normals.as_flattened()).enumerate() {
-                let value = f32::from(*p);
-                let noisy = to_byte(value + (still + moved * value) * n);
-                *p = if ALPHA && i % 4 == 3 { *p } else { noisy };
-            }
-        };
         let (blocks, rest) = bytes.as_chunks_mut::<BLOCK>();
-        blocks.iter_mut().for_each(&mut change);
+        for block in blocks {
+            add_to_block::<ALPHA>(block, &mut lanes, still, moved);
+        }
         let mut last = [0; BLOCK];
         last[..rest.len()].copy_from_slice(rest);
-        change(&mut last);
+        add_to_block::<ALPHA>(&mut last, &mut lanes, still, moved);
         let count = rest.len();
         rest.copy_from_slice(&last[..count]);
     }
@@ -61,9 +69,11 @@ wide! {
         let mut lanes = Lanes::new(seed);
         for block in bytes.as_chunks_mut::<C>().0.chunks_mut(BLOCK) {
             let normals = lanes.normals();
-            for (pixel, n) in block.iter_mut().zip(normals.as_flattened()) {
-                for p in pixel.iter_mut().take(3) {
-                    *p = to_byte(f32::from(*p) + still * n);
+            let normals = normals.as_flattened();
+            let count = block.len().min(BLOCK);
+            for i in 0..count {
+                for c in 0..3 {
+                    block[i][c] = to_byte(f32::from(block[i][c]) + still * normals[i]);
                 }
             }
         }
@@ -99,11 +109,12 @@ pub fn impulse_noise(image: &mut ImageBuffer, share: f32, seed: u64) {
             let mut lanes = Lanes::new(seed);
             for block in bytes.chunks_mut(WIDTH) {
                 let words = lanes.next();
-                for (i, (p, w)) in block.iter_mut().zip(words).enumerate() {
+                let count = block.len().min(WIDTH);
+                for i in 0..count {
                     // The lowest bit decides the colour, the others whether.
-                    let hit = (w >> 1) < below && !(ALPHA && i % 4 == 3);
-                    let colour = if w & 1 == 1 { 255 } else { 0 };
-                    *p = if hit { colour } else { *p };
+                    let hit = (words[i] >> 1) < below && !(ALPHA && i % 4 == 3);
+                    let colour = if words[i] & 1 == 1 { 255 } else { 0 };
+                    block[i] = if hit { colour } else { block[i] };
                 }
             }
         }

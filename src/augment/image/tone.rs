@@ -1,8 +1,8 @@
 use super::{
+    bytes::{apply_table, to_byte},
     colour_channels,
-    wide::{apply_table, to_byte, wide},
 };
-use crate::sample::ImageBuffer;
+use crate::{augment::wide::wide, sample::ImageBuffer};
 
 /// The table of 256 values of a function of one colour value, rounded and cut at black and white.
 pub(super) fn table(f: impl Fn(f32) -> f32) -> [u8; 256] {
@@ -184,9 +184,10 @@ pub(super) fn luma(image: &ImageBuffer) -> Vec<u8> {
     wide! {
         fn weigh[const C: usize](pixels: &[u8], out: &mut [u8]) {
             // 65,536ths that sum to one.
-            for (out, pixel) in out.iter_mut().zip(pixels.as_chunks::<C>().0) {
-                let [r, g, b] = [0, 1, 2].map(|c: usize| u32::from(pixel[c.min(C - 1)]));
-                *out = (r.wrapping_mul(19_595).wrapping_add(g.wrapping_mul(38_470)).wrapping_add(b.wrapping_mul(7_471)).wrapping_add(32_768) >> 16) as u8;
+            let pixels = &pixels.as_chunks::<C>().0[..out.len()];
+            for i in 0..out.len() {
+                let (r, g, b) = (u32::from(pixels[i][0]), u32::from(pixels[i][1 % C]), u32::from(pixels[i][2 % C]));
+                out[i] = (r.wrapping_mul(19_595).wrapping_add(g.wrapping_mul(38_470)).wrapping_add(b.wrapping_mul(7_471)).wrapping_add(32_768) >> 16) as u8;
             }
         }
     }
@@ -207,13 +208,24 @@ pub(super) fn channel_sums(image: &ImageBuffer) -> [u64; 4] {
             let (blocks, rest) = bytes.as_chunks::<C>().0.as_chunks::<64>();
             // 256 bytes fit 16 bits.
             for many in blocks.chunks(256) {
-                let mut sums = [[0u16; C]; 64];
+                // The bytes of 64 pixels, whatever their channels; as many as four would have.
+                let mut sums = [0u16; 256];
                 for block in many {
-                    sums.as_flattened_mut().iter_mut().zip(block.as_flattened()).for_each(|(s, p)| *s = s.wrapping_add(u16::from(*p)));
+                    let bytes = block.as_flattened();
+                    let sums = &mut sums[..bytes.len()];
+                    for i in 0..bytes.len() {
+                        sums[i] = sums[i].wrapping_add(u16::from(bytes[i]));
+                    }
                 }
-                sums.iter().for_each(|sum| total.iter_mut().zip(sum).for_each(|(t, s)| *t += u64::from(*s)));
+                for i in 0..64 * C {
+                    total[i % C] += u64::from(sums[i]);
+                }
             }
-            rest.iter().for_each(|pixel| total.iter_mut().zip(pixel).for_each(|(t, p)| *t += u64::from(*p)));
+            for pixel in rest {
+                for c in 0..C {
+                    total[c] += u64::from(pixel[c]);
+                }
+            }
             total
         }
     }

@@ -1,11 +1,12 @@
 use super::{
-    Filter, colour_channels,
+    Filter,
+    bytes::{apply_table, to_byte},
+    colour_channels,
     lanes::{Lanes, fill_normals, fill_uniform},
     motion_blur, resize,
     tone::{luma, table},
-    wide::{apply_table, to_byte, wide},
 };
-use crate::sample::ImageBuffer;
+use crate::{augment::wide::wide, sample::ImageBuffer};
 
 /// A cloudy field in 0..=1 of `width` x `height` values: midpoint displacement by the diamond and square steps (Fournier, Fussell and Carpenter 1982,
 /// "Computer rendering of stochastic models"), each finer step `decay` squared (at least 1) times weaker.
@@ -55,9 +56,12 @@ fn plasma(width: usize, height: usize, decay: f32, seed: u64) -> Vec<f32> {
 pub fn fog(image: &mut ImageBuffer, thickness: f32, decay: f32, seed: u64) {
     wide! {
         fn cloud[const C: usize](bytes: &mut [u8], field: &[f32], add: f32, scale: f32) {
-            for (pixel, v) in bytes.as_chunks_mut::<C>().0.iter_mut().zip(field) {
-                for p in pixel.iter_mut().take(3) {
-                    *p = to_byte((f32::from(*p) + add * v) * scale);
+            let pixels = bytes.as_chunks_mut::<C>().0;
+            let count = pixels.len().min(field.len());
+            let (pixels, field) = (&mut pixels[..count], &field[..count]);
+            for i in 0..count {
+                for c in 0..C.min(3) {
+                    pixels[i][c] = to_byte((f32::from(pixels[i][c]) + add * field[i]) * scale);
                 }
             }
         }

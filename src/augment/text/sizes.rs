@@ -36,21 +36,25 @@ pub struct MeasureWord {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Adjective,
     Adverb,
     /// Adjective and adverb alike: `fast`.
     Both,
     /// A comparison with something else in the scene.
     Relative,
+    /// An adjective that is sure of sounds alone: a swift may be a bird.
+    Heard,
 }
 use {
-    Form::{Adjective, Adverb, Both, Relative},
+    Form::{Adjective, Adverb, Both, Heard, Relative},
     Measure::{Size, Speed},
 };
 
+type Row = (&'static str, Measure, bool, u8, Option<&'static str>, Form);
+
 /// Sorted by the word.
-const TABLE: [(&str, Measure, bool, u8, Option<&str>, Form); 40] = [
+const TABLE: [Row; 44] = [
     ("big", Size, true, 1, Some("small"), Adjective),
     ("bigger", Size, true, 1, Some("smaller"), Relative),
     ("biggest", Size, true, 1, Some("smallest"), Relative),
@@ -64,6 +68,7 @@ const TABLE: [(&str, Measure, bool, u8, Option<&str>, Form); 40] = [
     ("gigantic", Size, true, 2, Some("tiny"), Adjective),
     ("hasty", Speed, true, 1, None, Adjective),
     ("huge", Size, true, 2, Some("tiny"), Adjective),
+    ("hurried", Speed, true, 1, None, Heard),
     ("hurriedly", Speed, true, 1, Some("slowly"), Adverb),
     ("large", Size, true, 1, Some("small"), Adjective),
     ("larger", Size, true, 1, Some("smaller"), Relative),
@@ -76,6 +81,7 @@ const TABLE: [(&str, Measure, bool, u8, Option<&str>, Form); 40] = [
     ("minuscule", Size, false, 2, Some("huge"), Adjective),
     ("quick", Speed, true, 1, Some("slow"), Adjective),
     ("quicker", Speed, true, 1, Some("slower"), Relative),
+    ("quickest", Speed, true, 1, Some("slowest"), Relative),
     ("quickly", Speed, true, 1, Some("slowly"), Adverb),
     ("rapid", Speed, true, 1, Some("slow"), Adjective),
     ("rapidly", Speed, true, 1, Some("slowly"), Adverb),
@@ -89,9 +95,20 @@ const TABLE: [(&str, Measure, bool, u8, Option<&str>, Form); 40] = [
     ("smallest", Size, false, 1, Some("biggest"), Relative),
     ("speedily", Speed, true, 1, Some("slowly"), Adverb),
     ("speedy", Speed, true, 1, Some("slow"), Adjective),
+    ("swift", Speed, true, 1, Some("slow"), Heard),
     ("swiftly", Speed, true, 1, Some("slowly"), Adverb),
     ("tiny", Size, false, 2, Some("huge"), Adjective),
+    ("unhurried", Speed, false, 1, None, Heard),
 ];
+
+fn row(lower: &str) -> Option<&'static Row> {
+    TABLE.binary_search_by_key(&lower, |row| row.0).ok().map(|at| &TABLE[at])
+}
+
+/// Whether a word in lower case names the upper end of speed, the word at the other end, and its form; `None` for a word that is none of speed.
+pub(super) fn speed(lower: &str) -> Option<(bool, Option<&'static str>, Form)> {
+    row(lower).filter(|row| row.1 == Speed).map(|row| (row.2, row.4, row.5))
+}
 
 /// Beside these nouns the word is part of a name, or speaks of age, rank and the like.
 const NAMES: [(&str, &[&str]); 11] = [
@@ -196,8 +213,7 @@ const MOVING: [&str; 78] = [
 pub fn measure_words(words: &[Word]) -> Vec<MeasureWord> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        let Ok(row) = TABLE.binary_search_by_key(&word.lower.as_str(), |row| row.0) else { continue };
-        let (name, measure, high, degree, opposite, form) = TABLE[row];
+        let Some(&(name, measure, high, degree, opposite, form)) = row(&word.lower) else { continue };
         let adverbial = form == Both && !phrases::is_attributive(words, at) && !phrases::is_predicative(words, at);
         let opposite = if adverbial && name == "fast" { Some("slowly") } else { opposite };
         let sense = sense(words, at, name, form, adverbial);
@@ -226,6 +242,9 @@ fn sense(words: &[Word], at: usize, name: &str, form: Form, adverbial: bool) -> 
     }
     if form == Relative {
         return Sense::Other;
+    }
+    if form == Heard {
+        return Sense::Unsure;
     }
     if form == Adverb || adverbial {
         let moves =

@@ -85,6 +85,26 @@ const RULES: [(&str, Where, &str); 62] = [
     ("exc", Begin, "ex"),
 ];
 
+/// A bit for each letter that stands in some small letters.
+const fn letters_of(letters: &[u8]) -> u32 {
+    let (mut found, mut i) = (0, 0);
+    while i < letters.len() {
+        found |= 1 << (letters[i].wrapping_sub(b'a') & 31);
+        i += 1;
+    }
+    found
+}
+
+/// The letters of each rule: a word that lacks one of them need not be searched.
+const LETTERS: [u32; RULES.len()] = {
+    let (mut out, mut i) = ([0; RULES.len()], 0);
+    while i < RULES.len() {
+        out[i] = letters_of(RULES[i].0.as_bytes());
+        i += 1;
+    }
+    out
+};
+
 /// Words that sound alike, sorted.
 const SOUND_ALIKE: [(&str, &str); 42] = [
     ("accept", "except"),
@@ -154,7 +174,8 @@ fn slips(word: &str, out: &mut Vec<Slip>) {
     if letters.len() < 4 || !letters.iter().all(u8::is_ascii_lowercase) {
         return;
     }
-    for (from, place, with) in RULES {
+    let has = letters_of(letters);
+    for ((from, place, with), _) in RULES.into_iter().zip(LETTERS).filter(|(_, letters)| letters & !has == 0) {
         let rule = from.as_bytes();
         let mut add = |at| out.push(Slip::Letters { at, len: rule.len(), with });
         match place {

@@ -72,12 +72,15 @@ fn marks(text: &Text, words: &[Word]) -> Vec<Range<usize>> {
     let mut word = 0;
     let mut found = Vec::new();
     let mut see = |at: usize, c: char| {
+        if !is_mark(c) {
+            return;
+        }
         while words.get(word).is_some_and(|word| word.range.end <= at) {
             word += 1;
         }
         let inside = words.get(word).is_some_and(|word| word.range.contains(&at));
         let range = at..at + c.len_utf8();
-        if is_mark(c) && (!inside || matches!(c, '\'' | '\u{2019}')) && !is_protected(text, &range) {
+        if (!inside || matches!(c, '\'' | '\u{2019}')) && !is_protected(text, &range) {
             found.push(range);
         }
     };

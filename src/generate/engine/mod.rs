@@ -3,9 +3,11 @@
 mod choice;
 mod parameters;
 mod partners;
+mod worst;
 
 pub use choice::{Chosen, Node, TRANSFORM, TRANSFORMS, nodes, one, resolved, rules_schema, transforms_schema, with_transforms};
 pub use parameters::{Parameters, Skipped, Step};
+pub use worst::WorstOf;
 
 use super::{
     Applied, Generated, Generator, Outcome,

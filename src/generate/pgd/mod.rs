@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-pub use crate::model::ascent::{Ascent, AttackConfig, Budget, Radius, Until, ascend};
+pub use crate::model::ascent::{Aim, Ascent, AttackConfig, Budget, Method, Radius, Until, Worst, ascend, auto_attack, worst_of};
 
 use super::{
     Generated, Generator, Outcome,
@@ -13,8 +13,8 @@ use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
     model::{
-        Input, Objective, Target,
-        ascent::{Terrain, Walk, retrace},
+        Input, ModelSet, Objective, Target,
+        ascent::{Rules, Terrain, Walk, retrace},
     },
     operator::{Configure, Requirements, Table},
     random::SeedTree,
@@ -33,32 +33,51 @@ use serde_json::Value;
 /// lies in the band: one ascent a parent, and no gradient is spent on the search. Every value is rounded toward the parent's, so that the file
 /// stays in the ball, whose stated radius is the certified budget of the label. One backward pass serves all listed modalities (`joint: true`), or each listed
 /// modality is attacked alone (`joint: false`: the children are variants of one attempt, the first modality drawn at random); a modality that is
-/// missing stays missing. `steps: 1` with `random_start: false` is FGSM.
+/// missing stays missing. `l1` steps go along the hundredth part of the values with the steepest slope. `shared_budget: B` replaces the ball of each modality by one
+/// budget, `sum_m (||d_m|| / radius_m)^2 <= B`, kept by scaling all perturbations alike. `method` names the steps: `fgsm` is one step of the radius from the sample, `fgsm_rs`
+/// one of 1.25 radii from a random point; `momentum` goes along a running sum of gradients; `apgd` starts with steps of two radii (one in `l1`), halves them where the objective no longer rises and
+/// goes on from the best point; `nes` estimates the gradient from answers, and `square` searches by random squares (of a waveform: stretches of time), for models that give no gradient. With an `aim`
+/// the objective with that class is descended.
 ///
-/// Reference: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"; Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples".
+/// Reference: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"; Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples";
+/// Wong et al. 2020, "Fast is better than free"; Dong et al. 2018, "Boosting Adversarial Attacks with Momentum"; Croce and Hein 2020, "Reliable evaluation of adversarial robustness";
+/// Tramèr and Boneh 2019, "Adversarial Training and Robustness for Multiple Perturbations"; Ilyas et al. 2018, "Black-box Adversarial Attacks with Limited Queries and Information";
+/// Andriushchenko et al. 2020, "Square Attack".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pgd {
     /// What is perturbed: `image`, `audio` or both.
     pub modalities: Vec<Modality>,
+    /// How a step is made.
+    pub method: Steps,
     /// Norm of the balls.
     pub norm: Norm,
-    /// Radius for pixels in `0..=1`, at least 1/255 (one level of an 8-bit file). Default 8/255 for `linf`, 1 for `l2`.
+    /// Radius for pixels in `0..=1`, at least 1/255 (one level of an 8-bit file). Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
     pub epsilon: Option<Epsilon>,
-    /// Radius for the waveform in `-1..=1`, at least 1/32768. Default 0.002 for `linf`; for `l2` a ratio of 30 dB.
+    /// Radius for the waveform in `-1..=1`, at least 1/32768. Default 0.002 for `linf`; for `l2` and `l1` a ratio of 30 dB.
     pub audio_epsilon: Option<Epsilon>,
     /// Radius for the waveform as a ratio of the signal to the perturbation in the norm, in dB (`l2`: signal-to-noise ratio); instead of `audio_epsilon`.
     pub audio_snr_db: Option<Decibels>,
-    /// Gradient steps, 1..=1000.
-    pub steps: usize,
-    /// Length of a step for pixels, in their units. Default 2.5 radius / steps.
+    /// One budget for all modalities instead of a ball each, in squared radii, above 0 and at most 16.
+    pub shared_budget: Option<f64>,
+    /// Steps, 1..=1000 (`square`: proposals, 1..=100000). Default 10; 500 for `square`; `fgsm` and `fgsm_rs` have 1.
+    pub steps: Option<usize>,
+    /// Length of a step for pixels, in their units. Default 2.5 radius / steps, and what the method says.
     pub step_size: Option<Epsilon>,
-    /// Length of a step for the waveform, in its units. Default 2.5 radius / steps.
+    /// Length of a step for the waveform, in its units. Default 2.5 radius / steps, and what the method says.
     pub audio_step_size: Option<Epsilon>,
-    /// Begins at a random point of the ball instead of the sample.
-    pub random_start: bool,
-    /// Random starts, 1..=100; the first that reaches the band is kept, else the one with the largest objective. More than 1 needs `random_start`.
+    /// Begins at a random point of the ball instead of the sample. Default yes; `fgsm` does not, `fgsm_rs` does, `square` begins with stripes.
+    pub random_start: Option<bool>,
+    /// Random starts, 1..=100; the first that reaches the band is kept, else the one with the largest objective. More than 1 needs a random start.
     pub restarts: usize,
+    /// What `momentum` keeps of the sum at each step, 0..=1. Default 1.
+    pub decay: Option<f64>,
+    /// Antithetic pairs that `nes` asks about at each step, 1..=1000. Default 20.
+    pub pairs: Option<usize>,
+    /// Share of the places that the first proposals of `square` change, above 0 and at most 1. Default 0.8.
+    pub square_share: Option<f64>,
+    /// The class that is wanted, by the model's answer to the sample: `runner_up` or `least_likely`. Left out, any other than the label's.
+    pub aim: Option<Wanted>,
     /// Perturbs all listed modalities together, from one backward pass; otherwise each alone.
     pub joint: bool,
     /// What is ascended.
@@ -69,19 +88,56 @@ pub struct Pgd {
     pub variants: usize,
 }
 
+/// How a step is made, by the names of the papers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Steps {
+    /// Steepest steps of a fixed size.
+    #[default]
+    Pgd,
+    /// One step of the radius from the sample.
+    Fgsm,
+    /// One step of 1.25 radii from a random point.
+    FgsmRs,
+    /// Steps along a running sum of gradients.
+    Momentum,
+    /// Steps with momentum that are halved where the objective has stopped to rise.
+    Apgd,
+    /// Steps along an estimated gradient.
+    Nes,
+    /// Random search over squares.
+    Square,
+}
+
+/// The class that a targeted attack wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// The most probable class other than the label's.
+    RunnerUp,
+    /// The least probable one.
+    LeastLikely,
+}
+
 impl Default for Pgd {
     fn default() -> Self {
         Self {
             modalities: vec![Modality::Image, Modality::Audio],
+            method: Steps::Pgd,
             norm: Norm::Linf,
             epsilon: None,
             audio_epsilon: None,
             audio_snr_db: None,
-            steps: 10,
+            shared_budget: None,
+            steps: None,
             step_size: None,
             audio_step_size: None,
-            random_start: true,
+            random_start: None,
             restarts: 1,
+            decay: None,
+            pairs: None,
+            square_share: None,
+            aim: None,
             joint: true,
             objective: Objective::CrossEntropy,
             tries: 8,
@@ -101,36 +157,105 @@ impl Configure<dyn Generator> for Pgd {
 
 /// What a lineage keeps: enough to walk the same way again and to go as far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Walked {
+pub(super) struct Walked {
     modalities: ModalitySet,
     image: Option<Terrain>,
     audio: Option<Terrain>,
     objective: Objective,
+    #[serde(default)]
+    method: Method,
+    #[serde(default)]
+    shared: bool,
+    #[serde(default)]
+    aim: Option<usize>,
     random_start: bool,
     restart: usize,
+    /// Steps to the kept point, and those of the whole walk.
     steps: usize,
+    #[serde(default)]
+    of_steps: usize,
     magnitude: f64,
     gradients: u64,
 }
 
+impl Walked {
+    /// The record of an ascent whose perturbation is scaled by `magnitude`.
+    pub(super) fn of(
+        attack: &AttackConfig,
+        modalities: ModalitySet,
+        terrain: &PerModality<Option<Terrain>>,
+        ascent: &Ascent,
+        magnitude: f64,
+    ) -> Self {
+        Self {
+            modalities,
+            image: terrain.image,
+            audio: terrain.audio,
+            objective: attack.objective,
+            method: attack.method,
+            shared: attack.shared.is_some(),
+            aim: ascent.aim,
+            random_start: attack.random_start,
+            restart: ascent.restart,
+            steps: ascent.step,
+            of_steps: attack.steps,
+            magnitude,
+            gradients: ascent.gradients,
+        }
+    }
+
+    /// The point where the recorded walk from `input` ended.
+    pub(super) fn retraced(&self, input: &Input, target: &Target, models: &ModelSet, seeds: &SeedTree) -> Result<Input> {
+        let rules = Rules {
+            method: self.method,
+            steps: self.of_steps,
+            random_start: self.random_start,
+            shared: self.shared,
+            descend: self.aim.is_some(),
+        };
+        let goal = self.aim.map_or_else(|| target.clone(), Target::Class);
+        let walk = Walk::start(input, self.terrain(), rules, &seeds.variant(self.restart));
+        retrace(models.subject.as_ref(), walk, &goal, self.objective, self.modalities, self.steps)
+    }
+
+    pub(super) fn terrain(&self) -> PerModality<Option<Terrain>> {
+        PerModality { image: self.image, audio: self.audio, text: None }
+    }
+    pub(super) fn magnitude(&self) -> f64 {
+        self.magnitude
+    }
+}
+
+/// What the balls of a child claim.
+pub(super) fn balls(terrain: &PerModality<Option<Terrain>>) -> impl Iterator<Item = Claim> {
+    terrain.iter().filter_map(|(modality, terrain)| terrain.map(|t| Claim::WithinBall { modality, norm: t.norm, epsilon: t.epsilon }))
+}
+
 impl Pgd {
-    fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let set: ModalitySet = self.modalities.iter().copied().collect();
         if set.is_empty() || set.has(Modality::Text) || set.len() != self.modalities.len() {
             problems
                 .push(Problem::new("modalities", format!("expected image, audio or both, each once, found [{}]", names(&self.modalities))));
         }
-        let between =
-            [("steps", self.steps, 1000), ("restarts", self.restarts, 100), ("tries", self.tries, 64), ("variants", self.variants, 16)];
+        let most = if self.method == Steps::Square { 100_000 } else { 1000 };
+        let between = [
+            ("steps", self.total_steps(), most),
+            ("restarts", self.restarts, 100),
+            ("pairs", self.pairs.unwrap_or(1), 1000),
+            ("tries", self.tries, 64),
+            ("variants", self.variants, 16),
+        ];
         for (field, found, most) in between {
             if !(1..=most).contains(&found) {
                 problems.push(Problem::new(field, format!("expected a whole number in 1..={most}, found {found}")));
             }
         }
-        if self.restarts > 1 && !self.random_start {
+        if self.restarts > 1 && !self.starts_at_random() {
             problems.push(Problem::new("restarts", "without `random_start` every restart is the same; expected 1"));
         }
+        self.method_problems(&mut problems);
         let radii = [
             ("epsilon", self.epsilon, 1.0 / 255.0, "1/255, one level of an 8-bit image"),
             ("audio_epsilon", self.audio_epsilon, 1.0 / 32768.0, "1/32768, one level of a 16-bit file"),
@@ -163,24 +288,113 @@ impl Pgd {
         problems
     }
 
+    fn method_problems(&self, problems: &mut Vec<Problem>) {
+        let one_step = matches!(self.method, Steps::Fgsm | Steps::FgsmRs);
+        if let Some(steps) = self.steps.filter(|steps| one_step && *steps != 1) {
+            problems
+                .push(Problem::new("steps", format!("this method takes one step, found {steps}; leave it out, or write `method: pgd`")));
+        }
+        let start = match self.method {
+            Steps::Fgsm => {
+                self.random_start.filter(|start| *start).map(|_| "`fgsm` begins at the sample; with a random start it is `fgsm_rs`")
+            }
+            Steps::FgsmRs => self.random_start.filter(|start| !start).map(|_| "`fgsm_rs` begins at random; without that it is `fgsm`"),
+            Steps::Square => self.random_start.map(|_| "`square` has a start of its own: leave it out"),
+            _ => None,
+        };
+        problems.extend(start.map(|message| Problem::new("random_start", message)));
+        let own = [
+            ("decay", self.decay.is_some(), self.method == Steps::Momentum, "momentum"),
+            ("pairs", self.pairs.is_some(), self.method == Steps::Nes, "nes"),
+            ("square_share", self.square_share.is_some(), self.method == Steps::Square, "square"),
+        ];
+        for (field, _, _, method) in own.into_iter().filter(|(_, written, serves, _)| *written && !serves) {
+            problems.push(Problem::new(field, format!("has no effect: it belongs to `method: {method}`")));
+        }
+        if let Some(found) = self.decay.filter(|decay| !(0.0..=1.0).contains(decay)) {
+            problems.push(Problem::new("decay", format!("expected 0..=1, found {found}")));
+        }
+        if let Some(found) = self.square_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+            problems.push(Problem::new("square_share", format!("expected a share above 0 and at most 1, found {found}")));
+        }
+        if let Some(found) = self.shared_budget.filter(|shared| !(*shared > 0.0 && *shared <= 16.0)) {
+            problems.push(Problem::new("shared_budget", format!("expected a number above 0 and at most 16, found {found}")));
+        }
+        if self.shared_budget.is_some() && !(self.joint && self.modalities.len() > 1) {
+            problems.push(Problem::new(
+                "shared_budget",
+                "is shared by modalities that are perturbed together: it needs `joint` and two of them",
+            ));
+        }
+        for (field, written) in [("step_size", self.step_size.is_some()), ("audio_step_size", self.audio_step_size.is_some())] {
+            if written && self.method == Steps::Square {
+                problems.push(Problem::new(field, "has no effect: every proposal of `square` is as far as the radius"));
+            }
+        }
+    }
+
+    /// Whether the model must give gradients.
+    pub(super) fn needs_gradients(&self) -> bool {
+        self.step_rule().needs_gradients()
+    }
+
+    fn total_steps(&self) -> usize {
+        self.steps.unwrap_or(match self.method {
+            Steps::Fgsm | Steps::FgsmRs => 1,
+            Steps::Square => 500,
+            _ => 10,
+        })
+    }
+
+    fn starts_at_random(&self) -> bool {
+        self.random_start.unwrap_or(self.method != Steps::Fgsm)
+    }
+
+    fn step_rule(&self) -> Method {
+        match self.method {
+            Steps::Pgd | Steps::Fgsm | Steps::FgsmRs => Method::Pgd,
+            Steps::Momentum => Method::Momentum { decay: self.decay.unwrap_or(1.0) },
+            Steps::Apgd => Method::Apgd,
+            Steps::Nes => Method::Nes { pairs: self.pairs.unwrap_or(20) },
+            Steps::Square => Method::Square { share: self.square_share.unwrap_or(0.8) },
+        }
+    }
+
     /// The attack on those of `modalities` that are listed.
     pub fn attack(&self, modalities: ModalitySet, until: Until) -> AttackConfig {
         let listed = |modality| modalities.has(modality) && self.modalities.contains(&modality);
-        let epsilon = self.epsilon.map_or(if self.norm == Norm::Linf { 8.0 / 255.0 } else { 1.0 }, Epsilon::get);
+        let usual = match self.norm {
+            Norm::Linf => 8.0 / 255.0,
+            Norm::L2 => 1.0,
+            Norm::L1 => 12.0,
+        };
+        let epsilon = self.epsilon.map_or(usual, Epsilon::get);
         let audio = match (self.audio_snr_db, self.audio_epsilon, self.norm) {
             (Some(ratio), _, _) => Radius::BelowSignal(ratio.get()),
             (None, Some(epsilon), _) => Radius::Absolute(epsilon.get()),
             (None, None, Norm::Linf) => Radius::Absolute(0.002),
-            (None, None, Norm::L2) => Radius::BelowSignal(30.0),
+            (None, None, Norm::L2 | Norm::L1) => Radius::BelowSignal(30.0),
         };
         let budget = |radius, step_size: Option<Epsilon>| Budget { norm: self.norm, radius, step_size: step_size.map(Epsilon::get) };
         AttackConfig {
             image: listed(Modality::Image).then(|| budget(Radius::Absolute(epsilon), self.step_size)),
             audio: listed(Modality::Audio).then(|| budget(audio, self.audio_step_size)),
-            steps: self.steps,
-            random_start: self.random_start,
+            text: None,
+            shared: self.shared_budget,
+            steps: self.total_steps(),
+            step_radii: match self.method {
+                Steps::Fgsm => Some(1.0),
+                Steps::FgsmRs => Some(1.25),
+                _ => None,
+            },
+            random_start: self.starts_at_random(),
             restarts: self.restarts,
             objective: self.objective,
+            method: self.step_rule(),
+            aim: self.aim.map(|aim| match aim {
+                Wanted::RunnerUp => Aim::RunnerUp(1),
+                Wanted::LeastLikely => Aim::LeastLikely,
+            }),
             until,
         }
     }
@@ -188,7 +402,8 @@ impl Pgd {
     /// Attacks `modalities` of those parents that have one of them and a label; what was found, by parent.
     fn attempt(&self, parents: &[Parent], modalities: ModalitySet, context: &GenerateContext<'_>) -> Result<Vec<Option<(Ascent, Found)>>> {
         // A modality that the data lacks has no gradient either: missing is data, not an error.
-        let modalities = modalities.and(context.models.subject.spec().gradients);
+        let spec = context.models.subject.spec();
+        let modalities = modalities.and(if self.step_rule().needs_gradients() { spec.gradients } else { spec.modalities });
         let able: Vec<(usize, Target)> = parents
             .iter()
             .enumerate()
@@ -210,7 +425,7 @@ impl Pgd {
                 if !ascent.finite && ascent.step == 0 {
                     return Ok(Made::Refused("gradient_not_finite".into()));
                 }
-                perturbed(parent, &ascent.input, &attack.terrain(&inputs[trial.item]), trial.magnitude)
+                perturbed(parent, &ascent.input, &attack.terrain(&inputs[trial.item], None), trial.magnitude)
             };
             trials.iter().map(make).collect()
         })?;
@@ -246,7 +461,7 @@ fn first_magnitude(parent: &Parent, ascent: &Ascent, band: Option<DifficultyBand
 }
 
 /// The child at `magnitude` on the straight line from the parent to the perturbed point, each value rounded toward the parent's.
-fn perturbed(parent: &Sample, point: &Input, terrain: &PerModality<Option<Terrain>>, magnitude: f64) -> Result<Made> {
+pub(super) fn perturbed(parent: &Sample, point: &Input, terrain: &PerModality<Option<Terrain>>, magnitude: f64) -> Result<Made> {
     let broken = |message| Error::internal(message).at("sample", &parent.id);
     let mut child = parent.clone();
     let mut changed = false;
@@ -292,7 +507,10 @@ fn joined(outcomes: Vec<Outcome>) -> Outcome {
 
 impl Generator for Pgd {
     fn requirements(&self) -> Requirements {
-        Requirements { gradients: self.modalities.iter().copied().collect(), ..Requirements::default() }
+        match self.step_rule().needs_gradients() {
+            true => Requirements { gradients: self.modalities.iter().copied().collect(), ..Requirements::default() },
+            false => Requirements { new_inputs: true, ..Requirements::default() },
+        }
     }
     fn modalities(&self) -> ModalitySet {
         self.modalities.iter().copied().collect()
@@ -322,30 +540,17 @@ impl Generator for Pgd {
             }
             for (group, ascent, found) in of_parent {
                 let attack = self.attack(groups[group], Until::Steps);
-                let terrain = attack.terrain(&Input::of(&parent.sample));
+                let terrain = attack.terrain(&Input::of(&parent.sample), None);
                 let seeds = node(&context.seeds, parent, groups[group]);
                 for (v, hit) in found.hits.into_iter().enumerate() {
-                    let walked = Walked {
-                        modalities: groups[group],
-                        image: terrain.image,
-                        audio: terrain.audio,
-                        objective: self.objective,
-                        random_start: self.random_start,
-                        restart: ascent.restart,
-                        steps: ascent.step,
-                        magnitude: hit.magnitude,
-                        gradients: ascent.gradients,
-                    };
-                    let balls = terrain.iter().filter_map(|(modality, terrain)| {
-                        terrain.map(|t| Claim::WithinBall { modality, norm: t.norm, epsilon: t.epsilon })
-                    });
+                    let walked = Walked::of(&attack, groups[group], &terrain, &ascent, hit.magnitude);
                     let draft = Draft {
                         child: hit.child,
                         partners: Vec::new(),
                         variant: group * self.variants + v,
                         seeds: &seeds,
                         parameters: serde_json::to_value(&walked).map_err(|e| Error::internal(e.to_string()))?,
-                        claims: balls.chain([Claim::CertifiedBudget]).collect(),
+                        claims: balls(&terrain).chain([Claim::CertifiedBudget]).collect(),
                         uses_model: true,
                     };
                     generated.candidates.push(context.candidate(parent, draft));
@@ -362,10 +567,8 @@ impl Generator for Pgd {
         let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `pgd` needs the parent"))?;
         let models = context.models.ok_or_else(|| Error::usage("a replay of `pgd` needs the model that made the child"))?;
         let target = parent.label.as_ref().ok_or_else(|| Error::data("the parent has no label").at("sample", &parent.id))?;
-        let terrain = PerModality { image: walked.image, audio: walked.audio, text: None };
-        let walk = Walk::start(&Input::of(parent), terrain, walked.random_start, &context.seeds.variant(walked.restart));
-        let point = retrace(models.subject.as_ref(), walk, target, walked.objective, walked.modalities, walked.steps)?;
-        match perturbed(parent, &point, &terrain, walked.magnitude)? {
+        let point = walked.retraced(&Input::of(parent), target, models, &context.seeds)?;
+        match perturbed(parent, &point, &walked.terrain(), walked.magnitude)? {
             Made::Child(child) => Ok(child),
             Made::Negative(_) | Made::Unchanged | Made::Refused(_) => {
                 Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id))

@@ -49,6 +49,7 @@ fn the_known_optimum_is_found_in_both_norms() {
     let dual = |norm| match norm {
         Norm::Linf => delta().iter().map(|d| f64::from(d.abs())).sum::<f64>(),
         Norm::L2 => delta().iter().map(|d| f64::from(*d).powi(2)).sum::<f64>().sqrt(),
+        Norm::L1 => delta().iter().map(|d| f64::from(d.abs())).fold(0.0, f64::max),
     };
     for norm in [Norm::Linf, Norm::L2] {
         for (random_start, steps, tolerance) in [(false, 10, 1e-4), (true, 60, 1e-2)] {
@@ -153,7 +154,7 @@ fn a_ratio_follows_the_signal() {
     let samples = &input.audio.as_ref().unwrap().values;
     for norm in [Norm::Linf, Norm::L2] {
         let pgd = Pgd { norm, audio_snr_db: Some(Decibels::new(20.0).unwrap()), ..Pgd::default() };
-        let terrain = pgd.attack(ModalitySet::ALL, Until::Steps).terrain(&input).audio.unwrap();
+        let terrain = pgd.attack(ModalitySet::ALL, Until::Steps).terrain(&input, None).audio.unwrap();
         assert!((terrain.epsilon - ball::length(norm, samples) / 10.0).abs() < 1e-9);
         assert!((terrain.step_size - terrain.epsilon / 4.0).abs() < 1e-12);
     }

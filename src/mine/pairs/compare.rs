@@ -59,6 +59,16 @@ impl<'a> Compare<'a> {
         rows.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
     }
 
+    /// Cosine of an anchor and a reference, -1..=1; NaN where one of them is unusable. Panics past the end, like a slice.
+    pub fn similarity(&self, anchor: usize, reference: usize) -> f32 {
+        self.cosine(anchor, reference).clamp(-1.0, 1.0) as f32
+    }
+
+    /// Euclidean distance of an anchor and a reference at length 1, 0..=2; NaN where one of them is unusable. Panics past the end, like a slice.
+    pub fn length_between(&self, anchor: usize, reference: usize) -> f64 {
+        self.distance(anchor, reference)
+    }
+
     /// Where the draws of an anchor come from: its id, or its row where there are no ids.
     pub(super) fn seeds(&self, seeds: &SeedTree, anchor: u32) -> SeedTree {
         match self.anchors.ids.get(anchor as usize) {

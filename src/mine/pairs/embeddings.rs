@@ -73,6 +73,16 @@ impl Embeddings {
         if found == self.len() { Ok(()) } else { Err(Error::usage(format!("expected {} {what}, one a row, found {found}", self.len()))) }
     }
 
+    /// These rows, in this order, with what is known of them. Panics past the end, like a slice.
+    #[must_use]
+    pub fn pick(&self, rows: &[usize]) -> Self {
+        fn of<T: Copy>(known: &[T], rows: &[usize]) -> Vec<T> {
+            if known.is_empty() { Vec::new() } else { rows.iter().map(|row| known[*row]).collect() }
+        }
+        let values = rows.iter().flat_map(|row| self.row(*row)).copied().collect();
+        Self { dim: self.dim, values, classes: of(&self.classes, rows), groups: of(&self.groups, rows), ids: of(&self.ids, rows) }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim

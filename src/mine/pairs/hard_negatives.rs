@@ -11,7 +11,7 @@ use std::collections::HashMap;
 const LANES: usize = 16;
 
 /// How negatives are taken from the ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// The nearest.

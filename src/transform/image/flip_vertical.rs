@@ -35,7 +35,9 @@ impl Effect for FlipVertical {
         scene.edit_image(image::flip_vertical_in_place);
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
-            scene.annotations.boxes = image::map_boxes(&scene.annotations.boxes, BoxMap::flip_vertical(height), width, height).0;
+            let map = BoxMap::flip_vertical(height);
+            scene.annotations.boxes = image::map_boxes(&scene.annotations.boxes, map, width, height).0;
+            image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
         }
         Ok(())
     }

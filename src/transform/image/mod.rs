@@ -41,7 +41,7 @@ pub mod zoom_out;
 
 use super::{Scene, Transform};
 use crate::{
-    augment::image::{Edge, PointMap, Sampling, warp},
+    augment::image::{Edge, PointMap, Sampling, move_shapes, warp},
     operator::Table,
 };
 
@@ -93,6 +93,7 @@ fn moved(scene: &mut Scene, map: &PointMap, edge: Edge, keep: f64) -> Result<(),
     let Some(picture) = &scene.image else { return Ok(()) };
     let (width, height) = (picture.width(), picture.height());
     let (boxes, least) = map.boxes(&scene.annotations.boxes, width, height);
+    let least = least.min(move_shapes(&mut scene.annotations, map, width, height, 0.0));
     if f64::from(least) < keep {
         return Err("object_lost".into());
     }

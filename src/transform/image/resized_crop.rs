@@ -86,7 +86,9 @@ impl Effect for ResizedCrop {
         let stretch = draw.aspect.powf(severity / 2.0);
         let (cut, tall) = ((w * area.sqrt() * stretch).min(w), (h * area.sqrt() / stretch).min(h));
         let rect = PixelRect { x: draw.x * (w - cut), y: draw.y * (h - tall), width: cut, height: tall };
-        let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::crop(rect, width, height), width, height);
+        let map = BoxMap::crop(rect, width, height);
+        let (boxes, least) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+        let least = least.min(image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0));
         if f64::from(least) < draw.keep {
             return Err("object_lost".into());
         }

@@ -61,6 +61,7 @@ impl Effect for Turn {
         let turned = image::turn(picture, quarters);
         let map = PointMap::turn(picture.width(), picture.height(), quarters);
         let (boxes, _) = map.boxes(&scene.annotations.boxes, turned.width(), turned.height());
+        image::move_shapes(&mut scene.annotations, &map, turned.width(), turned.height(), 0.0);
         scene.keeps_sides(&boxes, turned.width())?;
         scene.image = Some(turned.into());
         scene.annotations.boxes = boxes;

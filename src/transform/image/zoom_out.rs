@@ -61,6 +61,7 @@ impl Effect for ZoomOut {
         let scale = 1.0 / (1.0 + 2.0 * draw.border * severity);
         let map = Affine { scale: (scale, scale), ..Affine::default() }.map(width, height);
         let (boxes, _) = map.boxes(&scene.annotations.boxes, width, height);
+        image::move_shapes(&mut scene.annotations, &map, width, height, 0.0);
         let side = |n: usize| (n as f64 * draw.border * severity).round() as usize;
         let sides = Sides { left: side(width), top: side(height), right: side(width), bottom: side(height) };
         let padded = image::pad(picture, sides, draw.edge, [0, 0, 0, 255]).map_err(|error| error.to_string())?;

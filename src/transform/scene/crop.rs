@@ -95,7 +95,9 @@ impl CropDraw {
             let (top, bottom) = self.window(self.y, severity);
             let (w, h) = (width as f64, height as f64);
             let rect = PixelRect { x: start * w, y: top * h, width: (end - start) * w, height: (bottom - top) * h };
-            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::crop(rect, width, height), width, height);
+            let map = BoxMap::crop(rect, width, height);
+            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+            let least = least.min(image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0));
             if f64::from(least) < self.keep {
                 return Err("object_lost".into());
             }

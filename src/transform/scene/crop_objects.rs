@@ -112,6 +112,7 @@ impl Effect for CropObjects {
         scene.annotations.boxes = stay;
         scene.keeps_sides(&moved, width)?;
         scene.image = Some(image::crop_resize(&picture, rect, width, height).map_err(|error| error.to_string())?.into());
+        image::move_shapes(&mut scene.annotations, &map.into(), width, height, draw.gone as f32);
         scene.annotations.boxes = moved;
         Ok(())
     }

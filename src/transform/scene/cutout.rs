@@ -131,7 +131,8 @@ impl CutoutDraw {
             let (w, h) = (picture.width() as f64, picture.height() as f64);
             let down = window(self.y);
             let rect = PixelRect { x: along.start * w, y: down.start * h, width: size * w, height: size * h };
-            if scene.annotations.boxes.iter().any(|place| hidden(place, &rect) > self.cover) {
+            let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &rect) > self.cover);
+            if masked || scene.annotations.boxes.iter().any(|place| hidden(place, &rect) > self.cover) {
                 return Err("object_covered".into());
             }
             scene.image = Some(image::cutout(picture, rect, self.fill).into());

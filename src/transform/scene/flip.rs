@@ -187,11 +187,33 @@ impl FlipDraw {
     fn mirror(scene: &mut Scene) {
         if let Some(picture) = &scene.image {
             let map = BoxMap::flip_horizontal(picture.width());
+            let (width, height) = (picture.width(), picture.height());
             scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
+            image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
+            // What was the left eye is the right one of the mirrored face.
+            scene.annotations.keypoints.iter_mut().for_each(|point| point.label = other_side(&point.label));
             scene.image = Some(image::flip_horizontal(picture).into());
         }
         scene.map_audio(audio::swap_channels);
     }
+}
+
+/// The name with `left` and `right` exchanged where they are a part of it of their own: `left_eye`, `Knee right`.
+fn other_side(name: &str) -> String {
+    let swapped = |part: &str| {
+        let by = match part.to_ascii_lowercase().as_str() {
+            "left" => "right",
+            "right" => "left",
+            _ => return part.to_owned(),
+        };
+        text::match_case(part, by)
+    };
+    name.split_inclusive([' ', '_', '-', '.'])
+        .map(|part| {
+            let end = part.trim_end_matches([' ', '_', '-', '.']).len();
+            swapped(&part[..end]) + &part[end..]
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -199,13 +221,27 @@ mod tests {
     use super::*;
     use crate::{
         random::SeedTree,
-        sample::{ImageBuffer, Media, Sample, Text},
+        sample::{ImageBuffer, Keypoint, Mask, Media, Sample, Text},
         transform::testing::{child, content, picture, plan},
     };
 
     fn report(text: &str) -> Sample {
         let pixels = (0..12).collect();
         Sample { text: Some(Media::new(Text::new(text))), ..picture(ImageBuffer::new(4, 3, 1, pixels).unwrap()) }
+    }
+
+    #[test]
+    fn keypoints_and_masks_are_mirrored_and_sides_change_their_names() {
+        let mut before = report("a face");
+        let annotations = std::sync::Arc::make_mut(&mut before.annotations);
+        annotations.keypoints =
+            vec![Keypoint { x: 1.0, y: 0.5, label: "Left_eye".into() }, Keypoint { x: 3.0, y: 0.5, label: "brightly-lit".into() }];
+        annotations.masks = vec![Mask { outline: vec![[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]], label: "face".into() }];
+        let there = child::<Flip>(&FlipDraw {}, 1.0, &before);
+        let names: Vec<(&str, f32)> = there.annotations.keypoints.iter().map(|point| (point.label.as_str(), point.x)).collect();
+        assert_eq!(names, [("Right_eye", 3.0), ("brightly-lit", 1.0)]);
+        assert_eq!(there.annotations.masks[0].outline, [[4.0, 0.0], [3.0, 0.0], [4.0, 3.0]]);
+        assert_eq!(child::<Flip>(&FlipDraw {}, 1.0, &there).annotations, before.annotations);
     }
 
     #[test]

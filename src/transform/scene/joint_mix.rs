@@ -118,8 +118,13 @@ fn blend(scene: &mut Scene, other: &Sample, share: f64) -> Result<(), String> {
             *a = ((u32::from(*a) * (65536 - weight) + u32::from(*b) * weight + 32768) >> 16) as u8;
         }
     });
-    let (boxes, _) = image::map_boxes(&other.annotations.boxes, BoxMap::crop(rect, width, height), width, height);
+    let map = BoxMap::crop(rect, width, height);
+    let (boxes, _) = image::map_boxes(&other.annotations.boxes, map, width, height);
     scene.annotations.boxes.extend(boxes);
+    let mut shapes = (*other.annotations).clone();
+    image::move_shapes(&mut shapes, &map.into(), width, height, 0.0);
+    scene.annotations.keypoints.append(&mut shapes.keypoints);
+    scene.annotations.masks.append(&mut shapes.masks);
     Ok(())
 }
 

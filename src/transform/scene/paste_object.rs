@@ -4,7 +4,7 @@ use super::shift::PLACES;
 use crate::{
     augment::{
         audio,
-        image::{self, PixelRect},
+        image::{self, BoxMap, PixelRect},
         text,
     },
     error::Problem,
@@ -125,7 +125,9 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
     let w = ((h as f64 * f64::from(cut.width / cut.height)).round() as usize).clamp(1, width);
     let (left, top) = ((draw.x * (width - w) as f64).round() as usize, (draw.y * (height - h) as f64).round() as usize);
     let new = BoundingBox { x: left as f32, y: top as f32, width: w as f32, height: h as f32, label: from.label.clone() };
-    if scene.annotations.boxes.iter().any(|old| hidden(old, &new) > draw.cover) {
+    let under = PixelRect { x: left as f64, y: top as f64, width: w as f64, height: h as f64 };
+    let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &under) > draw.cover);
+    if masked || scene.annotations.boxes.iter().any(|old| hidden(old, &new) > draw.cover) {
         return Err("object_covered".into());
     }
     let rect = PixelRect { x: cut.x.into(), y: cut.y.into(), width: cut.width.into(), height: cut.height.into() };
@@ -148,6 +150,14 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
         }
     });
     scene.annotations.boxes.push(new);
+    // The object's own outlines and the places on it come along.
+    let mut shapes = (*other.annotations).clone();
+    shapes.masks.retain(|mask| mask.label == from.label);
+    image::move_shapes(&mut shapes, &BoxMap::crop(rect, w, h).into(), w, h, 0.0);
+    let shift = BoxMap::shift(left as f64, top as f64).into();
+    image::move_shapes(&mut shapes, &shift, width, height, 0.0);
+    scene.annotations.keypoints.append(&mut shapes.keypoints);
+    scene.annotations.masks.append(&mut shapes.masks);
     Ok(())
 }
 

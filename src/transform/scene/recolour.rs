@@ -48,6 +48,7 @@ const ANGLES: usize = 6;
 impl Effect for Recolour {
     const NAME: &'static str = "recolour";
     const EXAMPLE: &'static str = "{ degrees: [30, 180] }";
+    const VERSION: u32 = 2;
     const CHANGES: ModalitySet = ModalitySet::IMAGE.or(ModalitySet::TEXT);
     const SCALES: bool = false;
     type Draw = RecolourDraw;
@@ -89,7 +90,7 @@ impl Effect for Recolour {
             }
         }
         scene.edit_text(edits)?;
-        scene.edit_image(|picture| image::rotate_hue(picture, draw.degrees));
+        scene.edit_image(|picture| image::hue_saturation_value(picture, draw.degrees as f32, 0.0, 0.0));
         Ok(())
     }
 }

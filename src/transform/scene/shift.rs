@@ -98,7 +98,9 @@ impl ShiftDraw {
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
             let (dx, dy) = (along.places(width), Timeline::shift(self.y * severity).places(height));
-            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::shift(dx as f64, dy as f64), width, height);
+            let map = BoxMap::shift(dx as f64, dy as f64);
+            let (boxes, least) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+            let least = least.min(image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0));
             if f64::from(least) < self.keep {
                 return Err("object_lost".into());
             }

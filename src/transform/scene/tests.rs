@@ -142,6 +142,7 @@ fn a_crop_cuts_sound_picture_events_and_spoken_words_alike() {
         words: vec![time(0, 4, 0.05), time(5, 9, 0.4), time(10, 14, 0.6)],
         boxes: vec![BoundingBox { x: 4.0, y: 2.0, width: 2.0, height: 2.0, label: "dog".into() }],
         events: vec![Event { start_s: 0.4, end_s: 0.5, label: "bark".into() }],
+        ..Annotations::default()
     });
     // Window 0.25..0.75 of the extent at full severity.
     let cropped = child::<Crop>(&CropDraw { share: 0.5, x: 0.5, y: 0.5, keep: 0.9 }, 1.0, &sample);

@@ -72,7 +72,9 @@ impl Effect for Zoom {
         let (width, height) = (picture.width(), picture.height());
         let (w, h) = (width as f64 / factor, height as f64 / factor);
         let rect = PixelRect { x: (width as f64 - w) / 2.0, y: (height as f64 - h) / 2.0, width: w, height: h };
-        let (boxes, least) = image::map_boxes(&scene.annotations.boxes, BoxMap::crop(rect, width, height), width, height);
+        let map = BoxMap::crop(rect, width, height);
+        let (boxes, least) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+        let least = least.min(image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0));
         if f64::from(least) < draw.keep {
             return Err("object_lost".into());
         }

@@ -27,7 +27,7 @@ fn a_file_and_the_builder_give_the_same_plan_and_the_same_bytes() {
         .score(score::Loss::default())
         .mine(TopFraction { by: "loss".into(), fraction: Fraction::new(0.5).unwrap(), ..TopFraction::default() })
         .generate(Pgd {
-            steps: 2,
+            steps: Some(2),
             ..serde_json::from_str(r#"{"modalities":["image","audio"],"epsilon":"8/255","audio_epsilon":0.002}"#).unwrap()
         })
         .verify(verify::WithinBall::default())

@@ -1,7 +1,62 @@
 use super::{Edge, Sampling, warp};
 use crate::augment::image::{PointMap, lanes::fill_uniform};
-use crate::{error::Result, sample::ImageBuffer};
+use crate::{augment::wide::wide, error::Result, sample::ImageBuffer};
 use std::sync::Arc;
+
+wide! {
+    /// `share` of the way from one row to another.
+    fn between(above: &[f32], below: &[f32], share: f32, out: &mut [f32]) {
+        let (above, below) = (&above[..out.len()], &below[..out.len()]);
+        for i in 0..out.len() {
+            out[i] = above[i] + share * (below[i] - above[i]);
+        }
+    }
+}
+
+wide! {
+    /// Nodes `N` pixels apart to pixels: straight lines between them.
+    fn spread[const N: usize](nodes: &[f32], out: &mut [f32]) {
+        let (cells, rest) = out.as_chunks_mut::<N>();
+        let (left, right) = (&nodes[..cells.len()], &nodes[1..][..cells.len()]);
+        for i in 0..cells.len() {
+            let slope = (right[i] - left[i]) / N as f32;
+            for k in 0..N {
+                cells[i][k] = left[i] + slope * k as f32;
+            }
+        }
+        let last = cells.len();
+        for k in 0..rest.len() {
+            rest[k] = nodes[last] + (nodes[last + 1] - nodes[last]) / N as f32 * k as f32;
+        }
+    }
+}
+
+wide! {
+    /// Sums of neighbours of `source`, `step` values apart, by the weights of a kernel.
+    fn smooth(source: &[f32], step: usize, kernel: &[f32], out: &mut [f32]) {
+        const BLOCK: usize = 32;
+        for first in (0..out.len()).step_by(BLOCK) {
+            let count = BLOCK.min(out.len() - first);
+            let mut sums = [0f32; BLOCK];
+            if count == BLOCK {
+                for t in 0..kernel.len() {
+                    let line = &source[first + t * step..][..BLOCK];
+                    for i in 0..BLOCK {
+                        sums[i] += kernel[t] * line[i];
+                    }
+                }
+            } else {
+                for t in 0..kernel.len() {
+                    let line = &source[first + t * step..][..count];
+                    for i in 0..count {
+                        sums[i] += kernel[t] * line[i];
+                    }
+                }
+            }
+            out[first..first + count].copy_from_slice(&sums[..count]);
+        }
+    }
+}
 
 /// Displacements of all pixels of an image, from a grid of nodes `step` pixels apart and bilinear between them.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,18 +71,26 @@ pub struct Field {
 
 impl Field {
     /// Where the pixels of row `y` come from: displacements along x and y, one a pixel. Nodes lie on the centres of pixels 0, `step`, ...
-    pub(super) fn row(&self, y: usize, dx: &mut [f32], dy: &mut [f32]) {
+    pub(super) fn row(&self, y: usize, dx: &mut [f32], dy: &mut [f32], nodes_here: &mut Vec<f32>) {
+        nodes_here.resize(self.columns, 0.0);
         let row = (y / self.step).min(self.rows - 2);
         let share = (y - row * self.step) as f32 / self.step as f32;
         for (nodes, out) in [(&self.dx, dx), (&self.dy, dy)] {
             let (above, below) = (&nodes[row * self.columns..], &nodes[(row + 1) * self.columns..]);
-            let node = |i: usize| above[i] + share * (below[i] - above[i]);
-            let mut left = node(0);
-            for (i, cell) in out.chunks_mut(self.step).enumerate() {
-                let right = node((i + 1).min(self.columns - 1));
-                let slope = (right - left) / self.step as f32;
-                cell.iter_mut().enumerate().for_each(|(k, o)| *o = left + slope * k as u32 as i32 as f32);
-                left = right;
+            between(above, below, share, &mut nodes_here[..self.columns]);
+            match self.step {
+                1 => spread::<1>(nodes_here, out),
+                2 => spread::<2>(nodes_here, out),
+                3 => spread::<3>(nodes_here, out),
+                4 => spread::<4>(nodes_here, out),
+                5 => spread::<5>(nodes_here, out),
+                6 => spread::<6>(nodes_here, out),
+                step => {
+                    for (cell, pair) in out.chunks_mut(step).zip(nodes_here.windows(2)) {
+                        let slope = (pair[1] - pair[0]) / step as f32;
+                        cell.iter_mut().enumerate().for_each(|(k, o)| *o = pair[0] + slope * k as u32 as i32 as f32);
+                    }
+                }
             }
         }
     }
@@ -82,18 +145,14 @@ pub fn elastic_field(width: usize, height: usize, alpha: f64, sigma: f64, seed: 
         let squares: f64 = kernel.iter().map(|k| k * k).sum();
         let scale = alpha / (squares * (1.0f64 / 3.0).sqrt());
         let kernel: Vec<f32> = kernel.iter().map(|k| *k as f32).collect();
+        let scaled: Vec<f32> = kernel.iter().map(|k| (f64::from(*k) * scale) as f32).collect();
         let mut across = vec![0f32; columns * high];
         for (out, line) in across.chunks_exact_mut(columns).zip(noise.chunks_exact(wide)) {
-            for (i, k) in kernel.iter().enumerate() {
-                out.iter_mut().zip(&line[i..]).for_each(|(o, n)| *o += k * n);
-            }
+            smooth(line, 1, &kernel, out);
         }
         let mut field = vec![0f32; columns * rows];
         for (y, out) in field.chunks_exact_mut(columns).enumerate() {
-            for (i, k) in kernel.iter().enumerate() {
-                let k = (f64::from(*k) * scale) as f32;
-                out.iter_mut().zip(&across[(y + i) * columns..]).for_each(|(o, a)| *o += k * a);
-            }
+            smooth(&across[y * columns..], columns, &scaled, out);
         }
         field
     };
@@ -130,7 +189,7 @@ mod tests {
             let (mut square, mut product, mut count) = (0.0, 0.0, 0.0);
             let lag = sigma as usize;
             for y in 0..300 {
-                field(&map).row(y, &mut dx, &mut dy);
+                field(&map).row(y, &mut dx, &mut dy, &mut Vec::new());
                 for x in 0..400 - lag {
                     square += f64::from(dx[x] * dx[x] + dy[x] * dy[x]) / 2.0;
                     product += f64::from(dx[x] * dx[x + lag] + dy[x] * dy[x + lag]) / 2.0;

@@ -2,6 +2,8 @@
 
 mod affine;
 mod elastic;
+#[cfg(target_arch = "x86_64")]
+mod gather;
 mod resize;
 mod warp;
 
@@ -32,6 +34,7 @@ pub enum Edge {
 
 impl Edge {
     /// The place in `0..len` that stands at place `at`; `None` for a zero. `len` is at least 1.
+    #[inline]
     pub fn source(self, at: i64, len: usize) -> Option<usize> {
         let n = len as i64;
         let inside = (0..n).contains(&at);
@@ -116,11 +119,52 @@ pub fn flip_horizontal_in_place(image: &mut ImageBuffer) {
     let (width, channels) = (image.width(), image.channels());
     for row in image.pixels_mut().chunks_exact_mut(width * channels) {
         match channels {
-            1 => row.reverse(),
-            3 => row.as_chunks_mut::<3>().0.reverse(),
-            _ => row.as_chunks_mut::<4>().0.reverse(),
+            1 => reverse::<1>(row),
+            3 => reverse::<3>(row),
+            _ => reverse::<4>(row),
         }
     }
+}
+
+/// Turns a row of pixels of `C` bytes round.
+fn reverse<const C: usize>(row: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if crate::augment::wide::has_avx512() {
+        // SAFETY: the processor has the features.
+        let middle = unsafe { exchange_ends::<C>(row) };
+        return row[middle].as_chunks_mut::<C>().0.reverse();
+    }
+    row.as_chunks_mut::<C>().0.reverse();
+}
+
+/// Exchanges pixels of both ends, turned round, as long as 16 of them fit twice; the bytes between are left as they are and returned.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn exchange_ends<const C: usize>(row: &mut [u8]) -> std::ops::Range<usize> {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8, _mm512_permutexvar_epi8};
+    const PIXELS: usize = 16;
+    let bytes = PIXELS * C;
+    let mask = u64::MAX >> (64 - bytes);
+    let mut order = [0u8; 64];
+    for i in 0..bytes {
+        order[i] = ((PIXELS - 1 - i / C) * C + i % C) as u8;
+    }
+    // SAFETY: it reads the 64 bytes of the array.
+    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+    let (mut start, mut end) = (0, row.len());
+    while end - start >= 2 * bytes {
+        let (left, right) = row.split_at_mut(end - bytes);
+        let (left, right) = (&mut left[start..start + bytes], &mut right[..bytes]);
+        // SAFETY: the mask keeps every load and store inside the bytes of its slice.
+        unsafe {
+            let a = _mm512_permutexvar_epi8(order, _mm512_maskz_loadu_epi8(mask, left.as_ptr().cast()));
+            let b = _mm512_permutexvar_epi8(order, _mm512_maskz_loadu_epi8(mask, right.as_ptr().cast()));
+            _mm512_mask_storeu_epi8(left.as_mut_ptr().cast(), mask, b);
+            _mm512_mask_storeu_epi8(right.as_mut_ptr().cast(), mask, a);
+        }
+        (start, end) = (start + bytes, end - bytes);
+    }
+    start..end
 }
 
 /// Mirrors top and bottom.

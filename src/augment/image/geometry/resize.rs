@@ -1,6 +1,6 @@
 use super::{Edge, PixelRect};
 use crate::{
-    augment::image::wide::{high_half, wide},
+    augment::{image::bytes::high_half, wide::wide},
     error::{Error, Result},
     sample::ImageBuffer,
 };
@@ -64,64 +64,88 @@ pub fn crop_resize_by(image: &ImageBuffer, rect: PixelRect, width: usize, height
     Ok(out)
 }
 
-/// The source places of one output place: the first, and weights of 65,536.
+/// The source places of all output places: each has its first, and from there weights of 65,536.
 struct Taps {
-    first: usize,
+    first: Vec<usize>,
+    /// Where the weights of a place begin; one more at the end.
+    begin: Vec<usize>,
     weights: Vec<u16>,
 }
 
+impl Taps {
+    fn weights(&self, place: usize) -> &[u16] {
+        &self.weights[self.begin[place]..self.begin[place + 1]]
+    }
+
+    fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// The most weights of a place.
+    fn most(&self) -> usize {
+        self.begin.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(1)
+    }
+}
+
 /// For each output place the source places and their weights.
-fn taps(from: f64, length: f64, places: usize, limit: usize, filter: Filter) -> Vec<Taps> {
+fn taps(from: f64, length: f64, places: usize, limit: usize, filter: Filter) -> Taps {
     let scale = length / places as f64;
     let last = limit as i64 - 1;
     // Beyond the image everything is the edge pixel: weights need no more than it has places.
     let side = (limit as f64) * 2.0 + 2.0;
+    let reach = if filter == Filter::Triangle { scale.max(1.0) } else { 1.0 };
     let mut found: Vec<f64> = Vec::new();
-    (0..places)
-        .map(|i| {
-            let centre = from + (i as f64 + 0.5) * scale - 0.5;
-            let centre = centre.clamp(-side, side * 2.0);
-            let (low, high, weigh): (i64, i64, Box<dyn Fn(f64) -> f64>) = match filter {
-                Filter::Nearest => {
-                    let at = (centre + 0.5).floor() as i64;
-                    (at, at, Box::new(|_| 1.0))
-                }
-                Filter::Area if scale > 1.0 => {
-                    let (start, end) = (centre + 0.5 - scale / 2.0, centre + 0.5 + scale / 2.0);
-                    let cover = move |at: f64| (end.min(at + 1.0) - start.max(at)).max(0.0);
-                    (start.floor() as i64, end.ceil() as i64, Box::new(cover))
-                }
-                _ => {
-                    let reach = if filter == Filter::Triangle { scale.max(1.0) } else { 1.0 };
-                    ((centre - reach).ceil() as i64, (centre + reach).floor() as i64, Box::new(move |at| 1.0 - (at - centre).abs() / reach))
-                }
-            };
-            let first = low.clamp(0, last);
-            found.clear();
-            found.resize((high.clamp(0, last) - first) as usize + 1, 0.0);
-            // A cut far larger than the image would visit many places outside: those count together.
-            for at in low.max(-side as i64)..=high.min(2 * side as i64) {
-                found[(at.clamp(0, last) - first) as usize] += weigh(at as f64).max(0.0);
-            }
-            Taps { first: first as usize, weights: shares(&found) }
-        })
-        .collect()
+    let mut out =
+        Taps { first: Vec::with_capacity(places), begin: Vec::with_capacity(places + 1), weights: Vec::with_capacity(2 * places) };
+    for i in 0..places {
+        let centre = (from + (i as f64 + 0.5) * scale - 0.5).clamp(-side, side * 2.0);
+        let (start, end) = (centre + 0.5 - scale / 2.0, centre + 0.5 + scale / 2.0);
+        let (low, high) = match filter {
+            Filter::Nearest => ((centre + 0.5).floor() as i64, (centre + 0.5).floor() as i64),
+            Filter::Area if scale > 1.0 => (start.floor() as i64, end.ceil() as i64),
+            _ => ((centre - reach).ceil() as i64, (centre + reach).floor() as i64),
+        };
+        let weigh = |at: f64| match filter {
+            Filter::Nearest => 1.0,
+            Filter::Area if scale > 1.0 => (end.min(at + 1.0) - start.max(at)).max(0.0),
+            _ => 1.0 - (at - centre).abs() / reach,
+        };
+        let first = low.clamp(0, last);
+        found.clear();
+        found.resize((high.clamp(0, last) - first) as usize + 1, 0.0);
+        // A cut far larger than the image would visit many places outside: those count together.
+        for at in low.max(-side as i64)..=high.min(2 * side as i64) {
+            found[(at.clamp(0, last) - first) as usize] += weigh(at as f64).max(0.0);
+        }
+        out.first.push(first as usize);
+        out.begin.push(out.weights.len());
+        shares(&found, &mut out.weights);
+    }
+    out.begin.push(out.weights.len());
+    out
 }
 
-/// Weights as 65,536ths whose sum is 65,536 (65,535 for a single one, which still gives back every byte).
-fn shares(weights: &[f64]) -> Vec<u16> {
+/// Appends weights as 65,536ths whose sum is 65,536 (65,535 for a single one, which still gives back every byte).
+fn shares(weights: &[f64], out: &mut Vec<u16>) {
     let total: f64 = weights.iter().sum();
+    let start = out.len();
     if !(total.is_finite() && total > 0.0) {
-        let mut first = vec![0; weights.len()];
-        first.iter_mut().take(1).for_each(|w| *w = u16::MAX);
-        return first;
+        out.resize(start + weights.len(), 0);
+        out[start] = u16::MAX;
+        return;
     }
-    let mut out: Vec<i64> = weights.iter().map(|w| (w / total * 65_536.0).round() as i64).collect();
-    let missing = 65_536 - out.iter().sum::<i64>();
-    if let Some(largest) = out.iter_mut().max() {
-        *largest += missing;
+    let mut sum = 0i64;
+    let mut largest = (0i64, start);
+    for weight in weights {
+        let share = (weight / total * 65_536.0 + 0.5) as i64;
+        sum += share;
+        // The last of equals.
+        if share >= largest.0 {
+            largest = (share, out.len());
+        }
+        out.push(share.min(65_535) as u16);
     }
-    out.into_iter().map(|w| w.clamp(0, 65_535) as u16).collect()
+    out[largest.1] = (largest.0 + 65_536 - sum).clamp(0, 65_535) as u16;
 }
 
 /// Up to so many products are cut to 16 bits each, which loses less than 8/256 of a value; more of them are summed with 32 bits.
@@ -130,92 +154,177 @@ const FEW: usize = 8;
 /// Lanes of a sum along x.
 const LANES: usize = 8;
 
-fn resample<const C: usize>(image: &ImageBuffer, columns: &[Taps], rows: &[Taps], out: &mut [u8]) {
+fn resample<const C: usize>(image: &ImageBuffer, columns: &Taps, rows: &Taps, out: &mut [u8]) {
     let stride = image.width() * C;
-    let from = columns.iter().map(|t| t.first).min().unwrap_or(0);
-    let to = columns.iter().map(|t| t.first + t.weights.len()).max().unwrap_or(1);
+    let from = columns.first.iter().copied().min().unwrap_or(0);
+    let to = (0..columns.len()).map(|i| columns.first[i] + columns.weights(i).len()).max().unwrap_or(1);
+    let starts: Vec<i32> = columns.first.iter().map(|first| ((first - from) * C) as i32).collect();
+    let most = columns.most();
     // Eight lanes hold eight gray pixels, or two of three or four channels.
     let together = if C == 1 { LANES } else { 2 };
-    let vectors = columns.iter().map(|t| t.weights.len().div_ceil(together)).max().unwrap_or(1);
+    let vectors = most.div_ceil(together);
+    let used = (to - from) * C;
+    let mut row = vec![0u16; used + most * C + vectors * LANES];
+    #[cfg(target_arch = "x86_64")]
+    let gathered = (C > 1 && most <= FEW && crate::augment::wide::has_avx512()).then(|| gathers::weights(columns, most));
     let mut weights = vec![[0u16; LANES]; vectors * columns.len()];
-    for (lanes, taps) in weights.chunks_exact_mut(vectors).zip(columns) {
-        for (i, weight) in taps.weights.iter().enumerate() {
+    for (place, lanes) in weights.chunks_exact_mut(vectors).enumerate() {
+        for (i, weight) in columns.weights(place).iter().enumerate() {
             lanes[i / together][i % together * C..][..C].fill(*weight);
         }
     }
-    let starts: Vec<usize> = columns.iter().map(|t| (t.first - from) * C).collect();
-    let most = columns.iter().map(|t| t.weights.len()).max().unwrap_or(1);
-    let used = (to - from) * C;
-    let mut row = vec![0u16; used + vectors * LANES];
-    for (target, taps) in out.chunks_exact_mut(columns.len() * C).zip(rows) {
-        down(&image.pixels()[taps.first * stride + from * C..], stride, &taps.weights, &mut row[..used]);
-        if most <= FEW {
-            across::<C>(&row, &starts, &weights, vectors, 128 + most as u16, target);
-        } else {
-            across_many::<C>(&row, &starts, &weights, vectors, target);
+    for (place, target) in out.chunks_exact_mut(columns.len() * C).enumerate() {
+        down(&image.pixels()[rows.first[place] * stride + from * C..], stride, rows.weights(place), &mut row[..used]);
+        let bias = 128 + most as u16;
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(table) = &gathered {
+            // SAFETY: the processor has the features.
+            done = unsafe { gathers::across::<C>(&row, &starts, table, most, bias, target) };
         }
+        let (starts, weights, target) = (&starts[done..], &weights[done * vectors..], &mut target[done * C..]);
+        if most <= FEW {
+            across::<C>(&row, starts, weights, vectors, bias, target);
+        } else {
+            across_many::<C>(&row, starts, weights, vectors, target);
+        }
+    }
+}
+
+/// Eight pixels at once in registers of 512 bits.
+#[cfg(target_arch = "x86_64")]
+mod gathers {
+    use super::Taps;
+    use std::arch::x86_64::{
+        _mm256_add_epi32, _mm256_cmplt_epu32_mask, _mm256_loadu_si256, _mm256_mask_storeu_epi8, _mm256_permutexvar_epi8, _mm256_set1_epi32,
+        _mm512_add_epi16, _mm512_cvtepi16_epi8, _mm512_i32gather_epi64, _mm512_loadu_si512, _mm512_mulhi_epu16, _mm512_set1_epi16,
+        _mm512_srli_epi16,
+    };
+
+    /// Pixels at once.
+    const MANY: usize = 8;
+
+    /// For each eight places and each of `most` taps the weights, four times each: as often as a pixel may have channels.
+    pub(super) fn weights(columns: &Taps, most: usize) -> Vec<[[u16; 4]; MANY]> {
+        let mut out = vec![[[0; 4]; MANY]; columns.len() / MANY * most];
+        for (block, table) in out.chunks_exact_mut(most).enumerate() {
+            for i in 0..MANY {
+                for (t, weight) in columns.weights(block * MANY + i).iter().enumerate() {
+                    table[t][i] = [*weight; 4];
+                }
+            }
+        }
+        out
+    }
+
+    /// Weighted sums of all whole eights of places; returns the number of places done. `row` has room for `most` pixels behind every start and three values more.
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(super) fn across<const C: usize>(
+        row: &[u16],
+        starts: &[i32],
+        weights: &[[[u16; 4]; MANY]],
+        most: usize,
+        bias: u16,
+        target: &mut [u8],
+    ) -> usize {
+        let mut order = [0u8; 32];
+        for i in 0..MANY * C {
+            order[i] = (i / C * 4 + i % C) as u8;
+        }
+        // SAFETY: it reads the 32 bytes of the array.
+        let order = unsafe { _mm256_loadu_si256(order.as_ptr().cast()) };
+        let bias = _mm512_set1_epi16(bias.cast_signed());
+        let blocks = starts.len() / MANY;
+        let room = _mm256_set1_epi32(row.len().saturating_sub(most * C + 3).min(i32::MAX as usize) as i32);
+        for block in 0..blocks {
+            let starts = &starts[block * MANY..][..MANY];
+            let weights = &weights[block * most..][..most];
+            let target = &mut target[block * MANY * C..][..MANY * C];
+            let mut sum = bias;
+            // SAFETY: gathers begin at places that were compared with what the row has room for; the loads read the slices and the store writes the slice.
+            unsafe {
+                let mut at = _mm256_loadu_si256(starts.as_ptr().cast());
+                if _mm256_cmplt_epu32_mask(at, room) != 0xff {
+                    return block * MANY;
+                }
+                for weights in weights {
+                    let pixels = _mm512_i32gather_epi64::<2>(at, row.as_ptr().cast());
+                    sum = _mm512_add_epi16(sum, _mm512_mulhi_epu16(pixels, _mm512_loadu_si512(weights.as_ptr().cast())));
+                    at = _mm256_add_epi32(at, _mm256_set1_epi32(C as i32));
+                }
+                let bytes = _mm256_permutexvar_epi8(order, _mm512_cvtepi16_epi8(_mm512_srli_epi16::<8>(sum)));
+                _mm256_mask_storeu_epi8(target.as_mut_ptr().cast(), u32::MAX >> (32 - MANY * C), bytes);
+            }
+        }
+        blocks * MANY
     }
 }
 
 wide! {
     /// Weighted sum of rows, 8 bits behind the point.
     fn down(source: &[u8], stride: usize, weights: &[u16], out: &mut [u16]) {
-        const BLOCK: usize = 32;
         let len = out.len();
         if weights.len() > FEW {
-            for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-                let mut sum = [128u32; BLOCK];
-                for (t, weight) in weights.iter().enumerate() {
-                    let Some(source) = source.get(t * stride + i * BLOCK..) else { continue };
-                    let source = &source[..source.len().min(out.len())];
-                    for (sum, p) in sum.iter_mut().zip(source) {
-                        *sum = sum.wrapping_add(u32::from(*p).wrapping_mul(u32::from(*weight)));
+            const SUMS: usize = 128;
+            let mut sums = [0u32; SUMS];
+            for first in (0..len).step_by(SUMS) {
+                let count = SUMS.min(len - first);
+                let (sums, out) = (&mut sums[..count], &mut out[first..first + count]);
+                sums.fill(128);
+                for t in 0..weights.len() {
+                    let (source, weight) = (&source[t * stride + first..][..count], u32::from(weights[t]));
+                    for i in 0..count {
+                        sums[i] = sums[i].wrapping_add(u32::from(source[i]).wrapping_mul(weight));
                     }
                 }
-                out.iter_mut().zip(sum).for_each(|(o, s)| *o = (s >> 8) as u16);
+                for i in 0..count {
+                    out[i] = (sums[i] >> 8) as u16;
+                }
             }
             return;
         }
         // As much as the cut products lose at the most, so that halves are rounded up.
         let bias = weights.len() as u16;
-        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-        for (i, block) in blocks.iter_mut().enumerate() {
-            let mut sum = [bias; BLOCK];
-            for (t, weight) in weights.iter().enumerate() {
-                let Some(source) = source.get(t * stride + i * BLOCK..).and_then(|s| s.first_chunk::<BLOCK>()) else { continue };
-                for (sum, p) in sum.iter_mut().zip(source) {
-                    *sum = sum.wrapping_add(high_half(u16::from(*p) << 8, *weight));
-                }
+        if let [a, b] = *weights {
+            let (above, below) = (&source[..len], &source[stride..][..len]);
+            for i in 0..len {
+                let both = high_half(u16::from(above[i]) << 8, a).wrapping_add(high_half(u16::from(below[i]) << 8, b));
+                out[i] = both.wrapping_add(bias);
             }
-            *block = sum;
+            return;
         }
-        let start = len - rest.len();
-        for (i, out) in rest.iter_mut().enumerate() {
-            *out = weights.iter().enumerate().fold(bias, |sum, (t, weight)| {
-                sum.wrapping_add(high_half(u16::from(source[t * stride + start + i]) << 8, *weight))
-            });
+        out.fill(bias);
+        for t in 0..weights.len() {
+            let (source, weight) = (&source[t * stride..][..len], weights[t]);
+            for i in 0..len {
+                out[i] = out[i].wrapping_add(high_half(u16::from(source[i]) << 8, weight));
+            }
         }
     }
 }
 
 wide! {
     /// Weighted sum along a row.
-    fn across[const C: usize](row: &[u16], starts: &[usize], weights: &[[u16; LANES]], vectors: usize, bias: u16, target: &mut [u8]) {
+    fn across[const C: usize](row: &[u16], starts: &[i32], weights: &[[u16; LANES]], vectors: usize, bias: u16, target: &mut [u8]) {
         let pixels = target.as_chunks_mut::<C>().0;
-        for ((pixel, start), weights) in pixels.iter_mut().zip(starts).zip(weights.chunks_exact(vectors)) {
+        for place in 0..pixels.len() {
             let mut sum = [0u16; LANES];
-            let mut at = *start;
-            for weights in weights {
-                if let Some(values) = row.get(at..).and_then(|r| r.first_chunk::<LANES>()) {
-                    for i in 0..LANES {
-                        sum[i] = sum[i].wrapping_add(high_half(values[i], weights[i]));
-                    }
+            let mut at = starts[place] as usize;
+            for weights in &weights[place * vectors..][..vectors] {
+                let values = &row[at..][..LANES];
+                for i in 0..LANES {
+                    sum[i] = sum[i].wrapping_add(high_half(values[i], weights[i]));
                 }
                 at += if C == 1 { LANES } else { 2 * C };
             }
-            for (c, value) in pixel.iter_mut().enumerate() {
-                let all = if C == 1 { sum.iter().fold(0, |a: u16, b| a.wrapping_add(*b)) } else { sum[c].wrapping_add(sum[c + C]) };
-                *value = (all.wrapping_add(bias) >> 8) as u8;
+            for c in 0..C {
+                let mut all = sum[c].wrapping_add(sum[c + C]);
+                if C == 1 {
+                    for i in 2..LANES {
+                        all = all.wrapping_add(sum[i]);
+                    }
+                }
+                pixels[place][c] = (all.wrapping_add(bias) >> 8) as u8;
             }
         }
     }
@@ -223,22 +332,26 @@ wide! {
 
 wide! {
     /// The same with 32 bits.
-    fn across_many[const C: usize](row: &[u16], starts: &[usize], weights: &[[u16; LANES]], vectors: usize, target: &mut [u8]) {
+    fn across_many[const C: usize](row: &[u16], starts: &[i32], weights: &[[u16; LANES]], vectors: usize, target: &mut [u8]) {
         let pixels = target.as_chunks_mut::<C>().0;
-        for ((pixel, start), weights) in pixels.iter_mut().zip(starts).zip(weights.chunks_exact(vectors)) {
+        for place in 0..pixels.len() {
             let mut sum = [0u32; LANES];
-            let mut at = *start;
-            for weights in weights {
-                if let Some(values) = row.get(at..).and_then(|r| r.first_chunk::<LANES>()) {
-                    for i in 0..LANES {
-                        sum[i] = sum[i].wrapping_add(u32::from(values[i]).wrapping_mul(u32::from(weights[i])));
-                    }
+            let mut at = starts[place] as usize;
+            for weights in &weights[place * vectors..][..vectors] {
+                let values = &row[at..][..LANES];
+                for i in 0..LANES {
+                    sum[i] = sum[i].wrapping_add(u32::from(values[i]).wrapping_mul(u32::from(weights[i])));
                 }
                 at += if C == 1 { LANES } else { 2 * C };
             }
-            for (c, value) in pixel.iter_mut().enumerate() {
-                let all = if C == 1 { sum.iter().fold(0, |a: u32, b| a.wrapping_add(*b)) } else { sum[c].wrapping_add(sum[c + C]) };
-                *value = (all.saturating_add(1 << 23) >> 24) as u8;
+            for c in 0..C {
+                let mut all = sum[c].wrapping_add(sum[c + C]);
+                if C == 1 {
+                    for i in 2..LANES {
+                        all = all.wrapping_add(sum[i]);
+                    }
+                }
+                pixels[place][c] = (all.saturating_add(1 << 23) >> 24) as u8;
             }
         }
     }
@@ -384,13 +497,13 @@ mod tests {
             for filter in ALL {
                 let (columns, rows) = (taps(0.0, w as f64, tw, w, filter), taps(0.0, h as f64, th, h, filter));
                 let out = resize(&picture, tw, th, filter).unwrap();
-                for (y, row) in rows.iter().enumerate() {
-                    for (x, column) in columns.iter().enumerate() {
+                for y in 0..th {
+                    for x in 0..tw {
                         for k in 0..c {
                             let mut sum = 0.0;
-                            for (j, wy) in row.weights.iter().enumerate() {
-                                for (i, wx) in column.weights.iter().enumerate() {
-                                    sum += f64::from(*wy) * f64::from(*wx) / 65_536.0f64.powi(2) * f64::from(picture.pixel(column.first + i, row.first + j)[k]);
+                            for (j, wy) in rows.weights(y).iter().enumerate() {
+                                for (i, wx) in columns.weights(x).iter().enumerate() {
+                                    sum += f64::from(*wy) * f64::from(*wx) / 65_536.0f64.powi(2) * f64::from(picture.pixel(columns.first[x] + i, rows.first[y] + j)[k]);
                                 }
                             }
                             prop_assert!((sum - f64::from(out.pixel(x, y)[k])).abs() < 0.6, "{filter:?} {x} {y}: {sum} {}", out.pixel(x, y)[k]);

@@ -1,8 +1,9 @@
 //! One core for every geometric change: for each pixel of the result its place in the source, and the source read there.
 
-use super::super::{map::PointMap, wide::wide};
+use super::super::map::PointMap;
 use super::Edge;
 use crate::{
+    augment::wide::wide,
     error::{Error, Result},
     sample::ImageBuffer,
 };
@@ -21,8 +22,8 @@ pub enum Sampling {
 }
 
 /// Places are counted in 128ths of a pixel.
-const BITS: u32 = 7;
-const ONE: i32 = 1 << BITS;
+pub(super) const BITS: u32 = 7;
+pub(super) const ONE: i32 = 1 << BITS;
 
 /// Rounds numbers to whole ones; what lies beyond four million is cut, NaN goes to the lower end.
 #[inline(always)]
@@ -39,19 +40,21 @@ wide! {
         let (u, v, w) = (start(0), start(3), start(6));
         let (du, dv, dw) = (step(0), step(3), step(6));
         let one = ONE as f32;
+        let count = xs.len().min(ys.len());
+        let (xs, ys) = (&mut xs[..count], &mut ys[..count]);
         if dw == 0.0 {
             let (a, b, c, d) = (du / w * one, u / w * one - 0.5 * one, dv / w * one, v / w * one - 0.5 * one);
-            for (i, (x, y)) in xs.iter_mut().zip(ys.iter_mut()).enumerate() {
+            for i in 0..count {
                 let at = i as u32 as i32 as f32;
-                *x = rounded(b + a * at);
-                *y = rounded(d + c * at);
+                xs[i] = rounded(b + a * at);
+                ys[i] = rounded(d + c * at);
             }
         } else {
-            for (i, (x, y)) in xs.iter_mut().zip(ys.iter_mut()).enumerate() {
+            for i in 0..count {
                 let at = i as u32 as i32 as f32;
                 let scale = one / (w + dw * at);
-                *x = rounded((u + du * at) * scale - 0.5 * one);
-                *y = rounded((v + dv * at) * scale - 0.5 * one);
+                xs[i] = rounded((u + du * at) * scale - 0.5 * one);
+                ys[i] = rounded((v + dv * at) * scale - 0.5 * one);
             }
         }
     }
@@ -61,11 +64,11 @@ wide! {
     /// The same for a row whose pixels come from `dx` and `dy` pixels away.
     fn displaced(y: usize, dx: &[f32], dy: &[f32], xs: &mut [i32], ys: &mut [i32]) {
         let (one, line) = (ONE as f32, y as f32);
-        for (i, (x, d)) in xs.iter_mut().zip(dx).enumerate() {
-            *x = rounded((i as u32 as i32 as f32 + d) * one);
-        }
-        for (y, d) in ys.iter_mut().zip(dy) {
-            *y = rounded((line + d) * one);
+        let count = xs.len().min(ys.len());
+        let (dx, dy, xs, ys) = (&dx[..count], &dy[..count], &mut xs[..count], &mut ys[..count]);
+        for i in 0..count {
+            xs[i] = rounded((i as u32 as i32 as f32 + dx[i]) * one);
+            ys[i] = rounded((line + dy[i]) * one);
         }
     }
 }
@@ -75,11 +78,11 @@ wide! {
 ///
 /// Places are rounded to 128ths of a pixel; weights multiply exactly, and the sum is rounded once.
 pub fn warp(image: &ImageBuffer, map: &PointMap, width: usize, height: usize, edge: Edge, sampling: Sampling) -> Result<ImageBuffer> {
-    let fill = |xs: &mut [i32], ys: &mut [i32], y: usize, rows: &mut [Vec<f32>; 2]| match map {
+    let fill = |xs: &mut [i32], ys: &mut [i32], y: usize, rows: &mut [Vec<f32>; 3]| match map {
         PointMap::Projective(_) => {}
         PointMap::Field(field) => {
-            let [dx, dy] = rows;
-            field.row(y, dx, dy);
+            let [dx, dy, nodes] = rows;
+            field.row(y, dx, dy, nodes);
             displaced(y, dx, dy, xs, ys);
         }
     };
@@ -92,8 +95,12 @@ pub fn warp(image: &ImageBuffer, map: &PointMap, width: usize, height: usize, ed
     };
     let mut out = ImageBuffer::filled(width, height, image.channels(), 0).map_err(Error::data)?;
     let source = Source { pixels: image.pixels(), width: image.width(), height: image.height(), edge };
+    #[cfg(target_arch = "x86_64")]
+    let gathers = super::gather::serves(image);
+    #[cfg(not(target_arch = "x86_64"))]
+    let gathers = false;
     let (mut xs, mut ys) = (vec![0i32; width], vec![0i32; width]);
-    let mut rows = [vec![0f32; width], vec![0f32; width]];
+    let mut rows = [vec![0f32; width], vec![0f32; width], Vec::new()];
     let stride = width * image.channels();
     for (y, target) in out.pixels_mut().chunks_exact_mut(stride).enumerate() {
         match &inverse {
@@ -101,9 +108,9 @@ pub fn warp(image: &ImageBuffer, map: &PointMap, width: usize, height: usize, ed
             None => fill(&mut xs, &mut ys, y, &mut rows),
         }
         match (image.channels(), sampling) {
-            (1, Sampling::Bilinear) => source.bilinear::<1>(&xs, &ys, target),
-            (3, Sampling::Bilinear) => source.bilinear::<3>(&xs, &ys, target),
-            (_, Sampling::Bilinear) => source.bilinear::<4>(&xs, &ys, target),
+            (1, Sampling::Bilinear) => source.bilinear::<1>(&xs, &ys, target, gathers),
+            (3, Sampling::Bilinear) => source.bilinear::<3>(&xs, &ys, target, gathers),
+            (_, Sampling::Bilinear) => source.bilinear::<4>(&xs, &ys, target, gathers),
             (1, Sampling::Nearest) => source.nearest::<1>(&xs, &ys, target),
             (3, Sampling::Nearest) => source.nearest::<3>(&xs, &ys, target),
             (_, Sampling::Nearest) => source.nearest::<4>(&xs, &ys, target),
@@ -120,10 +127,33 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn bilinear<const C: usize>(&self, xs: &[i32], ys: &[i32], target: &mut [u8]) {
+    fn bilinear<const C: usize>(&self, xs: &[i32], ys: &[i32], target: &mut [u8], gathers: bool) {
+        let pixels = target.as_chunks_mut::<C>().0;
+        let mut start = 0;
+        #[cfg(target_arch = "x86_64")]
+        if gathers {
+            // Eight at a time; those of which one lies at an edge go one by one.
+            let (eights, _) = pixels.as_chunks_mut::<{ super::gather::LANES }>();
+            let (xs, ys) = (&xs.as_chunks().0[..eights.len()], &ys.as_chunks().0[..eights.len()]);
+            for i in 0..eights.len() {
+                // SAFETY: `serves` said that the processor has the features.
+                let done = unsafe { super::gather::bilinear::<C>(self.pixels, self.width, self.height, &xs[i], &ys[i], &mut eights[i]) };
+                // The result is made of zeros.
+                if !done && !(self.edge == Edge::Zero && self.all_outside(&xs[i], &ys[i])) {
+                    self.one_by_one(&xs[i], &ys[i], &mut eights[i]);
+                }
+            }
+            start = eights.len() * super::gather::LANES;
+        }
+        self.one_by_one(&xs[start..], &ys[start..], &mut pixels[start..]);
+    }
+
+    fn one_by_one<const C: usize>(&self, xs: &[i32], ys: &[i32], pixels: &mut [[u8; C]]) {
         let stride = self.width * C;
         let (right, low) = ((self.width - 1) as u32, (self.height - 1) as u32);
-        for ((pixel, &x), &y) in target.as_chunks_mut::<C>().0.iter_mut().zip(xs).zip(ys) {
+        let (xs, ys) = (&xs[..pixels.len()], &ys[..pixels.len()]);
+        for i in 0..pixels.len() {
+            let (x, y, pixel) = (xs[i], ys[i], &mut pixels[i]);
             let (column, row) = (x >> BITS, y >> BITS);
             let (fx, fy) = (x & (ONE - 1), y & (ONE - 1));
             if (column as u32) < right && (row as u32) < low {
@@ -135,6 +165,19 @@ impl Source<'_> {
             }
             *pixel = self.at_edge(column, row, fx, fy);
         }
+    }
+
+    /// Whether none of the pixels around any of the places lies inside.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn all_outside(&self, xs: &[i32; super::gather::LANES], ys: &[i32; super::gather::LANES]) -> bool {
+        let (width, height) = (self.width.min(1 << 23) as i32, self.height.min(1 << 23) as i32);
+        let mut all = true;
+        for i in 0..super::gather::LANES {
+            let (column, row) = (xs[i] >> BITS, ys[i] >> BITS);
+            all &= column < -1 || column >= width || row < -1 || row >= height;
+        }
+        all
     }
 
     /// Where one of the four pixels lies outside, or too close to the end of the buffer.

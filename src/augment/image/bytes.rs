@@ -1,50 +1,7 @@
-//! Inner loops for wide registers: the same source compiled for what the processor has, chosen at run time. No loop uses fused
-//! multiply-add and every lane is computed alone, so that all versions give the same bytes.
+//! Bytes in inner loops: products, rounding, tables, and pixels taken apart into lanes.
 
-/// Defines a function whose loops are compiled for AVX-512 and AVX2, too, and that calls the widest version the processor knows.
-macro_rules! wide {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident $([$(const $c:ident: $ct:ty),+])? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
-        $vis fn $name $(<$(const $c: $ct),+>)? ($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn plain $(<$(const $c: $ct),+>)? ($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx2 $(<$(const $c: $ct),+>)? ($($arg: $ty),*) $(-> $ret)? {
-                    plain $(::<$($c),+>)? ($($arg),*)
-                }
-                #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx512 $(<$(const $c: $ct),+>)? ($($arg: $ty),*) $(-> $ret)? {
-                    plain $(::<$($c),+>)? ($($arg),*)
-                }
-                if $crate::augment::image::wide::has_avx512() {
-                    // SAFETY: the processor has the features that the function was compiled for.
-                    return unsafe { avx512 $(::<$($c),+>)? ($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: as above.
-                    return unsafe { avx2 $(::<$($c),+>)? ($($arg),*) };
-                }
-            }
-            plain $(::<$($c),+>)? ($($arg),*)
-        }
-    };
-}
-pub(super) use wide;
-
-/// Whether the AVX-512 versions run here.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vbmi")
-}
+use crate::augment::wide::has_avx512;
 
 /// The upper half of a product of 16-bit numbers: a multiplication by a fraction of 65,536.
 #[inline(always)]
@@ -109,32 +66,42 @@ pub(super) const LANES: usize = 32;
 /// A colour channel of some neighbouring pixels.
 pub(super) type Lane = [f32; LANES];
 
-/// Calls `f` for the colours of all pixels, [`LANES`] at a time, and writes back what it leaves, rounded. Gray pixels have three equal
-/// channels and take the first; alpha stays. Call it inside [`wide`].
+/// What is done to the colours of some pixels. Its function is `#[inline(always)]`, so that it is compiled for the registers of its caller.
+pub(super) trait Recolour: Copy {
+    /// Changes red, green and blue, `0..=255`.
+    fn recolour(self, r: &mut Lane, g: &mut Lane, b: &mut Lane);
+}
+
 #[inline(always)]
-pub(super) fn map_rgb<const C: usize>(bytes: &mut [u8], f: impl Fn(&mut Lane, &mut Lane, &mut Lane)) {
-    let mut block = |pixels: &mut [[u8; C]; LANES]| {
-        let (mut r, mut g, mut b) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        for i in 0..LANES {
-            r[i] = f32::from(pixels[i][0]);
-            g[i] = f32::from(pixels[i][if C > 1 { 1 } else { 0 }]);
-            b[i] = f32::from(pixels[i][if C > 1 { 2 } else { 0 }]);
+fn recolour_block<const C: usize>(pixels: &mut [[u8; C]; LANES], by: impl Recolour) {
+    let (mut r, mut g, mut b) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    for i in 0..LANES {
+        r[i] = f32::from(pixels[i][0]);
+        g[i] = f32::from(pixels[i][1 % C]);
+        b[i] = f32::from(pixels[i][2 % C]);
+    }
+    by.recolour(&mut r, &mut g, &mut b);
+    for i in 0..LANES {
+        pixels[i][0] = to_byte(r[i]);
+        if C > 1 {
+            pixels[i][1] = to_byte(g[i]);
+            pixels[i][2] = to_byte(b[i]);
         }
-        f(&mut r, &mut g, &mut b);
-        for i in 0..LANES {
-            pixels[i][0] = to_byte(r[i]);
-            if C > 1 {
-                pixels[i][1] = to_byte(g[i]);
-                pixels[i][2] = to_byte(b[i]);
-            }
-        }
-    };
+    }
+}
+
+/// Changes the colours of all pixels, [`LANES`] at a time, rounded. Gray pixels have three equal channels and take the first; alpha stays. Call it
+/// inside [`wide`](crate::augment::wide).
+#[inline(always)]
+pub(super) fn map_rgb<const C: usize>(bytes: &mut [u8], by: impl Recolour) {
     let (blocks, rest) = bytes.as_chunks_mut::<C>().0.as_chunks_mut::<LANES>();
-    blocks.iter_mut().for_each(&mut block);
+    for block in blocks {
+        recolour_block(block, by);
+    }
     if !rest.is_empty() {
         let mut padded = [[0u8; C]; LANES];
         padded[..rest.len()].copy_from_slice(rest);
-        block(&mut padded);
+        recolour_block(&mut padded, by);
         let count = rest.len();
         rest.copy_from_slice(&padded[..count]);
     }
@@ -168,15 +135,22 @@ mod tests {
         assert_eq!(high_half(u16::MAX, u16::MAX), 65534);
     }
 
+    #[derive(Clone, Copy)]
+    struct Nothing;
+
+    impl Recolour for Nothing {
+        fn recolour(self, _: &mut Lane, _: &mut Lane, _: &mut Lane) {}
+    }
+
     #[test]
     fn lanes_come_back_in_their_places() {
         for (width, channels) in [(1, 1), (70, 3), (33, 4)] {
             let before = image(width, 1, channels, 3);
             let mut after = before.clone();
             match channels {
-                1 => map_rgb::<1>(after.pixels_mut(), |_, _, _| {}),
-                3 => map_rgb::<3>(after.pixels_mut(), |_, _, _| {}),
-                _ => map_rgb::<4>(after.pixels_mut(), |_, _, _| {}),
+                1 => map_rgb::<1>(after.pixels_mut(), Nothing),
+                3 => map_rgb::<3>(after.pixels_mut(), Nothing),
+                _ => map_rgb::<4>(after.pixels_mut(), Nothing),
             }
             assert_eq!(after, before);
         }

@@ -1,0 +1,453 @@
+//! Letters of the text changed along the gradient, alone or together with attacked media.
+
+use super::{
+    Generated, Generator, Outcome,
+    pgd::{self, Ascent, Pgd, Until, Walked, ascend},
+    search::{BandSearch, Found, Made, Path, Trial},
+};
+use crate::{
+    augment::text::{Edit, words},
+    context::{Draft, GenerateContext, Parent, ReplayContext},
+    error::{Error, Problem, Result},
+    model::{
+        Input, Objective, Target,
+        ascent::{Flip, FlipConfig, Flipped, flip},
+    },
+    operator::{Configure, Requirements, Table},
+    random::SeedTree,
+    sample::{Claim, Classes, Modality, ModalitySet, ReasonCode, Sample, Text},
+    transform::Scene,
+    units::Fraction,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// HotFlip: letters of the text are replaced, inserted, left out or swapped where the gradient of the loss says that it rises most, searched to the difficulty band.
+///
+/// Method: of every admissible edit of one letter the rise of the objective is foretold by the change of the embedded text times the gradient there; of the `candidates` that promise most the true objective is measured and the best kept,
+/// until the loss passes the upper end of the band, no edit raises it, or the share of edited characters is spent. Nothing inside a span of the text, a protected word or (`protect_classes`) a word of a class name is touched. Then so many of the
+/// edits, in their order, are taken that the loss of the written child lies in the band. With `media` the text is attacked with half of its share, then picture and sound by that attack against the edited text, then the original text
+/// again against the attacked media (set-level guidance); one magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
+///
+/// Reference: Ebrahimi et al. 2018, "HotFlip: White-Box Adversarial Examples for Text Classification"; Lu et al. 2023, "Set-level Guidance Attack" (the order text, image, text).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HotFlip {
+    /// What may be done to a letter: any of `replace`, `insert`, `delete`, `swap`.
+    pub flips: Vec<Flip>,
+    /// Largest share of the characters that is edited, above 0 and at most 1, rounded down to whole edits.
+    pub max_share: Fraction,
+    /// Texts that are carried on from edit to edit, 1..=16.
+    pub beam: usize,
+    /// Edits of each carried text whose true objective is measured, 1..=256.
+    pub candidates: usize,
+    /// Words that stay, whatever their case.
+    pub protect: Vec<String>,
+    /// Words of the class names stay.
+    pub protect_classes: bool,
+    /// An attack on picture and sound between two on the text: a `pgd` config; its `joint`, `tries` and `variants` are those of this one.
+    pub media: Option<Pgd>,
+    /// What is ascended by the text.
+    pub objective: Objective,
+    /// Forward passes of the search for the number of edits, 1..=64.
+    pub tries: usize,
+    /// Children of one attempt, 1..=16: the first that is verified is fed.
+    pub variants: usize,
+}
+
+impl Default for HotFlip {
+    fn default() -> Self {
+        Self {
+            flips: FlipConfig::default().flips,
+            max_share: Fraction::new(0.15).unwrap_or_else(|_| unreachable!("a constant inside 0..=1")),
+            beam: 1,
+            candidates: 8,
+            protect: Vec::new(),
+            protect_classes: true,
+            media: None,
+            objective: Objective::CrossEntropy,
+            tries: 8,
+            variants: 1,
+        }
+    }
+}
+
+impl Configure<dyn Generator> for HotFlip {
+    const NAME: &'static str = "hotflip";
+    const EXAMPLE: &'static str = "{ max_share: 0.15, beam: 2, protect: [left, right] }";
+    fn build(self, _: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
+    }
+}
+
+/// What a lineage keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Recorded {
+    /// Edits of the parent's text.
+    edits: Vec<Edit>,
+    /// The attack on the media, and the text it was made against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media: Option<RecordedMedia>,
+    gradients: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct RecordedMedia {
+    against: Vec<Edit>,
+    walked: Walked,
+}
+
+/// What the attack made of one parent.
+struct Attacked {
+    parent: usize,
+    target: Target,
+    /// The edits that the media were attacked against, and what became of them.
+    media: Option<(Vec<Edit>, Ascent)>,
+    flipped: Flipped,
+}
+
+impl HotFlip {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let kinds: BTreeSet<Flip> = self.flips.iter().copied().collect();
+        if kinds.is_empty() || kinds.len() != self.flips.len() {
+            problems.push(Problem::new("flips", "expected some of replace, insert, delete and swap, each once"));
+        }
+        if self.max_share.get() == 0.0 {
+            problems.push(Problem::new("max_share", "expected a share above 0, found 0"));
+        }
+        let between =
+            [("beam", self.beam, 16), ("candidates", self.candidates, 256), ("tries", self.tries, 64), ("variants", self.variants, 16)];
+        for (field, found, most) in between {
+            if !(1..=most).contains(&found) {
+                problems.push(Problem::new(field, format!("expected a whole number in 1..={most}, found {found}")));
+            }
+        }
+        if let Some(media) = &self.media {
+            problems.extend(media.problems().into_iter().map(|problem| problem.under("media")));
+            let usual = Pgd::default();
+            let own = [
+                ("media.joint", media.joint != usual.joint),
+                ("media.tries", media.tries != usual.tries),
+                ("media.variants", media.variants != usual.variants),
+            ];
+            for (path, _) in own.into_iter().filter(|(_, written)| *written) {
+                problems.push(Problem::new(path, "has no effect here: leave it out"));
+            }
+        }
+        problems
+    }
+
+    fn config(&self, share: f64, classes: &Classes, until: Until) -> FlipConfig {
+        let own = self.protect.iter().map(|word| word.to_lowercase());
+        let names = classes.names().iter().filter(|_| self.protect_classes).flat_map(|name| words(name)).map(|word| word.lower);
+        FlipConfig {
+            flips: self.flips.clone(),
+            max_share: share,
+            beam: self.beam,
+            candidates: self.candidates,
+            protect: own.chain(names).collect(),
+            objective: self.objective,
+            until,
+        }
+    }
+
+    fn until(context: &GenerateContext<'_>) -> Until {
+        context.band.map_or(Until::Steps, |band| Until::Loss(band.high))
+    }
+
+    /// The media that are attacked beside the text.
+    fn media(&self, context: &GenerateContext<'_>) -> ModalitySet {
+        let listed: ModalitySet = self.media.iter().flat_map(|media| media.modalities.iter().copied()).collect();
+        let spec = context.models.subject.spec();
+        listed.and(if self.media.as_ref().is_some_and(Pgd::needs_gradients) { spec.gradients } else { spec.modalities })
+    }
+
+    fn attack(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Vec<Attacked>> {
+        let model = context.models.subject.as_ref();
+        let able: Vec<(usize, Target)> = (0..parents.len())
+            .filter(|i| parents[*i].sample.text.is_some())
+            .filter_map(|i| Some((i, parents[i].sample.label.clone()?)))
+            .collect();
+        if able.is_empty() || !model.spec().modalities.has(Modality::Text) {
+            return Ok(Vec::new());
+        }
+        let held: Vec<_> = able.iter().map(|(i, _)| parents[*i].sample.text.as_ref().map(|text| text.shared())).collect();
+        let texts: Vec<Option<&Text>> = held.iter().map(|text| text.as_deref()).collect();
+        let targets: Vec<Target> = able.iter().map(|(_, target)| target.clone()).collect();
+        let mut inputs: Vec<Input> = able.iter().map(|(i, _)| Input::of(&parents[*i].sample)).collect();
+        let (share, until, media) = (self.max_share.get(), Self::until(context), self.media(context));
+        let mut of_media: Vec<Option<(Vec<Edit>, Ascent)>> = vec![None; able.len()];
+        let mut spent = vec![(0, 0); able.len()];
+        if let Some(pgd) = self.media.as_ref().filter(|_| !media.is_empty()) {
+            let first = flip(model, &inputs, &texts, &targets, &self.config(share / 2.0, context.classes, until))?;
+            let with: Vec<usize> = (0..able.len()).filter(|&k| !inputs[k].present().and(media).is_empty()).collect();
+            let against = |k: usize| {
+                let content = edited(&parents[able[k].0].sample, &first[k].edits)?.text.map(|text| text.content.as_str().into());
+                Ok(Input { text: content, ..inputs[k].clone() })
+            };
+            let points: Vec<Input> = with.iter().map(|&k| against(k)).collect::<Result<_>>()?;
+            let goals: Vec<Target> = with.iter().map(|&k| targets[k].clone()).collect();
+            let seeds: Vec<SeedTree> = with.iter().map(|&k| node(&context.seeds, &parents[able[k].0].sample)).collect();
+            let ascents = ascend(model, &points, &goals, &pgd.attack(media, until), &seeds)?;
+            for (own, first) in spent.iter_mut().zip(&first) {
+                *own = (first.gradients, first.forwards);
+            }
+            for (k, ascent) in with.into_iter().zip(ascents) {
+                inputs[k] = Input { text: inputs[k].text.clone(), ..ascent.input.clone() };
+                spent[k] = (spent[k].0 + ascent.gradients, spent[k].1 + ascent.forwards);
+                of_media[k] = Some((first[k].edits.clone(), ascent));
+            }
+        }
+        let flipped = flip(model, &inputs, &texts, &targets, &self.config(share, context.classes, until))?;
+        let whole = able.into_iter().zip(flipped).zip(of_media).zip(spent).map(|((((parent, target), mut flipped), media), spent)| {
+            (flipped.gradients, flipped.forwards) = (flipped.gradients + spent.0, flipped.forwards + spent.1);
+            Attacked { parent, target, media, flipped }
+        });
+        Ok(whole.collect())
+    }
+
+    /// The child at a magnitude: so many of the edits, and the media as far.
+    fn make(&self, attacked: &Attacked, parent: &Sample, trial: &Trial, media: ModalitySet) -> Result<Made> {
+        if !attacked.flipped.finite && attacked.flipped.edits.is_empty() {
+            return Ok(Made::Refused("gradient_not_finite".into()));
+        }
+        let mut child = None;
+        if let (Some(pgd), Some((_, ascent))) = (&self.media, &attacked.media) {
+            let terrain = pgd.attack(media, Until::Steps).terrain(&Input::of(parent), None);
+            match pgd::perturbed(parent, &ascent.input, &terrain, trial.magnitude)? {
+                Made::Child(made) => child = Some(made),
+                Made::Unchanged => {}
+                other => return Ok(other),
+            }
+        }
+        let edits = taken(&attacked.flipped.edits, trial.magnitude);
+        if !edits.is_empty() {
+            let from = child.as_ref().unwrap_or(parent);
+            child = Some(edited(from, edits)?.into_sample(from));
+        }
+        Ok(child.map_or(Made::Unchanged, Made::Child))
+    }
+}
+
+/// The first edits, as many as the magnitude says.
+fn taken(edits: &[Edit], magnitude: f64) -> &[Edit] {
+    let count = (magnitude * edits.len() as f64).round() as usize;
+    edits.get(..count).unwrap_or(edits)
+}
+
+/// The scene of a sample with its text edited; spans and word times follow.
+fn edited(sample: &Sample, edits: &[Edit]) -> Result<Scene> {
+    let mut scene = Scene::of(sample);
+    scene.edit_text(edits.to_vec()).map_err(|why| Error::data(why).at("sample", &sample.id))?;
+    Ok(scene)
+}
+
+fn node(seeds: &SeedTree, sample: &Sample) -> SeedTree {
+    seeds.sample(&sample.id).child("media")
+}
+
+impl Generator for HotFlip {
+    fn requirements(&self) -> Requirements {
+        let media: ModalitySet =
+            self.media.iter().filter(|media| media.needs_gradients()).flat_map(|m| m.modalities.iter().copied()).collect();
+        Requirements { gradients: media.or(ModalitySet::TEXT), ..Requirements::default() }
+    }
+    fn modalities(&self) -> ModalitySet {
+        ModalitySet::TEXT
+    }
+    fn cures(&self) -> &'static [ReasonCode] {
+        &[ReasonCode::NearBoundary]
+    }
+
+    fn generate(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Generated> {
+        let attacked = self.attack(parents, context)?;
+        let media = self.media(context);
+        let targets: Vec<Target> = attacked.iter().map(|attacked| attacked.target.clone()).collect();
+        let search = BandSearch { path: Path::Monotone { draws: 1 }, tries: self.tries, variants: self.variants };
+        let found = search.run(context.models.subject.as_ref(), &targets, context.band, &[], |trials| {
+            let make = |trial: &Trial| {
+                let attacked = &attacked[trial.item];
+                self.make(attacked, &parents[attacked.parent].sample, trial, media)
+            };
+            trials.iter().map(make).collect()
+        })?;
+        let mut of_parents: Vec<Option<(Attacked, Found)>> = (0..parents.len()).map(|_| None).collect();
+        for (attacked, found) in attacked.into_iter().zip(found) {
+            let parent = attacked.parent;
+            of_parents[parent] = Some((attacked, found));
+        }
+        let mut generated = Generated::default();
+        for (parent, found) in parents.iter().zip(of_parents) {
+            let refused = match (&parent.sample.label, &parent.sample.text) {
+                (None, _) => "no_label",
+                (_, None) => "no_text",
+                _ => "model_reads_no_text",
+            };
+            let Some((attacked, found)) = found else {
+                generated.outcomes.push((parent.sample.id.clone(), Outcome::Refused(refused.into())));
+                continue;
+            };
+            let seeds = node(&context.seeds, &parent.sample);
+            for (variant, hit) in found.hits.into_iter().enumerate() {
+                let walked = attacked.media.as_ref().zip(self.media.as_ref()).map(|((against, ascent), pgd)| {
+                    let attack = pgd.attack(media, Until::Steps);
+                    let terrain = attack.terrain(&Input::of(&parent.sample), None);
+                    RecordedMedia { against: against.clone(), walked: Walked::of(&attack, media, &terrain, ascent, hit.magnitude) }
+                });
+                let recorded = Recorded {
+                    edits: taken(&attacked.flipped.edits, hit.magnitude).to_vec(),
+                    media: walked,
+                    gradients: attacked.flipped.gradients,
+                };
+                let balls = recorded.media.as_ref().map(|media| media.walked.terrain());
+                let claims = balls.iter().flat_map(pgd::balls).chain([Claim::LabelKept]).collect();
+                let draft = Draft {
+                    child: hit.child,
+                    partners: Vec::new(),
+                    variant,
+                    seeds: &seeds,
+                    uses_model: recorded.media.is_some(),
+                    parameters: serde_json::to_value(&recorded).map_err(|e| Error::internal(e.to_string()))?,
+                    claims,
+                };
+                generated.candidates.push(context.candidate(parent, draft));
+            }
+            generated.outcomes.push((parent.sample.id.clone(), found.outcome));
+        }
+        Ok(generated)
+    }
+
+    fn replay(&self, parameters: &Value, context: &ReplayContext<'_>) -> Result<Sample> {
+        let recorded: Recorded = serde_json::from_value(parameters.clone())
+            .map_err(|error| Error::data(format!("the parameters in the lineage are not those of `hotflip`: {error}")))?;
+        let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `hotflip` needs the parent"))?;
+        let mut child = parent.clone();
+        if let Some(RecordedMedia { against, walked }) = &recorded.media {
+            let models = context.models.ok_or_else(|| Error::usage("a replay of `hotflip` needs the model that made the child"))?;
+            let target = parent.label.as_ref().ok_or_else(|| Error::data("the parent has no label").at("sample", &parent.id))?;
+            let content = edited(parent, against)?.text.map(|text| text.content.as_str().into());
+            let point = walked.retraced(&Input { text: content, ..Input::of(parent) }, target, models, &context.seeds)?;
+            if let Made::Child(made) = pgd::perturbed(parent, &point, &walked.terrain(), walked.magnitude())? {
+                child = made;
+            }
+        }
+        if recorded.edits.is_empty() { Ok(child) } else { Ok(edited(&child, &recorded.edits)?.into_sample(&child)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        generate::fixture::World,
+        model::{DataProfile, ModelSet, Trainable, TrainingBatch, linear::Linear},
+        sample::{DifficultyBand, Media, TextSpan},
+    };
+    use serde_json::json;
+
+    /// The world with captions, and a linear model trained on all three modalities.
+    fn world(band: Option<DifficultyBand>) -> World {
+        let mut world = World::new();
+        let captions = ["a quiet dog on grass", "two loud cats fighting", "some birds over water"];
+        for (i, sample) in world.samples.iter_mut().enumerate() {
+            let class = sample.label.as_ref().unwrap().class();
+            let content = format!("{} {}", captions[class], ["here", "there", "again"][i % 3]);
+            let end = content.len();
+            sample.text = Some(Media::new(Text { spans: vec![TextSpan { start: end - 4, end, tag: "place".into() }], content }));
+            *sample = crate::codec::settle(sample.clone()).unwrap();
+        }
+        let profile = DataProfile {
+            classes: world.classes.clone(),
+            modalities: ModalitySet::ALL,
+            image: Some((4, 4, 1)),
+            audio: Some((8000, 0.004)),
+            text: Some(32),
+        };
+        let mut trainer = Linear { image_side: 4, audio_bands: 4, audio_segments: 2, ..Linear::default() }.trainer(&profile).unwrap();
+        let inputs: Vec<Input> = world.samples.iter().map(Input::of).collect();
+        let targets: Vec<Target> = world.samples.iter().map(|s| s.label.clone().unwrap()).collect();
+        for _ in 0..40 {
+            let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 12], learning_rate: 0.03 };
+            trainer.step(&batch).unwrap();
+        }
+        world.models = ModelSet { subject: trainer.freeze().unwrap(), teachers: None };
+        world.band = band;
+        world
+    }
+
+    #[test]
+    fn children_keep_the_promises_and_their_spans() {
+        let mut world = world(None);
+        let operator = HotFlip { max_share: Fraction::new(0.3).unwrap(), ..HotFlip::default() };
+        let losses: Vec<f32> = world.samples.iter().map(|s| world.loss(s)).collect();
+        let all = world.keeps_the_promises(&operator);
+        assert_eq!(all.candidates.len(), 12);
+        for (candidate, before) in all.candidates.iter().zip(losses) {
+            assert!(world.loss(&candidate.sample) > before);
+            let parent = &world.samples[candidate.attempt as usize];
+            let marked = |sample: &Sample| {
+                let text = sample.text.as_ref().unwrap().shared();
+                text.content[text.spans[0].start..text.spans[0].end].to_owned()
+            };
+            assert_eq!(marked(&candidate.sample), marked(parent));
+            assert_eq!(candidate.lineage.claims, [Claim::LabelKept]);
+            assert_eq!(candidate.sample.digest(Modality::Image), parent.digest(Modality::Image));
+        }
+    }
+
+    #[test]
+    fn the_band_is_searched_over_the_number_of_edits() {
+        let whole = world(None);
+        let operator = HotFlip { max_share: Fraction::new(0.4).unwrap(), ..HotFlip::default() };
+        let reached = whole.generate(&operator, &whole.parents()).candidates;
+        let most = reached.iter().map(|c| whole.loss(&c.sample)).fold(0.0, f32::max);
+        let mut banded = world(Some(DifficultyBand { low: 0.5 * most, high: 0.8 * most }));
+        let found = banded.keeps_the_promises(&operator);
+        assert!(!found.candidates.is_empty(), "{:?}", found.outcomes);
+    }
+
+    #[test]
+    fn text_and_media_together_are_harder_than_text_alone() {
+        let mut world = world(None);
+        let pgd = Pgd { epsilon: Some(crate::units::Epsilon::new(8.0 / 255.0).unwrap()), ..Pgd::default() };
+        let both = HotFlip { media: Some(pgd), ..HotFlip::default() };
+        let all = world.keeps_the_promises(&both);
+        let alone = world.generate(&HotFlip::default(), &world.parents());
+        assert_eq!(all.candidates.len(), 12);
+        let total = |candidates: &[crate::sample::Candidate]| candidates.iter().map(|c| world.loss(&c.sample)).sum::<f32>();
+        assert!(total(&all.candidates) > total(&alone.candidates), "{} {}", total(&all.candidates), total(&alone.candidates));
+        for candidate in &all.candidates {
+            assert_eq!(candidate.lineage.claims.len(), 3);
+            assert!(candidate.lineage.parameters["media"]["walked"]["steps"].as_u64().unwrap() >= 1);
+        }
+    }
+
+    #[test]
+    fn words_of_classes_stay_unless_allowed() {
+        let operator = HotFlip { protect: vec!["Dog".into()], ..HotFlip::default() };
+        let classes = Classes::from_names(["left side".to_owned(), "up".to_owned()]);
+        let config = operator.config(0.1, &classes, Until::Steps);
+        assert_eq!(config.protect, ["dog", "left", "side", "up"].map(String::from).into());
+        let open = HotFlip { protect_classes: false, ..operator }.config(0.1, &classes, Until::Steps);
+        assert_eq!(open.protect, ["dog".to_owned()].into());
+    }
+
+    #[test]
+    fn wrong_fields_are_told_with_their_paths() {
+        let table = crate::generate::table();
+        let paths = |config: Value| -> Vec<String> {
+            table.build(&json!({ "hotflip": config })).err().unwrap_or_default().into_iter().map(|problem| problem.path).collect()
+        };
+        assert!(paths(json!({ "media": { "steps": 5 } })).is_empty());
+        let found = paths(json!({ "flips": [], "max_share": 0.0, "beam": 0, "media": { "steps": 0, "tries": 3 } }));
+        assert_eq!(found, ["flips", "max_share", "beam", "media.steps", "media.tries"].map(|path| format!("hotflip.{path}")));
+        let world = World::new();
+        let none = ReplayContext { parents: &[], models: None, seeds: SeedTree::new(1) };
+        assert!(HotFlip::default().replay(&json!({}), &none).is_err());
+        assert_eq!(world.generate(&HotFlip::default(), &world.parents()).outcomes[0].1, Outcome::Refused("model_reads_no_text".into()));
+    }
+}

@@ -1,0 +1,459 @@
+//! Attacks on the letters of a text.
+
+use super::Until;
+use crate::{
+    augment::text::{self, Edit},
+    error::{Error, Result},
+    model::{EmbeddedText, Gradients, Input, Model, Objective, Target, measure},
+    sample::{Modality, ModalitySet, Text},
+};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What may be done to a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Flip {
+    /// Another letter stands in its place.
+    Replace,
+    /// A letter is put behind it.
+    Insert,
+    /// It is left out.
+    Delete,
+    /// It changes places with the next letter.
+    Swap,
+}
+
+/// An attack on the letters of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlipConfig {
+    /// What may be done.
+    pub flips: Vec<Flip>,
+    /// Largest share of the characters that is edited, `0..=1`, rounded down to whole edits.
+    pub max_share: f64,
+    /// Texts that are carried on from edit to edit, at least 1.
+    pub beam: usize,
+    /// Edits of each carried text whose true objective is measured, those of the greatest foretold rise, at least 1.
+    pub candidates: usize,
+    /// Words that stay, in lower case, beside all spans of the text.
+    pub protect: BTreeSet<String>,
+    /// What is ascended.
+    pub objective: Objective,
+    /// When a text is done. [`Until::Reached`] is as [`Until::Misclassified`].
+    pub until: Until,
+}
+
+impl Default for FlipConfig {
+    fn default() -> Self {
+        Self {
+            flips: vec![Flip::Replace, Flip::Insert, Flip::Delete, Flip::Swap],
+            max_share: 0.15,
+            beam: 1,
+            candidates: 8,
+            protect: BTreeSet::new(),
+            objective: Objective::CrossEntropy,
+            until: Until::Steps,
+        }
+    }
+}
+
+/// What an attack made of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flipped {
+    /// Edits of the text as it was, which do not overlap, in the order they were chosen: the first few alone are a milder attack.
+    pub edits: Vec<Edit>,
+    /// The objective before the first edit and after each; empty where nothing was measured.
+    pub losses: Vec<f32>,
+    /// Cross entropy with the target after the last edit, in nats; NaN where nothing was measured.
+    pub cross_entropy: f32,
+    /// Whether the condition of [`Until`] was met; for [`Until::Steps`] whether the prediction at the end is wrong.
+    pub solved: bool,
+    /// Whether every objective and gradient was a number.
+    pub finite: bool,
+    /// Gradient evaluations.
+    pub gradients: u64,
+    /// Forward evaluations without a gradient.
+    pub forwards: u64,
+}
+
+/// A text on the way.
+#[derive(Debug, Clone)]
+struct Line {
+    edits: Vec<Edit>,
+    /// Characters that are edited.
+    touched: BTreeSet<usize>,
+    losses: Vec<f32>,
+    cross_entropy: f32,
+    wrong: bool,
+}
+
+/// One sample on the way.
+struct Item<'a> {
+    text: &'a Text,
+    places: Vec<Place>,
+    most: usize,
+    lines: Vec<Line>,
+    done: bool,
+    flipped: Flipped,
+}
+
+/// A character that may be edited.
+#[derive(Debug, Clone)]
+struct Place {
+    at: usize,
+    start: usize,
+    end: usize,
+    letter: char,
+    /// Whether the next character may be edited as well.
+    next: Option<char>,
+}
+
+/// Samples that are attacked together; it changes memory, not results.
+const TOGETHER: usize = 128;
+
+/// HotFlip: at every round the rise of the objective that each admissible edit of one letter promises, `(E' - E) . g` with the embedding `E` of the text
+/// and the gradient `g` there, ranks the edits; of the best the true objective is measured, and the best of these are carried on, as long as it rises
+/// and the limit is not reached. A character is edited once, and nothing inside a span of the text or a protected word. The other media of `inputs`
+/// stay; its texts are `texts`. Nothing is drawn. Samples without a text, and texts too short for one edit, come back as they are.
+///
+/// # Errors
+/// Slices of unequal length, numbers out of range, a target that is no class of the model, a model without a gradient of text.
+///
+/// Reference: Ebrahimi, Rao, Lowd and Dou 2018, "HotFlip: White-Box Adversarial Examples for Text Classification".
+pub fn flip(model: &dyn Model, inputs: &[Input], texts: &[Option<&Text>], targets: &[Target], config: &FlipConfig) -> Result<Vec<Flipped>> {
+    let found = (inputs.len(), texts.len(), targets.len());
+    if found.0 != found.1 || found.0 != found.2 {
+        let message = format!("an attack needs as many inputs as texts and targets, found {}, {} and {}", found.0, found.1, found.2);
+        return Err(Error::usage(message));
+    }
+    if config.flips.is_empty() || config.beam == 0 || config.candidates == 0 || !(0.0..=1.0).contains(&config.max_share) {
+        return Err(Error::usage(format!("expected flips, a share in 0..=1, a beam and candidates of at least 1, found {config:?}")));
+    }
+    let spec = model.spec();
+    if !spec.gradients.has(Modality::Text) {
+        let message = format!("attacks on text need its gradient; this model gives that of {}", spec.gradients);
+        return Err(Error::usage(message).at("model", &spec.name));
+    }
+    let mut all = Vec::with_capacity(inputs.len());
+    for from in (0..inputs.len()).step_by(TOGETHER) {
+        let to = (from + TOGETHER).min(inputs.len());
+        all.extend(flip_together(model, &inputs[from..to], &texts[from..to], &targets[from..to], config)?);
+    }
+    Ok(all)
+}
+
+fn flip_together(
+    model: &dyn Model,
+    inputs: &[Input],
+    texts: &[Option<&Text>],
+    targets: &[Target],
+    config: &FlipConfig,
+) -> Result<Vec<Flipped>> {
+    static NONE: Text = Text { content: String::new(), spans: Vec::new() };
+    let mut items: Vec<Item<'_>> = texts.iter().map(|text| Item::begin(text.unwrap_or(&NONE), config)).collect();
+    loop {
+        let open: Vec<(usize, usize)> =
+            (0..items.len()).filter(|&i| !items[i].done).flat_map(|i| (0..items[i].lines.len()).map(move |line| (i, line))).collect();
+        if open.is_empty() {
+            break;
+        }
+        let points: Vec<Input> = open.iter().map(|(i, line)| items[*i].input(&inputs[*i], &items[*i].lines[*line].edits)).collect();
+        let goals: Vec<Target> = open.iter().map(|(i, _)| targets[*i].clone()).collect();
+        let seen = model.gradient(&points, &goals, config.objective, ModalitySet::one(Modality::Text))?;
+        for (row, (i, line)) in open.iter().enumerate() {
+            items[*i].see(*line, &seen, row, &targets[*i], config);
+        }
+        items.iter_mut().for_each(|item| item.settle());
+        // The edits that promise most, of every text that goes on.
+        let promising: Vec<Vec<Line>> = open
+            .par_iter()
+            .enumerate()
+            .map(
+                |(row, (i, line))| {
+                    if items[*i].done { Ok(Vec::new()) } else { items[*i].promising(model, *line, seen.of(Modality::Text, row), config) }
+                },
+            )
+            .collect::<Result<_>>()?;
+        let mut trials: Vec<(usize, Line)> = Vec::new();
+        let mut met: BTreeSet<(usize, String)> = BTreeSet::new();
+        for ((i, _), lines) in open.iter().zip(promising) {
+            for line in lines {
+                if met.insert((*i, items[*i].content(&line.edits))) {
+                    trials.push((*i, line));
+                }
+            }
+        }
+        let points: Vec<Input> = trials.iter().map(|(i, line)| items[*i].input(&inputs[*i], &line.edits)).collect();
+        let logits = if points.is_empty() { Default::default() } else { model.forward(&points)?.logits };
+        for (row, (i, mut line)) in trials.into_iter().enumerate() {
+            let (row, target) = (logits.row(row), &targets[i]);
+            let value = measure::objective(row, target, config.objective);
+            items[i].flipped.forwards += 1;
+            line.losses.push(value);
+            (line.cross_entropy, line.wrong) = (measure::cross_entropy(row, target), measure::argmax(row) != target.class());
+            if value.is_finite() { items[i].lines.push(line) } else { items[i].flipped.finite = false }
+        }
+        items.iter_mut().for_each(|item| item.choose(config));
+    }
+    Ok(items.into_iter().map(|item| item.flipped).collect())
+}
+
+impl<'a> Item<'a> {
+    fn begin(text: &'a Text, config: &FlipConfig) -> Self {
+        let places = places(text, &config.protect);
+        let most = (config.max_share * text.content.chars().count() as f64 + 1e-9) as usize;
+        let line = Line { edits: Vec::new(), touched: BTreeSet::new(), losses: Vec::new(), cross_entropy: f32::NAN, wrong: false };
+        let flipped = Flipped {
+            edits: Vec::new(),
+            losses: Vec::new(),
+            cross_entropy: f32::NAN,
+            solved: false,
+            finite: true,
+            gradients: 0,
+            forwards: 0,
+        };
+        let done = most == 0 || places.is_empty();
+        Self { text, places, most, lines: vec![line], done, flipped }
+    }
+
+    fn content(&self, edits: &[Edit]) -> String {
+        text::apply(self.text, edits.to_vec()).map_or_else(|_| self.text.content.clone(), |edited| edited.text.content)
+    }
+
+    fn input(&self, like: &Input, edits: &[Edit]) -> Input {
+        Input { text: Some(self.content(edits).into()), ..like.clone() }
+    }
+
+    /// Takes note of the model's answer at a carried text.
+    fn see(&mut self, line: usize, seen: &Gradients, row: usize, target: &Target, config: &FlipConfig) {
+        self.flipped.gradients += 1;
+        let value = seen.objective.get(row).copied().unwrap_or(f32::NAN);
+        let slope = seen.of(Modality::Text, row);
+        if !value.is_finite() || slope.is_none_or(|slope| slope.iter().any(|g| !g.is_finite())) {
+            (self.flipped.finite, self.done) = (false, true);
+            return;
+        }
+        let Some(line) = self.lines.get_mut(line) else { return };
+        if line.losses.is_empty() {
+            line.losses.push(value);
+            let logits = seen.logits.row(row);
+            (line.cross_entropy, line.wrong) = (measure::cross_entropy(logits, target), measure::argmax(logits) != target.class());
+            self.take(0, config);
+        }
+    }
+
+    /// Makes a carried text the answer, and ends where that is enough.
+    fn take(&mut self, line: usize, config: &FlipConfig) {
+        let Some(line) = self.lines.get(line) else { return };
+        let met = match config.until {
+            Until::Steps => false,
+            Until::Misclassified | Until::Reached => line.wrong,
+            Until::Loss(level) => line.cross_entropy >= level && !line.edits.is_empty(),
+        };
+        self.flipped.edits.clone_from(&line.edits);
+        self.flipped.losses.clone_from(&line.losses);
+        self.flipped.cross_entropy = line.cross_entropy;
+        self.flipped.solved = met || (config.until == Until::Steps && line.wrong);
+        self.done |= met;
+    }
+
+    /// Ends where no edit is left.
+    fn settle(&mut self) {
+        self.done |= self.lines.iter().all(|line| line.edits.len() >= self.most);
+    }
+
+    /// The edits of a carried text that promise most.
+    fn promising(&self, model: &dyn Model, line: usize, slope: Option<&[f32]>, config: &FlipConfig) -> Result<Vec<Line>> {
+        let (Some(line), Some(slope)) = (self.lines.get(line), slope) else { return Ok(Vec::new()) };
+        if line.edits.len() >= self.most {
+            return Ok(Vec::new());
+        }
+        let rise = |text: &EmbeddedText| text.values.iter().zip(slope).map(|(e, g)| f64::from(*e) * f64::from(*g)).sum::<f64>();
+        let before = rise(&model.embed_text(&self.content(&line.edits))?);
+        let mut ranked: Vec<(f64, usize, Line)> = Vec::new();
+        for (edit, touched) in self.places.iter().flat_map(|place| edits(place, &config.flips)) {
+            if touched.iter().any(|at| line.touched.contains(at)) {
+                continue;
+            }
+            let mut next = line.clone();
+            next.edits.push(edit);
+            next.touched.extend(touched);
+            let promised = rise(&model.embed_text(&self.content(&next.edits))?) - before;
+            ranked.push((promised, ranked.len(), next));
+            // The list stays short: only the best are kept.
+            if ranked.len() >= 64 + 4 * config.candidates {
+                ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                ranked.truncate(config.candidates);
+            }
+        }
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        ranked.truncate(config.candidates);
+        Ok(ranked.into_iter().map(|(_, _, line)| line).collect())
+    }
+
+    /// Of the measured texts the best are carried on; ends where none is better than the answer so far.
+    fn choose(&mut self, config: &FlipConfig) {
+        if self.done {
+            return;
+        }
+        let longest = self.lines.iter().map(|line| line.edits.len()).max().unwrap_or(0);
+        let so_far = self.flipped.losses.last().copied().unwrap_or(f32::NEG_INFINITY);
+        let value = |line: &Line| line.losses.last().copied().unwrap_or(f32::NEG_INFINITY);
+        self.lines.retain(|line| line.edits.len() == longest && value(line) > so_far);
+        self.lines.sort_by(|a, b| value(b).total_cmp(&value(a)));
+        self.lines.truncate(config.beam);
+        if self.lines.is_empty() {
+            self.done = true;
+        } else {
+            self.take(0, config);
+            self.settle();
+        }
+    }
+}
+
+/// The characters that may be edited: letters outside all spans and protected words.
+fn places(text: &Text, protect: &BTreeSet<String>) -> Vec<Place> {
+    let words = text::words(&text.content);
+    let kept: Vec<_> = words.iter().filter(|word| protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
+    let free = |start: usize, end: usize| {
+        kept.iter().all(|range| range.end <= start || end <= range.start)
+            && text.spans.iter().all(|span| span.end <= start || end <= span.start)
+    };
+    let characters: Vec<(usize, char)> = text.content.char_indices().collect();
+    let open = |at: usize| {
+        let (start, letter) = *characters.get(at)?;
+        (letter.is_alphabetic() && free(start, start + letter.len_utf8())).then_some((start, letter))
+    };
+    let place = |at: usize| {
+        let (start, letter) = open(at)?;
+        Some(Place { at, start, end: start + letter.len_utf8(), letter, next: open(at + 1).map(|(_, next)| next) })
+    };
+    (0..characters.len()).filter_map(place).collect()
+}
+
+/// All edits of one place with the characters they touch.
+fn edits(place: &Place, flips: &[Flip]) -> Vec<(Edit, Vec<usize>)> {
+    let of = |range: std::ops::Range<usize>, replacement: String, touched: Vec<usize>| (Edit { range, replacement }, touched);
+    let alike = |c: char| if place.letter.is_uppercase() { c.to_ascii_uppercase() } else { c };
+    let mut all = Vec::new();
+    for flip in flips {
+        match flip {
+            Flip::Replace => {
+                let others = ('a'..='z').map(alike).filter(|c| *c != place.letter);
+                all.extend(others.map(|c| of(place.start..place.end, c.to_string(), vec![place.at])));
+            }
+            // Only inside a word: behind its last letter a kept word may begin.
+            Flip::Insert if place.next.is_some() => {
+                all.extend(('a'..='z').map(alike).map(|c| of(place.end..place.end, c.to_string(), vec![place.at])));
+            }
+            Flip::Delete => all.push(of(place.start..place.end, String::new(), vec![place.at])),
+            Flip::Swap => {
+                if let Some(next) = place.next.filter(|next| *next != place.letter) {
+                    let range = place.start..place.end + next.len_utf8();
+                    all.push(of(range, format!("{next}{}", place.letter), vec![place.at, place.at + 1]));
+                }
+            }
+            Flip::Insert => {}
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{DataProfile, Trainable, TrainingBatch, linear::Linear},
+        sample::{Classes, TextSpan},
+    };
+    use std::sync::Arc;
+
+    fn model() -> Arc<dyn Model> {
+        let classes = Classes::from_names(["dog", "cat", "bird"].map(String::from));
+        let profile = DataProfile { classes, modalities: ModalitySet::one(Modality::Text), ..DataProfile::default() };
+        let mut trainer = Linear::default().trainer(&profile).unwrap();
+        let texts = ["one small dog barks", "two old cats sleep", "three birds sing loudly", "a dog", "a cat", "a bird"];
+        let inputs: Vec<Input> = texts.iter().map(|t| Input { text: Some((*t).into()), ..Input::default() }).collect();
+        let targets: Vec<Target> = (0..6).map(|i| Target::Class(i % 3)).collect();
+        for _ in 0..60 {
+            trainer.step(&TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 6], learning_rate: 0.05 }).unwrap();
+        }
+        trainer.freeze().unwrap()
+    }
+
+    fn one(text: &Text, class: usize, config: &FlipConfig) -> Flipped {
+        flip(&*model(), &[Input::default()], &[Some(text)], &[Target::Class(class)], config).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_loss_rises_with_every_edit_within_the_share() {
+        let text = Text::new("three birds sing loudly");
+        for flips in [vec![Flip::Replace], vec![Flip::Insert], vec![Flip::Delete], vec![Flip::Swap], FlipConfig::default().flips] {
+            let found = one(&text, 2, &FlipConfig { flips, ..FlipConfig::default() });
+            // 15 % of 23 characters are 3.
+            assert!((1..=3).contains(&found.edits.len()), "{found:?}");
+            assert!(found.losses.len() == found.edits.len() + 1 && found.losses.windows(2).all(|pair| pair[1] > pair[0]), "{found:?}");
+            let content = text::apply(&text, found.edits.clone()).unwrap().text.content;
+            let logits = model().forward(&[Input { text: Some(content.into()), ..Input::default() }]).unwrap().logits;
+            assert_eq!(measure::cross_entropy(logits.row(0), &Target::Class(2)), found.cross_entropy);
+        }
+    }
+
+    #[test]
+    fn the_best_single_edit_is_found() {
+        // The model is nearly linear in its features: the measured best of the promised ones is the best of all.
+        let text = Text::new("two old cats");
+        let wide = FlipConfig { candidates: 40, max_share: 0.1, ..FlipConfig::default() };
+        let found = one(&text, 1, &wide);
+        let model = model();
+        let all = places(&text, &BTreeSet::new()).iter().flat_map(|place| edits(place, &wide.flips)).collect::<Vec<_>>();
+        let loss = |edit: &Edit| {
+            let content = text::apply(&text, vec![edit.clone()]).unwrap().text.content;
+            let logits = model.forward(&[Input { text: Some(content.into()), ..Input::default() }]).unwrap().logits;
+            measure::cross_entropy(logits.row(0), &Target::Class(1))
+        };
+        let best = all.iter().map(|(edit, _)| loss(edit)).fold(f32::MIN, f32::max);
+        assert_eq!((found.edits.len(), found.cross_entropy), (1, best));
+    }
+
+    #[test]
+    fn spans_and_protected_words_stay() {
+        let span = TextSpan { start: 0, end: 5, tag: "count".into() };
+        let text = Text { content: "three birds sing loudly".into(), spans: vec![span] };
+        let protect = BTreeSet::from(["birds".to_owned(), "sing".to_owned()]);
+        let config = FlipConfig { max_share: 1.0, beam: 2, protect, ..FlipConfig::default() };
+        let found = one(&text, 2, &config);
+        assert!(!found.edits.is_empty() && found.edits.iter().all(|edit| edit.range.start >= 17), "{:?}", found.edits);
+        let all = FlipConfig { protect: ["birds", "sing", "loudly"].map(String::from).into(), ..config };
+        assert_eq!((one(&text, 2, &all).edits, one(&text, 2, &all).gradients), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn it_ends_when_the_text_is_misread() {
+        let text = Text::new("two old cats sleep");
+        let config = FlipConfig { max_share: 1.0, until: Until::Misclassified, ..FlipConfig::default() };
+        let (found, whole) = (one(&text, 1, &config), one(&text, 1, &FlipConfig { until: Until::Steps, ..config.clone() }));
+        assert!(found.solved && found.edits.len() < whole.edits.len(), "{} {}", found.edits.len(), whole.edits.len());
+        assert_eq!(whole.edits[..found.edits.len()], found.edits);
+        let wide = one(&text, 1, &FlipConfig { beam: 4, max_share: 0.2, until: Until::Steps, ..config });
+        assert!(wide.cross_entropy.is_finite());
+        // Wrong from the beginning: solved without an edit.
+        assert!(one(&text, 0, &FlipConfig { until: Until::Misclassified, ..FlipConfig::default() }).edits.is_empty());
+    }
+
+    #[test]
+    fn neighbours_and_missing_texts_change_nothing() {
+        let (a, b) = (Text::new("two old cats sleep"), Text::new("three birds sing loudly"));
+        let (model, config) = (model(), FlipConfig::default());
+        let targets = [Target::Class(1), Target::Class(0), Target::Class(2), Target::Class(2)];
+        let short = Text::new("bird");
+        let all = flip(&*model, &vec![Input::default(); 4], &[Some(&a), None, Some(&b), Some(&short)], &targets, &config).unwrap();
+        assert_eq!((&all[0], &all[2]), (&one(&a, 1, &config), &one(&b, 2, &config)));
+        assert!(all[1].edits.is_empty() && all[3].edits.is_empty() && all[1].losses.is_empty());
+        assert!(flip(&*model, &[], &[None], &[], &config).is_err());
+        let none = FlipConfig { flips: Vec::new(), ..config };
+        assert!(flip(&*model, &[], &[], &[], &none).is_err());
+    }
+}

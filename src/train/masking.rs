@@ -1,0 +1,231 @@
+//! Signs that an attack was too weak because the model hides its gradients, not because it is robust.
+
+use super::robust::BATCH;
+use crate::{
+    augment::ball::Ball,
+    error::Result,
+    generate::pgd::{AttackConfig, Budget, Method, Radius, Until, ascend},
+    model::{Input, Model, Target, measure},
+    random::SeedTree,
+    record::MaskingCheck,
+    sample::{Modality, ModalitySet, Norm},
+};
+use std::sync::Arc;
+
+/// Random points of the ball that each sample is tried at: as many as a search without gradients would ask about in a small budget.
+const RANDOM_POINTS: usize = 50;
+/// Proposals of the black-box attack for every gradient step.
+const PROPOSALS: usize = 5;
+/// Points of accuracy that a check may be off before it warns: a few samples of a hundred.
+const SLACK: f64 = 0.02;
+
+/// The samples that the checks are made on: those that are right unattacked, with their targets and seeds.
+pub(super) struct Standing<'a> {
+    pub inputs: &'a [Input],
+    pub targets: &'a [Target],
+    pub seeds: &'a [SeedTree],
+}
+
+/// Counts of the checks, summed over batches.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Masking {
+    samples: u64,
+    right: [u64; 3],
+    unbounded: u64,
+    random_only: u64,
+    black_box_only: u64,
+    flat: u64,
+    loss: [f64; 3],
+    measured: [u64; 3],
+}
+
+impl Masking {
+    /// Runs the checks on some samples, under the budgets of `attack` (its steps, one restart).
+    pub fn add(&mut self, model: &dyn Model, standing: &Standing<'_>, attack: &AttackConfig) -> Result<()> {
+        for from in (0..standing.inputs.len()).step_by(BATCH) {
+            let to = (from + BATCH).min(standing.inputs.len());
+            let part =
+                Standing { inputs: &standing.inputs[from..to], targets: &standing.targets[from..to], seeds: &standing.seeds[from..to] };
+            self.add_batch(model, &part, attack)?;
+        }
+        Ok(())
+    }
+
+    fn add_batch(&mut self, model: &dyn Model, part: &Standing<'_>, attack: &AttackConfig) -> Result<()> {
+        let (inputs, targets, count) = (part.inputs, part.targets, part.inputs.len());
+        if count == 0 {
+            return Ok(());
+        }
+        let seeds = |name: &str| part.seeds.iter().map(|seeds| seeds.child(name)).collect::<Vec<_>>();
+        let right = |points: &[Input]| -> Result<Vec<bool>> {
+            let logits = model.forward(points)?.logits;
+            Ok((0..points.len()).map(|i| measure::argmax(logits.row(i)) == targets[i].class()).collect())
+        };
+        // The same objective with a step, with a quarter of the steps, with all.
+        let mut withstood = vec![true; count];
+        for (at, steps) in [1, attack.steps.div_ceil(4), attack.steps].into_iter().enumerate() {
+            let config = AttackConfig { steps, restarts: 1, until: Until::Steps, ..attack.clone() };
+            let ascents = ascend(model, inputs, targets, &config, &seeds("white box"))?;
+            for (i, ascent) in ascents.iter().enumerate() {
+                withstood[i] = !ascent.solved && ascent.finite;
+                self.right[at] += u64::from(withstood[i]);
+                if ascent.cross_entropy.is_finite() {
+                    self.loss[at] += f64::from(ascent.cross_entropy);
+                    self.measured[at] += 1;
+                }
+            }
+        }
+        let slopes = model.gradient(inputs, targets, attack.objective, attack.modalities())?;
+        let flat = |i: usize| {
+            let mut all = attack.modalities().iter().filter_map(|modality| slopes.of(modality, i)).peekable();
+            all.peek().is_some() && all.all(|g| g.iter().all(|v| *v == 0.0))
+        };
+        self.flat += (0..count).filter(|&i| flat(i)).count() as u64;
+        // Steps long enough to cross the whole range of the values.
+        let wide = AttackConfig { until: Until::Misclassified, restarts: 1, ..unbounded(attack) };
+        let ascents = ascend(model, inputs, targets, &wide, &seeds("unbounded"))?;
+        self.unbounded += ascents.iter().filter(|ascent| !ascent.solved && ascent.finite).count() as u64;
+        let square = AttackConfig {
+            method: Method::Square { share: 0.8 },
+            steps: attack.steps.saturating_mul(PROPOSALS),
+            restarts: 1,
+            until: Until::Misclassified,
+            ..attack.clone()
+        };
+        let black = ascend(model, inputs, targets, &square, &seeds("square"))?;
+        self.black_box_only += (0..count).filter(|&i| withstood[i] && black[i].solved).count() as u64;
+        let mut found = vec![false; count];
+        for draw in 0..RANDOM_POINTS {
+            let points: Vec<Input> = inputs
+                .iter()
+                .zip(part.seeds)
+                .map(|(input, seeds)| random_point(input, attack, &seeds.child("random").variant(draw)))
+                .collect();
+            right(&points)?.into_iter().zip(&mut found).for_each(|(right, found)| *found |= !right);
+        }
+        self.random_only += (0..count).filter(|&i| withstood[i] && found[i]).count() as u64;
+        self.samples += count as u64;
+        Ok(())
+    }
+
+    /// What the checks say; none where no sample was left to attack.
+    pub fn checks(&self, attacked: ModalitySet) -> Vec<MaskingCheck> {
+        if self.samples == 0 {
+            return Vec::new();
+        }
+        let share = |n: u64| n as f64 / self.samples as f64;
+        let mean = |at: usize| self.loss[at] / self.measured[at].max(1) as f64;
+        let check = |name: &str, value: f64, limit: f64| MaskingCheck {
+            attacked,
+            check: name.to_owned(),
+            samples: self.samples,
+            value,
+            limit,
+            passed: value <= limit,
+        };
+        vec![
+            // How much the loss falls, at most, from fewer steps to more.
+            check("loss_against_steps", (mean(0) - mean(1)).max(mean(1) - mean(2)).max(0.0), SLACK * mean(2).abs().max(1.0)),
+            check(
+                "accuracy_against_steps",
+                (share(self.right[2]) - share(self.right[1])).max(share(self.right[1]) - share(self.right[0])).max(0.0),
+                SLACK,
+            ),
+            check("random_search_beats_gradient", share(self.random_only), SLACK),
+            check("black_box_beats_white_box", share(self.black_box_only), SLACK),
+            check("unbounded_radius", share(self.unbounded), 0.05),
+            check("zero_gradients", share(self.flat), 0.05),
+        ]
+    }
+}
+
+/// The attack with the radius of the whole range of the values, and longer steps to match.
+fn unbounded(attack: &AttackConfig) -> AttackConfig {
+    let wide = |budget: Option<Budget>, range: f64| budget.map(|_| Budget::new(Norm::Linf, range));
+    AttackConfig {
+        image: wide(attack.image, 1.0),
+        audio: wide(attack.audio, 2.0),
+        steps: attack.steps.max(20),
+        step_radii: Some(0.1),
+        ..attack.clone()
+    }
+}
+
+fn random_point(input: &Input, attack: &AttackConfig, seeds: &SeedTree) -> Input {
+    let mut point = input.clone();
+    let draw = |modality: Modality, budget: Option<Budget>, values: &mut Vec<f32>, ball: fn(Norm, f64) -> Ball| {
+        if let Some((norm, Radius::Absolute(radius))) = budget.map(|budget| (budget.norm, budget.radius)) {
+            *values = ball(norm, radius).random_start(values, &mut seeds.child(modality.name()).rng());
+        }
+    };
+    if let Some(pixels) = &mut point.image {
+        draw(Modality::Image, attack.image, &mut Arc::make_mut(pixels).values, Ball::pixels);
+    }
+    if let Some(wave) = &mut point.audio {
+        draw(Modality::Audio, attack.audio, &mut Arc::make_mut(wave).values, Ball::waveform);
+    }
+    point
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::Error,
+        model::{
+            Gradients, ModelSpec, Objective, Outputs, Pixels,
+            linear::{LinearModel, RawImage},
+        },
+        sample::Classes,
+    };
+
+    fn honest() -> LinearModel {
+        let weights = (0..32).map(|i| if i < 16 { 0.0 } else { (i as f32 * 1.7).sin() }).collect();
+        let image = RawImage { width: 16, height: 1, channels: 1, weights };
+        LinearModel::from_weights(Classes::from_names(["a", "b"].map(String::from)), vec![0.3, 0.0], Some(image), None).unwrap()
+    }
+
+    /// The same answers, but gradients that are all 0: as a saturated or quantised model gives them.
+    struct Masked(LinearModel);
+
+    impl Model for Masked {
+        fn spec(&self) -> &ModelSpec {
+            self.0.spec()
+        }
+        fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+            self.0.forward(inputs)
+        }
+        fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+            let mut found = self.0.gradient(inputs, targets, objective, wrt)?;
+            found.image.iter_mut().flatten().for_each(|g| g.fill(0.0));
+            Ok(found)
+        }
+        fn save(&self, _: &std::path::Path) -> Result<()> {
+            Err(Error::internal("not saved"))
+        }
+    }
+
+    fn checks(model: &dyn Model) -> Vec<MaskingCheck> {
+        let value = |i: usize, p: usize| 0.5 + 0.45 * ((i * 31 + p * 17) as f32).sin();
+        let image = |i: usize| Pixels { width: 16, height: 1, channels: 1, values: (0..16).map(|p| value(i, p)).collect() };
+        let inputs: Vec<Input> = (0..40).map(|i| Input { image: Some(Arc::new(image(i))), ..Input::default() }).collect();
+        let logits = model.forward(&inputs).unwrap().logits;
+        let targets: Vec<Target> = (0..40).map(|i| Target::Class(measure::argmax(logits.row(i)))).collect();
+        let seeds: Vec<SeedTree> = (0..40).map(|i| SeedTree::new(5).variant(i)).collect();
+        let attack = AttackConfig { image: Some(Budget::new(Norm::Linf, 0.1)), steps: 20, random_start: false, ..AttackConfig::default() };
+        let mut masking = Masking::default();
+        masking.add(model, &Standing { inputs: &inputs, targets: &targets, seeds: &seeds }, &attack).unwrap();
+        masking.checks(ModalitySet::IMAGE)
+    }
+
+    #[test]
+    fn an_honest_model_passes_and_one_without_gradients_is_told() {
+        let good = checks(&honest());
+        assert_eq!(good.len(), 6);
+        assert!(good.iter().all(|check| check.passed && check.samples == 40), "{good:?}");
+        let bad = checks(&Masked(honest()));
+        let failed: Vec<&str> = bad.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
+        assert_eq!(failed, ["random_search_beats_gradient", "black_box_beats_white_box", "unbounded_radius", "zero_gradients"], "{bad:?}");
+        assert!(Masking::default().checks(ModalitySet::IMAGE).is_empty());
+    }
+}
