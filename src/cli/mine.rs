@@ -15,9 +15,10 @@ pub(super) struct Mine {
     /// Output folder: selected.jsonl and sampler_weights in each format
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A miner as it stands in a pipeline file: `top_fraction: { by: loss, fraction: 0.1 }`; `hardmine list miners` names them
-    #[arg(long, value_name = "MINER", default_value = "band: {}")]
-    miner: String,
+    /// A miner as it stands in a pipeline file: `top_fraction: { by: loss, fraction: 0.1 }`; `hardmine list miners` names them.
+    /// Without one: the band of the usual ranks, by the out-of-fold losses, or by the losses where there are none
+    #[arg(long, value_name = "MINER")]
+    miner: Option<String>,
     /// How much more often a chosen sample is drawn than another
     #[arg(long, value_name = "X", default_value_t = 2.0)]
     boost: f64,
@@ -39,7 +40,7 @@ impl Mine {
                 return Err(Error::usage(format!("{name}: expected a number of at least 1, found {value}")).into());
             }
         }
-        let mut mined = mine(&self.folder, &self.miner, self.boost, self.cap)?;
+        let mut mined = mine(&self.folder, self.miner.as_deref(), self.boost, self.cap)?;
         let formats: Vec<&str> = self.format.iter().map(String::as_str).collect();
         let files = write(&mined, &self.out, &formats)?;
         mined.summary.lines.push(format!("written to {}: {}", self.out.display(), files.join(", ")));

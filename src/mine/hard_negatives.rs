@@ -137,7 +137,8 @@ pub(super) fn gathered(
 pub(super) fn some(rows: &[usize], table: &ScoreTable, space: Space) -> Result<()> {
     if rows.is_empty() && !table.is_empty() {
         let name = space.modality().map_or("fused", |modality| modality.name());
-        return Err(Error::usage(format!("no valuable sample has a {name} embedding from this model")));
+        let message = format!("no valuable sample has a {name} embedding from this model; other embeddings: fused, image, audio, text");
+        return Err(Error::usage(message));
     }
     Ok(())
 }

@@ -154,10 +154,13 @@ pub struct Mined {
     pub summary: Summary,
 }
 
-/// Mines a scored folder again: `miner` is one miner as it stands in a pipeline file, such as `top_fraction: { by: loss, fraction: 0.1 }`.
+/// Mines a scored folder again: `miner` is one miner as it stands in a pipeline file, such as `top_fraction: { by: loss, fraction: 0.1 }`; none for the band of
+/// the usual ranks, by the out-of-fold losses, or by the losses where there are none.
 /// It is told that this is the only round; what it draws hangs on the ids alone (seed 0), so that the same folder gives the same choice.
-pub fn mine(folder: &Path, miner: &str, boost: f64, cap: f64) -> Result<Mined> {
+pub fn mine(folder: &Path, miner: Option<&str>, boost: f64, cap: f64) -> Result<Mined> {
     let scored = Scored::read(folder)?;
+    let usual = if scored.table.column("out_of_fold").is_some() { "band: {}" } else { "band: { by: loss }" };
+    let miner = miner.unwrap_or(usual);
     let written = Spec::parse("--miner", ".", miner).map_err(|finding| Error::usage(format!("--miner: {}", finding.problem)))?;
     let told = |problems: Vec<crate::error::Problem>| {
         let all: Vec<String> = problems.iter().map(ToString::to_string).collect();

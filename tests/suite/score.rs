@@ -61,6 +61,13 @@ fn predictions_are_scored_and_mined_without_a_pipeline_file() {
     let chosen = fs::read_to_string(at.join("top/selected.jsonl")).unwrap();
     assert!((19..=20).contains(&chosen.lines().count()), "{chosen}");
 
+    // Without a miner the usual band is taken, from what there is.
+    let output = hardmine(at, &["score", "p.jsonl", "--out", "in-sample"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for folder in ["scored", "in-sample"] {
+        let output = hardmine(at, &["mine", folder, "--out", "band"]);
+        assert!(output.status.success(), "{folder}: {}", text(&output.stderr));
+    }
     let output = hardmine(at, &["mine", "scored", "--miner", "top: {}", "--out", "top"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("unknown operator `top`"), "{}", text(&output.stderr));
