@@ -167,10 +167,17 @@ impl<V: Lanes, const C: usize> Task for Row<'_, V, C> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.columns;
-        let tiles = columns.div_ceil(V::TILE);
+        // One channel alone has room for twice as many sums, and needs them: each waits for the one before.
+        let tiles = columns.div_ceil(if C == 1 { 2 * V::TILE } else { V::TILE });
         for tile in 0..tiles {
             let (from, to) = (columns * tile / tiles, columns * (tile + 1) / tiles);
             match to - from {
+                12 if C == 1 => self.tile::<12>(from),
+                11 if C == 1 => self.tile::<11>(from),
+                10 if C == 1 => self.tile::<10>(from),
+                9 if C == 1 => self.tile::<9>(from),
+                8 if C == 1 => self.tile::<8>(from),
+                7 if C == 1 => self.tile::<7>(from),
                 6 => self.tile::<6>(from),
                 5 => self.tile::<5>(from),
                 4 => self.tile::<4>(from),

@@ -11,7 +11,7 @@ mod train;
 pub use model::CnnModel;
 pub use train::CnnTrainer;
 
-use super::{Capabilities, DataProfile, ModelSource, Opened, parameters::Parameters};
+use super::{Capabilities, DataProfile, Learns, ModelSource, Opened, parameters::Parameters};
 use crate::{
     error::{Error, Problem, Result},
     operator::{Configure, Table},
@@ -73,6 +73,9 @@ impl ModelSource for Cnn {
     fn capabilities(&self) -> Capabilities {
         let image = ModalitySet::one(Modality::Image);
         Capabilities { trainable: true, modalities: image, gradients: image, embeddings: image, decodes: ModalitySet::default() }
+    }
+    fn learns(&self) -> Learns {
+        Learns { losses: true, balance: false }
     }
     fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         let weights = self.weights.as_ref().map(|path| base.join(path));

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{Input, Objective, Pixels, Target, Trainable, TrainingBatch, load, measure},
+    model::{Apart, Balance, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, load, measure},
     sample::Classes,
 };
 use proptest::prelude::*;
@@ -236,6 +236,14 @@ fn the_gradient_of_the_weights_is_that_of_finite_differences() {
     let mut trainer = trained(&small(), 10, 21);
     let (inputs, targets) = (inputs(19), targets(19));
     let weights: Vec<f32> = (0..19).map(|i| 0.02 * (i % 4) as f32).collect();
+    // With positive weights ReLU cuts nothing: its corners are the business of the images' gradient.
+    let negative: Vec<(String, usize, f32)> = trainer
+        .parameters()
+        .iter()
+        .filter(|(_, p)| p.shape.len() == 4)
+        .flat_map(|(path, p)| p.values.iter().enumerate().filter(|(_, v)| **v < 0.0).map(|(at, v)| (path.to_owned(), at, *v)))
+        .collect();
+    negative.iter().for_each(|(path, at, v)| trainer.nudge(path, *at, -2.0 * v));
     let slopes = trainer.weight_slopes(&inputs, &targets, &weights).unwrap();
     let loss = |trainer: &CnnTrainer| -> f32 {
         let logits = trainer.freeze().unwrap().forward(&inputs).unwrap().logits;
@@ -255,6 +263,42 @@ fn the_gradient_of_the_weights_is_that_of_finite_differences() {
         }
         differences(&pairs);
     }
+}
+
+/// With a pair and a loss of its own, the weights and the images move along the slopes of the same loss.
+#[test]
+fn a_lesson_reaches_weights_and_images() {
+    let trainer = trained(&small(), 10, 21);
+    let (inputs, targets, weights) = (inputs(18), targets(18), vec![1.0; 18]);
+    let pairs = [Pair { weight: 2.0, apart: Apart::Kl, stop_gradient: false, confidence: 0.0 }; 9];
+    let shape = |l: f64| (-l - l * l, -1.0 - 2.0 * l);
+    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, wrt: ModalitySet::one(Modality::Image), balance: None };
+    let loss = |inputs: &[Input]| {
+        let logits = trainer.view().unwrap().forward(inputs).unwrap().logits;
+        lesson.slopes(0, 18, &logits.values, 3, &targets, &[1.0 / 18.0; 18]).0
+    };
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &weights, learning_rate: 0.002 };
+    let mut after = trainer.clone();
+    let learnt = after.learn(&batch, &lesson).unwrap();
+    let logits = after.view().unwrap().forward(&inputs).unwrap().logits;
+    assert!(lesson.slopes(0, 18, &logits.values, 3, &targets, &[1.0 / 18.0; 18]).0 < loss(&inputs));
+    let slopes = learnt.gradients.unwrap().image;
+    let mut pairs = Vec::new();
+    for (i, slope) in slopes.iter().enumerate().filter(|(i, _)| i % 2 == 1) {
+        let (Some(slope), Some(pixels)) = (slope, &inputs[i].image) else { continue };
+        for at in (0..slope.len()).step_by(23) {
+            let value = |by: f32| {
+                let mut moved = (inputs.clone(), Pixels::clone(pixels));
+                moved.1.values[at] += by;
+                moved.0[i].image = Some(Arc::new(moved.1));
+                loss(&moved.0)
+            };
+            pairs.push((((value(2e-3) - value(-2e-3)) / 4e-3) as f32, slope[at]));
+        }
+    }
+    differences(&pairs);
+    let balance = Balance { alpha: 1.0, noise: None };
+    assert!(after.learn(&batch, &Lesson { balance: Some(&balance), ..Lesson::default() }).is_err());
 }
 
 #[test]

@@ -6,12 +6,13 @@ use super::{
     shape::Shape,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{
-        Input, Matrix, Model, ModelSpec, Objective, StepReport, Target, Trainable, TrainingBatch, measure,
+        Gradients, Input, Learnt, Lesson, Matrix, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch,
         parameters::{AdamW, Parameters},
     },
     random::SeedTree,
+    sample::Modality,
 };
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -32,6 +33,8 @@ pub struct CnnTrainer {
 /// What a block of samples gives.
 struct Part {
     logits: Vec<f32>,
+    /// Gradients of the native images, where they are asked for.
+    images: Vec<Option<Vec<f32>>>,
     /// Of each convolution: weights and biases, summed over the block.
     convolutions: Vec<(Vec<f32>, Vec<f32>)>,
     /// Of each matrix: what went in and the gradients of what came out, a row a sample.
@@ -45,10 +48,10 @@ impl CnnTrainer {
     }
 
     /// One block: `slopes` makes the gradients of the logits from the logits.
-    fn part(&self, inputs: &[Input], slopes: impl Fn(&[f32]) -> Vec<f32>) -> Result<Part> {
-        let (mut pass, _) = self.runner.forward(&self.packed, inputs)?;
+    fn part(&self, inputs: &[Input], slopes: impl Fn(&[f32]) -> Vec<f32>, image: bool) -> Result<Part> {
+        let (mut pass, maps) = self.runner.forward(&self.packed, inputs)?;
         let logits = self.runner.logits(&*pass);
-        pass.backward(&self.packed, &slopes(&logits), false);
+        pass.backward(&self.packed, &slopes(&logits), image);
         let layers = &self.runner.shape.convolutions;
         let mut convolutions: Vec<_> = layers
             .iter()
@@ -61,22 +64,18 @@ impl CnnTrainer {
             pass.slopes(layer + 1, &mut slopes);
             (input, slopes)
         });
-        Ok(Part { logits, convolutions, dense: dense.collect() })
+        let images = if image { Runner::images(&*pass, &maps) } else { Vec::new() };
+        Ok(Part { logits, images, convolutions, dense: dense.collect() })
     }
 
-    /// The blocks of a batch under the weighted cross entropy.
-    fn parts(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<Vec<Part>> {
-        let classes = self.runner.shape.classes.len();
-        let lanes = self.runner.engine.lanes();
-        let one = |((inputs, targets), weights): ((&[Input], &[Target]), &[f32])| {
-            let of = |((row, target), weight): ((&[f32], &Target), &f32)| {
-                let mut slope = measure::objective_gradient(row, target, Objective::CrossEntropy);
-                slope.iter_mut().for_each(|g| *g *= weight);
-                slope
-            };
-            self.part(inputs, |logits| logits.chunks_exact(classes).zip(targets).zip(weights).flat_map(of).collect())
+    /// The blocks of a batch. Their size is even: no pair of a lesson is cut. `weights` are divided by the batch's size already.
+    fn parts(&self, inputs: &[Input], targets: &[Target], weights: &[f32], lesson: &Lesson<'_>) -> Result<Vec<Part>> {
+        let (rows, classes, lanes) = (inputs.len(), self.runner.shape.classes.len(), self.runner.engine.lanes());
+        let one = |(block, ((inputs, targets), weights)): (usize, ((&[Input], &[Target]), &[f32]))| {
+            let slopes = |logits: &[f32]| lesson.slopes(block * lanes, rows, logits, classes, targets, weights).1;
+            self.part(inputs, slopes, lesson.wrt.has(Modality::Image))
         };
-        inputs.par_chunks(lanes).zip(targets.par_chunks(lanes)).zip(weights.par_chunks(lanes)).map(one).collect()
+        inputs.par_chunks(lanes).zip(targets.par_chunks(lanes)).zip(weights.par_chunks(lanes)).enumerate().map(one).collect()
     }
 
     /// Sums of the parts in their order, by the names of the weights.
@@ -99,16 +98,6 @@ impl CnnTrainer {
             sums.push(matrix_slopes(&rows(|dense| &dense.0), &rows(|dense| &dense.1), sizes[0], sizes[1]));
         }
         self.runner.shape.named(sums)
-    }
-
-    fn learn_from(&mut self, parts: &[Part], batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let values = parts.iter().flat_map(|part| &part.logits).copied().collect();
-        let logits = Matrix { columns: self.runner.shape.classes.len(), values };
-        let losses = crate::model::finite_losses(&logits, batch.targets)?;
-        let slopes = self.slopes(parts);
-        self.optimizer.step(Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)?;
-        self.packed = Arc::new(self.runner.shape.pack(&self.parameters)?);
-        Ok(StepReport { losses, logits })
     }
 }
 
@@ -160,7 +149,7 @@ fn matrix_slopes(input: &[f32], slopes: &[f32], inputs: usize, outputs: usize) -
 impl CnnTrainer {
     /// The gradient of the weighted cross entropy with respect to the weights.
     pub(super) fn weight_slopes(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<Parameters> {
-        Ok(self.slopes(&self.parts(inputs, targets, weights)?))
+        Ok(self.slopes(&self.parts(inputs, targets, weights, &Lesson::default())?))
     }
     pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -180,12 +169,34 @@ impl Trainable for CnnTrainer {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
-        let classes = self.runner.shape.classes.len();
-        let weights = crate::model::check_batch(batch, classes)?;
-        let parts = self.parts(batch.inputs, batch.targets, &weights)?;
-        self.learn_from(&parts, batch)
+        Ok(self.learn(batch, &Lesson::default())?.report)
     }
 
+    fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
+        if lesson.balance.is_some() {
+            return Err(Error::usage("a model of one modality has no encoders to balance").at("model", "cnn"));
+        }
+        let weights = crate::model::check_batch(batch, self.runner.shape.classes.len())?;
+        let mut parts = self.parts(batch.inputs, batch.targets, &weights, lesson)?;
+        let values = parts.iter().flat_map(|part| &part.logits).copied().collect();
+        let logits = Matrix { columns: self.runner.shape.classes.len(), values };
+        let losses = crate::model::finite_losses(&logits, batch.targets)?;
+        let slopes = self.slopes(&parts);
+        self.optimizer.step(Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)?;
+        self.packed = Arc::new(self.runner.shape.pack(&self.parameters)?);
+        let gradients = (!lesson.wrt.is_empty()).then(|| Gradients {
+            logits: logits.clone(),
+            image: parts.iter_mut().flat_map(|part| std::mem::take(&mut part.images)).collect(),
+            ..Gradients::default()
+        });
+        Ok(Learnt { report: StepReport { losses, logits }, gradients })
+    }
+    fn gives_gradients(&self) -> bool {
+        true
+    }
+    fn view(&self) -> Result<Arc<dyn Model + '_>> {
+        Ok(Arc::new(CnnModel::passing(self.runner.clone(), self.parameters.clone(), self.packed.clone())))
+    }
     fn freeze(&self) -> Result<Arc<dyn Model>> {
         Ok(Arc::new(CnnModel::new(self.runner.clone(), self.parameters.clone(), self.packed.clone())))
     }
