@@ -9,6 +9,7 @@ pub mod fusion;
 pub mod linear;
 pub mod load;
 pub mod measure;
+pub mod onnx;
 pub mod parameters;
 pub mod preprocess;
 mod recorded;
@@ -389,7 +390,7 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>();
+    let table = crate::operator::Table::default().with::<linear::Linear>().with::<load::Load>().with::<onnx::Onnx>();
     #[cfg(feature = "burn")]
     let table = table.with::<fusion::Fusion>();
     table
