@@ -180,13 +180,23 @@ pub struct RobustPlan {
     pub restarts: usize,
     /// Attack only so many test samples, evenly spaced in the split; 0 for all.
     pub samples: usize,
+    /// Runs on what withstood, too: APGD on the cross entropy and on the margin towards each of the three most probable other classes, and Square (10 proposals a step).
+    pub auto_attack: bool,
 }
 
 impl Default for RobustPlan {
     fn default() -> Self {
         let epsilon = |v| Epsilon::new(v).unwrap_or_else(|_| unreachable!("a finite positive constant"));
-        let (image_epsilon, audio_epsilon) = (epsilon(8.0 / 255.0), epsilon(0.002));
-        Self { image_epsilon, audio_epsilon, norm: Norm::Linf, shared: false, steps: 40, restarts: 3, samples: 0 }
+        Self {
+            image_epsilon: epsilon(8.0 / 255.0),
+            audio_epsilon: epsilon(0.002),
+            norm: Norm::Linf,
+            shared: false,
+            steps: 40,
+            restarts: 3,
+            samples: 0,
+            auto_attack: false,
+        }
     }
 }
 

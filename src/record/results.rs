@@ -87,7 +87,7 @@ pub struct ClassAccuracy {
 pub struct RobustAccuracy {
     /// The modalities that were attacked.
     pub attacked: ModalitySet,
-    /// `cross_entropy`, `carlini_wagner`, or `worst` for the worse answer of all a sample was attacked with.
+    /// `cross_entropy`, `carlini_wagner`, `worst` for the worse answer of these two, or `auto_attack` for the worst of these and an ensemble of attacks.
     pub objective: String,
     /// Samples attacked.
     pub n: u64,

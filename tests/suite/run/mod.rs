@@ -2,6 +2,7 @@
 
 mod again;
 mod arms;
+mod attacks;
 mod balance;
 mod budget;
 mod bytes;
