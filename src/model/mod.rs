@@ -368,7 +368,7 @@ pub trait Trainable: Send {
     }
     /// The weights of now for the attacks of a step: as `freeze`, but it may borrow, and its digest may be empty.
     fn view(&self) -> Result<Arc<dyn Model + '_>> {
-        Ok(self.freeze()?)
+        self.freeze()
     }
     /// The weights of now, without gradients, for evaluation.
     fn freeze(&self) -> Result<Arc<dyn Model>>;
