@@ -131,8 +131,13 @@ impl Parameters {
         Self::parse(&bytes).map_err(|e| e.at("file", path.display()))
     }
 
+    /// Reads the 32-bit floats of any safetensors file, such as a PyTorch `state_dict`. Errors where a tensor is of another type.
+    pub fn read_plain(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::tensors(&bytes).map_err(|e| e.at("file", path.display()))
+    }
+
     fn parse(bytes: &[u8]) -> Result<(Value, Self)> {
-        let broken = |e: safetensors::SafeTensorError| Error::model(format!("not a safetensors file: {e}"));
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let header = metadata
             .metadata()
@@ -140,6 +145,10 @@ impl Parameters {
             .and_then(|map| map.get(HEADER))
             .ok_or_else(|| Error::model("expected a model that hardmine saved, found a safetensors file without its header"))?;
         let header = serde_json::from_str(header).map_err(|e| Error::model(format!("the header of the model file is broken: {e}")))?;
+        Ok((header, Self::tensors(bytes)?))
+    }
+
+    fn tensors(bytes: &[u8]) -> Result<Self> {
         let mut parameters = Self::default();
         for (name, view) in SafeTensors::deserialize(bytes).map_err(broken)?.tensors() {
             if view.dtype() != Dtype::F32 {
@@ -148,8 +157,12 @@ impl Parameters {
             let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             parameters.insert(name, view.shape(), values);
         }
-        Ok((header, parameters))
+        Ok(parameters)
     }
+}
+
+fn broken(error: safetensors::SafeTensorError) -> Error {
+    Error::model(format!("not a safetensors file: {error}"))
 }
 
 impl FromIterator<(String, Parameter)> for Parameters {

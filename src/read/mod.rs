@@ -3,6 +3,7 @@
 pub mod builtin;
 mod content;
 mod folder;
+mod idx;
 mod labels;
 mod line;
 mod manifest;
@@ -15,6 +16,7 @@ mod profile;
 mod tests;
 
 pub use folder::Folder;
+pub use idx::Idx;
 pub use labels::LabelIndex;
 pub use line::{LabelKind, Line};
 pub use manifest::{Manifest, ManifestSource};
@@ -125,5 +127,5 @@ pub trait Reader: Send + Sync {
 
 /// The shipped readers.
 pub fn table() -> Table<dyn Reader> {
-    Table::default().with::<Folder>().with::<Manifest>().with::<Predictions>()
+    Table::default().with::<Folder>().with::<Idx>().with::<Manifest>().with::<Predictions>()
 }

@@ -62,7 +62,7 @@ fn partners_files_and_negatives_of_the_shipped_pipeline_are_made_again() {
 }
 
 /// Made again, all are the same; written elsewhere, they are the data set that the run left.
-fn regenerates(done: &Done) {
+pub(super) fn regenerates(done: &Done) {
     let to = tempfile::tempdir().unwrap();
     let to = to.path().join("again");
     let summary = run::regenerate(&done.root(), &[], Some(&to), &Silent).unwrap();

@@ -1,0 +1,468 @@
+//! Convolutions over planes of lanes, with what follows and precedes them: ReLU, the maximum of 2 x 2 places, and the ways back.
+//!
+//! A plane is `rows x stride` places with a border of zeros as wide as the kernel needs; the planes of the channels follow one another. Sums run
+//! over input channel, kernel row and kernel column in that order, whatever the registers.
+
+use super::lanes::{Lanes, Task};
+
+/// Channels that are computed together.
+pub(super) const TOGETHER: usize = 4;
+
+/// Where the planes of a feature map lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Planes {
+    pub channels: usize,
+    pub rows: usize,
+    pub columns: usize,
+    /// Zeros on each side.
+    border: usize,
+    /// Vectors from channel to channel.
+    plane: usize,
+}
+
+impl Planes {
+    /// One after the other, without borders.
+    pub fn dense([channels, rows, columns]: [usize; 3]) -> Self {
+        Self { channels, rows, columns, border: 0, plane: rows * columns }
+    }
+    /// With `border` zeros on each side. The distance of two channels is odd, so that the same place of all of them does not fall into the same
+    /// part of a cache.
+    pub fn bordered([channels, rows, columns]: [usize; 3], border: usize) -> Self {
+        Self { channels, rows, columns, border, plane: ((rows + 2 * border) * (columns + 2 * border)) | 1 }
+    }
+    /// Vectors from row to row.
+    pub fn stride(&self) -> usize {
+        self.columns + 2 * self.border
+    }
+    /// Vectors in all.
+    pub fn len(&self) -> usize {
+        self.channels * self.plane
+    }
+    /// Of the place `(row, 0)` of a channel.
+    pub fn at(&self, channel: usize, row: usize) -> usize {
+        channel * self.plane + (row + self.border) * self.stride() + self.border
+    }
+}
+
+/// Weights in the order in which the sums run: for each group of output channels, `[input channel, kernel row, kernel column, output channel]`.
+#[derive(Debug, Clone)]
+pub(super) struct Kernels {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Kernels {
+    /// From `[output, input, kernel, kernel]`, as they stand.
+    pub fn forward(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize, kernel: usize) -> Self {
+        let taps = kernel * kernel;
+        let of = |o: usize, i: usize, tap: usize| weights[(o * inputs + i) * taps + tap];
+        Self { weights: packed(outputs, inputs, taps, of), bias: bias.to_vec(), inputs, outputs, kernel }
+    }
+    /// The transpose: from gradients of the outputs to gradients of the inputs, that is with exchanged channels and turned kernels.
+    pub fn backward(weights: &[f32], inputs: usize, outputs: usize, kernel: usize) -> Self {
+        let taps = kernel * kernel;
+        let of = |o: usize, i: usize, tap: usize| weights[(i * inputs + o) * taps + taps - 1 - tap];
+        Self { weights: packed(inputs, outputs, taps, of), bias: vec![0.0; inputs], inputs: outputs, outputs: inputs, kernel }
+    }
+}
+
+fn packed(outputs: usize, inputs: usize, taps: usize, of: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let mut all = Vec::with_capacity(outputs * inputs * taps);
+    for first in (0..outputs).step_by(TOGETHER) {
+        let group = first..(first + TOGETHER).min(outputs);
+        for i in 0..inputs {
+            for tap in 0..taps {
+                all.extend(group.clone().map(|o| of(o, i, tap)));
+            }
+        }
+    }
+    all
+}
+
+/// What becomes of finished rows: first channel, first row, and the sums `[channels, rows, columns]`.
+pub(super) trait Finish<V> {
+    fn rows(&mut self, channel: usize, row: usize, sums: &[V], shape: [usize; 3]);
+}
+
+/// Convolves `input`, of the shape `planes` with a border of half the kernel, and hands over the sums two rows at a time. `scratch` is room for them.
+pub(super) fn convolve<V: Lanes>(kernels: &Kernels, input: &[V], planes: &Planes, scratch: &mut Vec<V>, finish: &mut impl Finish<V>) {
+    let taps = kernels.inputs * kernels.kernel * kernels.kernel;
+    scratch.resize(TOGETHER * 2 * planes.columns, V::splat(0.0));
+    for row in (0..planes.rows).step_by(2) {
+        let rows = 2.min(planes.rows - row);
+        for first in (0..kernels.outputs).step_by(TOGETHER) {
+            let channels = TOGETHER.min(kernels.outputs - first);
+            let sums = &mut scratch[..channels * rows * planes.columns];
+            let (weights, bias) = (&kernels.weights[first * taps..(first + channels) * taps], &kernels.bias[first..first + channels]);
+            let kernel = kernels.kernel;
+            for at in 0..rows {
+                let start = (row + at) * planes.stride();
+                let of = (input, *planes, start, kernel, weights, bias);
+                let to = (&mut *sums, at * planes.columns, rows * planes.columns);
+                match channels {
+                    1 => V::run(Row::<V, 1>::new(of, to)),
+                    2 => V::run(Row::<V, 2>::new(of, to)),
+                    3 => V::run(Row::<V, 3>::new(of, to)),
+                    _ => V::run(Row::<V, TOGETHER>::new(of, to)),
+                }
+            }
+            finish.rows(first, row, sums, [channels, rows, planes.columns]);
+        }
+    }
+}
+
+/// One row of `C` output channels.
+struct Row<'a, V, const C: usize> {
+    input: &'a [V],
+    planes: Planes,
+    /// Of the row in its plane, border included.
+    start: usize,
+    kernel: usize,
+    weights: &'a [f32],
+    bias: &'a [f32],
+    sums: &'a mut [V],
+    first: usize,
+    step: usize,
+}
+
+impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
+    fn new(
+        (input, planes, start, kernel, weights, bias): (&'a [V], Planes, usize, usize, &'a [f32], &'a [f32]),
+        (sums, first, step): (&'a mut [V], usize, usize),
+    ) -> Self {
+        Self { input, planes, start, kernel, weights, bias, sums, first, step }
+    }
+
+    #[inline(always)]
+    fn tile<const X: usize>(&mut self, column: usize) {
+        let mut sums = [[V::splat(0.0); X]; C];
+        for (sums, bias) in sums.iter_mut().zip(self.bias) {
+            *sums = [V::splat(*bias); X];
+        }
+        let mut taps = self.weights.as_chunks::<C>().0.chunks_exact(self.kernel);
+        for plane in self.input.chunks_exact(self.planes.plane) {
+            for line in plane[self.start + column..].chunks(self.planes.stride()).take(self.kernel) {
+                let Some(taps) = taps.next() else { return };
+                for (weights, cells) in taps.iter().zip(line.windows(X)) {
+                    for (sums, weight) in sums.iter_mut().zip(weights) {
+                        let weight = V::splat(*weight);
+                        for x in 0..X {
+                            sums[x] = sums[x].plus_product(weight, cells[x]);
+                        }
+                    }
+                }
+            }
+        }
+        for (channel, sums) in sums.iter().enumerate() {
+            let at = self.first + channel * self.step + column;
+            self.sums[at..at + X].copy_from_slice(sums);
+        }
+    }
+}
+
+impl<V: Lanes, const C: usize> Task for Row<'_, V, C> {
+    #[inline(always)]
+    fn run(mut self) {
+        let columns = self.planes.columns;
+        // One channel alone has room for twice as many sums, and needs them: each waits for the one before.
+        let tiles = columns.div_ceil(if C == 1 { 2 * V::TILE } else { V::TILE });
+        for tile in 0..tiles {
+            let (from, to) = (columns * tile / tiles, columns * (tile + 1) / tiles);
+            match to - from {
+                12 if C == 1 => self.tile::<12>(from),
+                11 if C == 1 => self.tile::<11>(from),
+                10 if C == 1 => self.tile::<10>(from),
+                9 if C == 1 => self.tile::<9>(from),
+                8 if C == 1 => self.tile::<8>(from),
+                7 if C == 1 => self.tile::<7>(from),
+                6 => self.tile::<6>(from),
+                5 => self.tile::<5>(from),
+                4 => self.tile::<4>(from),
+                3 => self.tile::<3>(from),
+                2 => self.tile::<2>(from),
+                _ => self.tile::<1>(from),
+            }
+        }
+    }
+}
+
+/// ReLU, then the maximum of every 2 x 2 places: into the next planes, with four masks a place that say where it came from (none where ReLU cut it).
+pub(super) struct Pool<'a, V> {
+    pub to: &'a mut [V],
+    pub planes: Planes,
+    pub masks: &'a mut [[u16; 4]],
+}
+
+impl<V: Lanes> Finish<V> for Pool<'_, V> {
+    #[inline(always)]
+    fn rows(&mut self, channel: usize, row: usize, sums: &[V], [channels, rows, columns]: [usize; 3]) {
+        if rows < 2 || row / 2 >= self.planes.rows {
+            return;
+        }
+        for at in 0..channels {
+            let (upper, lower) = sums[at * 2 * columns..(at + 1) * 2 * columns].split_at(columns);
+            let start = self.planes.at(channel + at, row / 2);
+            let to = &mut self.to[start..start + self.planes.columns];
+            let start = ((channel + at) * self.planes.rows + row / 2) * self.planes.columns;
+            let masks = &mut self.masks[start..start + self.planes.columns];
+            V::run(PoolRow { upper, lower, to, masks });
+        }
+    }
+}
+
+struct PoolRow<'a, V> {
+    upper: &'a [V],
+    lower: &'a [V],
+    to: &'a mut [V],
+    masks: &'a mut [[u16; 4]],
+}
+
+impl<V: Lanes> Task for PoolRow<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        let pairs = self.upper.as_chunks::<2>().0.iter().zip(self.lower.as_chunks::<2>().0);
+        for (([a, b], [c, d]), (to, masks)) in pairs.zip(self.to.iter_mut().zip(self.masks)) {
+            let most = a.max(*b).max(c.max(*d));
+            let alive = most.above(V::splat(0.0));
+            // The first of equals, as the usual frameworks do.
+            let first = alive & !most.above(*a);
+            let second = alive & !most.above(*b) & !first;
+            let third = alive & !most.above(*c) & !first & !second;
+            *masks = [first, second, third, alive & !first & !second & !third];
+            *to = V::splat(0.0).max(most);
+        }
+    }
+}
+
+/// ReLU alone, with one mask a place.
+pub(super) struct Relu<'a, V> {
+    pub to: &'a mut [V],
+    pub planes: Planes,
+    pub masks: &'a mut [u16],
+}
+
+impl<V: Lanes> Finish<V> for Relu<'_, V> {
+    #[inline(always)]
+    fn rows(&mut self, channel: usize, row: usize, sums: &[V], [_, rows, columns]: [usize; 3]) {
+        for (line, from) in sums.chunks_exact(columns).enumerate() {
+            let (channel, row) = (channel + line / rows, row + line % rows);
+            let start = self.planes.at(channel, row);
+            let to = &mut self.to[start..start + columns];
+            let start = (channel * self.planes.rows + row) * columns;
+            V::run(ReluRow { from, to, masks: &mut self.masks[start..start + columns] });
+        }
+    }
+}
+
+struct ReluRow<'a, V> {
+    from: &'a [V],
+    to: &'a mut [V],
+    masks: &'a mut [u16],
+}
+
+impl<V: Lanes> Task for ReluRow<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        for ((from, to), mask) in self.from.iter().zip(self.to).zip(self.masks) {
+            *mask = from.above(V::splat(0.0));
+            *to = V::splat(0.0).max(*from);
+        }
+    }
+}
+
+/// The way back through [`Pool`] or [`Relu`]: gradients of their results become gradients of the convolution's sums.
+pub(super) struct Back<'a, V> {
+    pub to: &'a mut [V],
+    /// Of the sums.
+    pub planes: Planes,
+    pub masks: Masks<'a>,
+}
+
+impl<V: Lanes> Back<'_, V> {
+    /// All planes at once, `[channels, rows, columns]` of them.
+    pub fn all(&mut self, from: &[V], shape: [usize; 3]) {
+        self.rows(0, 0, from, shape);
+    }
+}
+
+/// The masks of one of the two.
+#[derive(Clone, Copy)]
+pub(super) enum Masks<'a> {
+    Pool(&'a [[u16; 4]]),
+    Relu(&'a [u16]),
+}
+
+impl<V: Lanes> Finish<V> for Back<'_, V> {
+    #[inline(always)]
+    fn rows(&mut self, channel: usize, row: usize, sums: &[V], [_, rows, columns]: [usize; 3]) {
+        for (line, from) in sums.chunks_exact(columns).enumerate() {
+            let (channel, row) = (channel + line / rows, row + line % rows);
+            match self.masks {
+                Masks::Relu(masks) => {
+                    let start = (channel * self.planes.rows + row) * columns;
+                    let masks = &masks[start..start + columns];
+                    let start = self.planes.at(channel, row);
+                    V::run(MaskRow { from, to: &mut self.to[start..start + columns], masks });
+                }
+                Masks::Pool(masks) => {
+                    let start = (channel * (self.planes.rows / 2) + row) * columns;
+                    let masks = &masks[start..start + columns];
+                    let (upper, lower) = (self.planes.at(channel, 2 * row), self.planes.at(channel, 2 * row + 1));
+                    let (before, after) = self.to.split_at_mut(lower);
+                    let (upper, lower) = (&mut before[upper..upper + 2 * columns], &mut after[..2 * columns]);
+                    V::run(SpreadRow { from, upper, lower, masks });
+                }
+            }
+        }
+    }
+}
+
+struct MaskRow<'a, V> {
+    from: &'a [V],
+    to: &'a mut [V],
+    masks: &'a [u16],
+}
+
+impl<V: Lanes> Task for MaskRow<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        for ((from, to), mask) in self.from.iter().zip(self.to).zip(self.masks) {
+            *to = from.keep(*mask);
+        }
+    }
+}
+
+struct SpreadRow<'a, V> {
+    from: &'a [V],
+    upper: &'a mut [V],
+    lower: &'a mut [V],
+    masks: &'a [[u16; 4]],
+}
+
+impl<V: Lanes> Task for SpreadRow<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        let places = self.upper.as_chunks_mut::<2>().0.iter_mut().zip(self.lower.as_chunks_mut::<2>().0);
+        for ((upper, lower), (from, masks)) in places.zip(self.from.iter().zip(self.masks)) {
+            *upper = [from.keep(masks[0]), from.keep(masks[1])];
+            *lower = [from.keep(masks[2]), from.keep(masks[3])];
+        }
+    }
+}
+
+/// Copies rows as they are: the gradient of the image.
+pub(super) struct Copy<'a, V> {
+    pub to: &'a mut [V],
+    pub planes: Planes,
+}
+
+impl<V: Lanes> Finish<V> for Copy<'_, V> {
+    #[inline(always)]
+    fn rows(&mut self, channel: usize, row: usize, sums: &[V], [_, rows, columns]: [usize; 3]) {
+        for (line, from) in sums.chunks_exact(columns).enumerate() {
+            let start = self.planes.at(channel + line / rows, row + line % rows);
+            self.to[start..start + columns].copy_from_slice(from);
+        }
+    }
+}
+
+/// Adds the gradient of a convolution's weights, `[output, input, kernel, kernel]`, and of its bias, summed over the samples of the lanes.
+/// `input` and `slopes` are the planes that went in and the gradients of the sums that came out, each with its border.
+pub(super) fn weight_slopes<V: Lanes>(
+    kernel: usize,
+    (input, from): (&[V], &Planes),
+    (slopes, to): (&[V], &Planes),
+    weights: &mut [f32],
+    bias: &mut [f32],
+) {
+    for first in (0..to.channels).step_by(TOGETHER) {
+        let channels = TOGETHER.min(to.channels - first);
+        for i in 0..from.channels {
+            for line in 0..kernel {
+                let of = (&input[i * from.plane..], *from, line, &slopes[first * to.plane..], *to);
+                let out = (&mut *weights, ((first * from.channels + i) * kernel + line) * kernel, from.channels * kernel * kernel);
+                let bias = (i == 0 && line == 0).then(|| &mut bias[first..first + channels]);
+                match channels {
+                    1 => slope_row::<V, 1>(kernel, of, out, bias),
+                    2 => slope_row::<V, 2>(kernel, of, out, bias),
+                    3 => slope_row::<V, 3>(kernel, of, out, bias),
+                    _ => slope_row::<V, TOGETHER>(kernel, of, out, bias),
+                }
+            }
+        }
+    }
+}
+
+type SlopeOf<'a, V> = (&'a [V], Planes, usize, &'a [V], Planes);
+type SlopeTo<'a> = (&'a mut [f32], usize, usize);
+
+fn slope_row<V: Lanes, const C: usize>(kernel: usize, of: SlopeOf<'_, V>, to: SlopeTo<'_>, bias: Option<&mut [f32]>) {
+    match kernel {
+        1 => V::run(Slope::<V, C, 1> { of, to, bias }),
+        3 => V::run(Slope::<V, C, 3> { of, to, bias }),
+        5 => V::run(Slope::<V, C, 5> { of, to, bias }),
+        _ => V::run(Slope::<V, C, 7> { of, to, bias }),
+    }
+}
+
+/// One input channel, one kernel row, `K` kernel columns, `C` output channels.
+struct Slope<'a, V, const C: usize, const K: usize> {
+    of: SlopeOf<'a, V>,
+    to: SlopeTo<'a>,
+    bias: Option<&'a mut [f32]>,
+}
+
+impl<V: Lanes, const C: usize, const K: usize> Task for Slope<'_, V, C, K> {
+    #[inline(always)]
+    fn run(self) {
+        let (input, from, line, slopes, planes) = self.of;
+        let mut sums = [[V::splat(0.0); K]; C];
+        let mut totals = [V::splat(0.0); C];
+        for row in 0..planes.rows {
+            let start = (row + line) * from.stride();
+            let cells = &input[start..start + from.stride()];
+            let rows: [&[V]; C] = std::array::from_fn(|c| {
+                let start = planes.at(c, row);
+                &slopes[start..start + planes.columns]
+            });
+            for (column, cells) in cells.windows(K).take(planes.columns).enumerate() {
+                for c in 0..C {
+                    let slope = rows[c][column];
+                    for k in 0..K {
+                        sums[c][k] = sums[c][k].plus_product(slope, cells[k]);
+                    }
+                }
+            }
+            if self.bias.is_some() {
+                for (total, row) in totals.iter_mut().zip(rows) {
+                    *total = row.iter().fold(*total, |total, slope| total.plus_product(*slope, V::splat(1.0)));
+                }
+            }
+        }
+        let (weights, at, step) = self.to;
+        for (c, sums) in sums.iter().enumerate() {
+            for (k, sum) in sums.iter().enumerate() {
+                weights[at + c * step + k] += over_lanes(*sum);
+            }
+        }
+        if let Some(bias) = self.bias {
+            bias.iter_mut().zip(totals).for_each(|(bias, total)| *bias += over_lanes(total));
+        }
+    }
+}
+
+/// The sum of the lanes, by halves.
+#[inline(always)]
+fn over_lanes<V: Lanes>(vector: V) -> f32 {
+    let mut lanes = [0.0; 16];
+    vector.write(&mut lanes);
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
+}

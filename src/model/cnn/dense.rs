@@ -1,0 +1,86 @@
+//! Fully connected layers over lanes.
+
+use super::lanes::{Lanes, Task};
+
+/// Outputs that are computed together.
+const TOGETHER: usize = 8;
+
+/// A matrix in groups of eight outputs: `[group, input, 8]`; missing outputs of the last group are 0.
+#[derive(Debug, Clone)]
+pub(super) struct Dense {
+    inputs: usize,
+    weights: Vec<[f32; TOGETHER]>,
+    bias: Vec<f32>,
+}
+
+impl Dense {
+    /// From `[outputs, inputs]`.
+    pub fn forward(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize) -> Self {
+        Self { weights: packed(outputs, inputs, |o, i| weights[o * inputs + i]), bias: bias.to_vec(), inputs }
+    }
+    /// The transpose of the same matrix: from gradients of the outputs to gradients of the inputs.
+    pub fn backward(weights: &[f32], inputs: usize, outputs: usize) -> Self {
+        let weights = packed(inputs, outputs, |o, i| weights[i * inputs + o]);
+        Self { weights, bias: vec![0.0; inputs], inputs: outputs }
+    }
+    /// `W x + b`, cut at 0 if `relu`.
+    pub fn apply<V: Lanes>(&self, input: &[V], output: &mut [V], relu: bool) {
+        V::run(Apply { dense: self, input, output, relu });
+    }
+}
+
+fn packed(outputs: usize, inputs: usize, of: impl Fn(usize, usize) -> f32) -> Vec<[f32; TOGETHER]> {
+    let mut all = Vec::with_capacity(outputs.div_ceil(TOGETHER) * inputs);
+    for first in (0..outputs).step_by(TOGETHER) {
+        for i in 0..inputs {
+            all.push(std::array::from_fn(|o| if first + o < outputs { of(first + o, i) } else { 0.0 }));
+        }
+    }
+    all
+}
+
+struct Apply<'a, V> {
+    dense: &'a Dense,
+    input: &'a [V],
+    output: &'a mut [V],
+    relu: bool,
+}
+
+impl<V: Lanes> Task for Apply<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        let groups = self.dense.weights.chunks_exact(self.dense.inputs.max(1));
+        let outputs = self.output.chunks_mut(TOGETHER).zip(self.dense.bias.chunks(TOGETHER));
+        for (weights, (output, bias)) in groups.zip(outputs) {
+            let mut sums = [V::splat(0.0); TOGETHER];
+            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = V::splat(*bias));
+            for (weights, x) in weights.iter().zip(self.input) {
+                for o in 0..TOGETHER {
+                    sums[o] = sums[o].plus_product(V::splat(weights[o]), *x);
+                }
+            }
+            for (output, sum) in output.iter_mut().zip(sums) {
+                *output = if self.relu { V::splat(0.0).max(sum) } else { sum };
+            }
+        }
+    }
+}
+
+/// Sets gradients to 0 where ReLU cut the values.
+pub(super) fn through_relu<V: Lanes>(values: &[V], slopes: &mut [V]) {
+    V::run(ThroughRelu { values, slopes });
+}
+
+struct ThroughRelu<'a, V> {
+    values: &'a [V],
+    slopes: &'a mut [V],
+}
+
+impl<V: Lanes> Task for ThroughRelu<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        for (slope, value) in self.slopes.iter_mut().zip(self.values) {
+            *slope = slope.keep(value.above(V::splat(0.0)));
+        }
+    }
+}
