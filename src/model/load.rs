@@ -17,7 +17,7 @@ use std::{
 
 /// A frozen model from a safetensors file that an earlier run saved.
 ///
-/// Method: the file's header says which architecture it is (`cnn`, `fusion` or `linear`) and with which classes; its weights are
+/// Method: the file's header says which architecture it is (`cnn`, `fusion`, `linear` or `onnx`) and with which classes; its weights are
 /// read as they stand. The classes of the data must be those of the model, in the same order.
 ///
 /// Reference: the safetensors format, <https://github.com/huggingface/safetensors>.
@@ -90,11 +90,12 @@ pub fn open(path: &Path) -> Result<Arc<dyn Model>> {
     let opened: Result<Arc<dyn Model>> = match header.get("model").and_then(Value::as_str) {
         Some("cnn") => CnnModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
         Some("linear") => LinearModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
+        Some("onnx") => super::onnx::from_file(&header, &weights).map(|m| Arc::new(m) as _),
         #[cfg(feature = "burn")]
         Some("fusion") => super::fusion::FusionModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
         #[cfg(not(feature = "burn"))]
         Some("fusion") => Err(Error::model("a fusion model needs a build with the feature `burn`")),
-        Some(other) => Err(Error::model(format!("unknown architecture `{other}`; known: cnn, fusion, linear"))),
+        Some(other) => Err(Error::model(format!("unknown architecture `{other}`; known: cnn, fusion, linear, onnx"))),
         None if header.get("checkpoint").is_some() => Err(Error::model("expected a model, found a training checkpoint")),
         None => Err(Error::model("the header does not name an architecture")),
     };

@@ -11,6 +11,7 @@ pub mod lesson;
 pub mod linear;
 pub mod load;
 pub mod measure;
+pub mod onnx;
 pub mod parameters;
 pub mod preprocess;
 mod recorded;
@@ -483,7 +484,7 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<linear::Linear>().with::<load::Load>();
+    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<linear::Linear>().with::<load::Load>().with::<onnx::Onnx>();
     #[cfg(feature = "burn")]
     let table = table.with::<fusion::Fusion>();
     table

@@ -1,7 +1,7 @@
 //! What only the whole pipeline shows: columns that no earlier stage adds, requirements that the model cannot meet, families that
 //! make no sense alone.
 
-use super::{DataPlan, EvaluatePlan, On, Stages, TrainPlan};
+use super::{BalancePlan, DataPlan, DropoutAim, EvaluatePlan, On, Stages, TrainPlan};
 use crate::{
     error::Problem,
     model::{Capabilities, ModelSource},
@@ -176,6 +176,14 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
             let learns = model.operator.learns();
             let unmet = train.objective.unmet(name, capabilities, learns.losses).into_iter();
             problems.extend(unmet.map(|problem| problem.under("train.objective")));
+            if matches!(train.balance, Some(BalancePlan::OgmGe { .. })) && !learns.balance {
+                let told = format!("holds encoders back by what their heads say, but the model `{name}` has no head a modality");
+                problems.push(Problem::new("train.balance.ogm_ge", told));
+            }
+        }
+        if train.modality_dropout.aim == DropoutAim::OverRelied && !added.iter().any(|column| column.name.contains("shapley_")) {
+            let told = "aims by the score columns `shapley_*`, which no stage adds; add `- score: { inconsistency: {} }`";
+            problems.push(Problem::new("train.modality_dropout.aim", told));
         }
         if matches!(train.objective.adversarial(), Some((_, On::Mined))) && stages.mine.is_empty() {
             let at = format!("train.objective.{}.on", train.objective.name());

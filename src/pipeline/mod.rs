@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod check;
 mod data;
+mod dropout;
 mod generation;
 mod ledger;
 mod objective;
@@ -17,6 +18,7 @@ mod training;
 pub use build::{FAMILIES, operator, stage_ids};
 pub use builder::PlanBuilder;
 pub use data::{Opening, Split, open_extra, open_splits};
+pub use dropout::{BalancePlan, DropoutAim, DropoutPlan, Scheme};
 pub use generation::{Generation, Harvest, Quota, Routing};
 pub use ledger::{Ledger, LeftOut};
 pub use objective::{

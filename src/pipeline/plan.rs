@@ -1,4 +1,4 @@
-use super::{MemoryBankPlan, TrainingMode, TrainingObjective, WatchdogPlan};
+use super::{BalancePlan, DropoutPlan, MemoryBankPlan, TrainingMode, TrainingObjective, WatchdogPlan};
 use crate::{
     context::StageInfo,
     diagnose::Diagnoser,
@@ -65,13 +65,14 @@ pub struct TrainPlan {
     pub batch_size: usize,
     /// Step size of Adam at the start of training.
     pub learning_rate: f64,
-    /// Probability that a training sample is presented with a random proper subset of its modalities: as a further copy in the warm-up (which
-    /// shows each sample whole as well) and in the folds, in its place after that.
-    pub modality_dropout: Fraction,
+    /// Modalities of training samples that are left out.
+    pub modality_dropout: DropoutPlan,
     /// Least share of each batch that is drawn uniformly from the whole training set.
     pub uniform_floor: Fraction,
     /// Outer objective of the rounds.
     pub objective: TrainingObjective,
+    /// What is done against a modality that leads the others; absent for nothing.
+    pub balance: Option<BalancePlan>,
     /// Which samples the rounds train on.
     pub mode: TrainingMode,
     /// A memory of every sample's losses, from which a share of each batch is drawn; absent for none. The arms `hardmine` and `mining_only` have it.
@@ -89,9 +90,10 @@ impl Default for TrainPlan {
             epochs_per_round: 2,
             batch_size: 32,
             learning_rate: 2e-3,
-            modality_dropout: share(0.2),
+            modality_dropout: DropoutPlan::default(),
             uniform_floor: share(0.3),
             objective: TrainingObjective::default(),
+            balance: None,
             mode: TrainingMode::default(),
             memory_bank: None,
             watchdog: WatchdogPlan::default(),
@@ -170,18 +172,31 @@ pub struct RobustPlan {
     pub audio_epsilon: Epsilon,
     /// Norm of both.
     pub norm: Norm,
+    /// Whether an attack on several modalities has no more than one alone: the squares of its perturbations, each as a share of its radius, sum to 1 at most.
+    pub shared: bool,
     /// Steps, 1 to 100000; evidence asks for 40 or more.
     pub steps: usize,
     /// Random restarts, 1 to 100000; evidence asks for 3 or more.
     pub restarts: usize,
     /// Attack only so many test samples, evenly spaced in the split; 0 for all.
     pub samples: usize,
+    /// Runs on what withstood, too: APGD on the cross entropy and on the margin towards each of the three most probable other classes, and Square (10 proposals a step).
+    pub auto_attack: bool,
 }
 
 impl Default for RobustPlan {
     fn default() -> Self {
         let epsilon = |v| Epsilon::new(v).unwrap_or_else(|_| unreachable!("a finite positive constant"));
-        Self { image_epsilon: epsilon(8.0 / 255.0), audio_epsilon: epsilon(0.002), norm: Norm::Linf, steps: 40, restarts: 3, samples: 0 }
+        Self {
+            image_epsilon: epsilon(8.0 / 255.0),
+            audio_epsilon: epsilon(0.002),
+            norm: Norm::Linf,
+            shared: false,
+            steps: 40,
+            restarts: 3,
+            samples: 0,
+            auto_attack: false,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON Schema of a pipeline file, from the tables of a registry: editors complete and check with it.
 
-use super::{Budget, ComparePlan, EvaluatePlan, OnError, RobustPlan, TrainPlan, build::CEILING};
+use super::{Budget, ComparePlan, DropoutPlan, EvaluatePlan, OnError, RobustPlan, TrainPlan, build::CEILING};
 use crate::{generate::engine, operator::Table, registry::Registry, sample::ReasonCode};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::{Map, Value, json};
@@ -42,7 +42,9 @@ pub fn schema(registry: &Registry) -> Value {
     evaluate["properties"]["robust"] =
         json!({ "description": "White-box attack; absent for none.", "anyOf": [robust, { "type": "null" }] });
     evaluate["properties"]["extra"]["additionalProperties"] = reader.clone();
-    let train = definitions.of::<TrainPlan>();
+    let mut train = definitions.of::<TrainPlan>();
+    let dropout = definitions.of::<DropoutPlan>();
+    train["properties"]["modality_dropout"] = json!({ "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 }, dropout] });
     let cures = ReasonCode::ALL.map(|code| (code.name().to_owned(), json!({ "type": "array", "items": { "type": "string" } })));
     let data = json!({
         "type": "object",

@@ -1,10 +1,10 @@
 //! What the `train:` section says of the memory bank, the watchdog and the way of training.
 
 use super::{
-    TrainPlan,
+    BalancePlan, DropoutPlan, TrainPlan,
     build::{MOST_IN_BATCH, MOST_REPEATS, fields, from_one, operator},
 };
-use crate::{error::Problem, units::Fraction};
+use crate::{error::Problem, operator::read_config, units::Fraction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -180,6 +180,20 @@ impl TrainingMode {
     }
 }
 
+/// A number is the probability alone.
+fn dropped(written: Option<&Value>, problems: &mut Vec<Problem>) -> DropoutPlan {
+    match written {
+        None | Some(Value::Object(_)) => fields(written, "train.modality_dropout", problems),
+        Some(written) => match read_config::<Fraction>(written) {
+            Ok(probability) => probability.into(),
+            Err(found) => {
+                problems.extend(found.into_iter().map(|problem| problem.under("train.modality_dropout")));
+                DropoutPlan::default()
+            }
+        },
+    }
+}
+
 /// Reads the `train:` section; `None` where nothing is trained. `answers` says that the split brings its predictions along.
 pub(super) fn read(value: Option<&Value>, answers: bool, problems: &mut Vec<Problem>) -> Option<TrainPlan> {
     if answers {
@@ -197,16 +211,20 @@ pub(super) fn read(value: Option<&Value>, answers: bool, problems: &mut Vec<Prob
     // Sections of their own, each field to be told.
     let mut value = value.cloned();
     let mut part = |key: &str| value.as_mut().and_then(Value::as_object_mut).and_then(|map| map.shift_remove(key)).filter(|v| !v.is_null());
-    let (bank, watchdog) = (part("memory_bank"), part("watchdog"));
+    let (bank, watchdog, dropout) = (part("memory_bank"), part("watchdog"), part("modality_dropout"));
     // An objective may be written by name alone, as a stage's operator.
     if let Some(written) = value.as_mut().and_then(|map| map.get_mut("objective")).filter(|written| written.is_string()) {
         *written = operator(written);
     }
     let mut plan: TrainPlan = fields(value.as_ref(), "train", problems);
+    plan.modality_dropout = dropped(dropout.as_ref(), problems);
     plan.watchdog = fields(watchdog.as_ref(), "train.watchdog", problems);
     plan.memory_bank = bank.map(|written| fields(Some(&written), "train.memory_bank", problems));
     let bank = plan.memory_bank.iter().flat_map(MemoryBankPlan::problems).map(|problem| problem.under("train.memory_bank"));
     let watchdog = plan.watchdog.problems().into_iter().map(|problem| problem.under("train.watchdog"));
+    problems.extend(plan.modality_dropout.problems().into_iter().map(|problem| problem.under("train.modality_dropout")));
+    let balance = plan.balance.iter().flat_map(BalancePlan::problems);
+    problems.extend(balance.map(|problem| problem.under("train.balance")));
     problems.extend(plan.objective.problems().into_iter().map(|problem| problem.under("train.objective")));
     problems.extend(bank.chain(watchdog).chain(plan.mode.problems().into_iter().map(|problem| problem.under("train.mode"))));
     for (field, found, most) in [

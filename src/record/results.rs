@@ -87,7 +87,7 @@ pub struct ClassAccuracy {
 pub struct RobustAccuracy {
     /// The modalities that were attacked.
     pub attacked: ModalitySet,
-    /// `cross_entropy`, `carlini_wagner`, or `worst` for the worse answer of all a sample was attacked with.
+    /// `cross_entropy`, `carlini_wagner`, `worst` for the worse answer of these two, or `auto_attack` for the worst of these and an ensemble of attacks.
     pub objective: String,
     /// Samples attacked.
     pub n: u64,
@@ -119,6 +119,9 @@ pub struct MaskingCheck {
 pub struct RobustBudget {
     /// Norm of the balls.
     pub norm: Norm,
+    /// Whether an attack on several modalities had no more than one alone: the squares of its perturbations, each as a share of its radius, sum to 1 at most.
+    #[serde(default)]
+    pub shared: bool,
     /// Radius in pixels of `0..=1`.
     pub image_epsilon: f64,
     /// Radius in the waveform of `-1..=1`.

@@ -166,9 +166,10 @@ fn budget_words(budget: &RobustBudget) -> String {
         Norm::L1 => "L1",
     };
     format!(
-        "white box, {norm}, radius {} for pixels and {} for the waveform, {} steps, {} restarts, {} samples",
+        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts, {} samples",
         measure(budget.image_epsilon),
         measure(budget.audio_epsilon),
+        if budget.shared { ", one budget shared by both" } else { "" },
         budget.steps,
         budget.restarts,
         count(budget.samples)

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    record::{CandidateBalance, Drift, Report, RunRecord, ScoreLine, TransformBalance, WatchdogRecord, Yield},
+    record::{CandidateBalance, Drift, ObjectiveRecord, Report, RunRecord, ScoreLine, TransformBalance, WatchdogRecord, Yield},
     sample::Judgement,
 };
 use minijinja::{AutoEscape, Environment, Value as Cell, escape_formatter, value::ValueKind};
@@ -198,6 +198,7 @@ fn training_view(run: &RunRecord) -> Value {
     });
     json!({
         "rounds": rounds.collect::<Vec<_>>(),
+        "objective": training.objective.as_ref().map(ObjectiveRecord::words),
         "watchdog": training.watchdog.iter().map(WatchdogRecord::words).collect::<Vec<_>>(),
         "time": run.timing.as_ref().and_then(|timing| timing.training?.words()),
     })

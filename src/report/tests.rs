@@ -365,6 +365,7 @@ fn results(seeds: usize) -> Results {
         primary: Metric::Slice { key: "text_kind".into(), value: "vague".into() },
         robust: Some(RobustBudget {
             norm: Norm::Linf,
+            shared: false,
             image_epsilon: 8.0 / 255.0,
             audio_epsilon: 0.002,
             steps: 40,

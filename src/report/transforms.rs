@@ -92,7 +92,7 @@ fn view(exhibit: &Exhibit) -> Value {
         })
     });
     json!({
-        "name": exhibit.name, "summary": exhibit.summary, "example": exhibit.example, "scales": exhibit.scales, "shown": shown,
+        "name": exhibit.name, "summary": exhibit.summary.replace('`', ""), "example": exhibit.example, "scales": exhibit.scales, "shown": shown,
         "image": exhibit.changes.has(crate::sample::Modality::Image), "audio": exhibit.changes.has(crate::sample::Modality::Audio),
         "text": exhibit.changes.has(crate::sample::Modality::Text),
     })

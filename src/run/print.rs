@@ -3,7 +3,7 @@
 use super::Summary;
 use crate::{
     error::Result,
-    record::{Helped, Metric, Results, RoundRecord, RunRecord},
+    record::{Helped, Metric, ObjectiveRecord, Results, RoundRecord, RunRecord},
 };
 use std::path::Path;
 
@@ -48,6 +48,7 @@ pub(super) fn summary(record: &RunRecord, results: Option<&Results>, folder: &Pa
     if let Some(training) = &record.training {
         lines.extend(training.rounds.iter().map(RoundRecord::words));
         lines.extend(training.remembered.map(|n| format!("memory bank: {n} samples, in memory_bank.bin")));
+        lines.extend(training.objective.iter().map(ObjectiveRecord::words));
         lines.extend(training.watchdog.iter().map(|alarm| format!("watchdog, {}", alarm.words())));
     }
     lines.extend(record.timing.as_ref().and_then(|timing| timing.training?.words()));

@@ -6,12 +6,14 @@ use super::{
     drift,
     evaluate::watch,
     folds::train_teachers,
+    gap::gap_weights,
     memory_bank::{BankConfig, MemoryBank},
     mined::{Mined, retire},
     objective::Teaching,
     probe,
     round::Turn,
     session::{Session, Spent, Uniform},
+    thin::Dropout,
 };
 use crate::{
     context::KnownMedia,
@@ -20,13 +22,12 @@ use crate::{
     mine::band_column,
     model::{Counted, Counts, Evaluations, Model, ModelSet, Target, Teachers, Trainable},
     operator::FoldPlan,
-    pipeline::{Arm, Figures, Harvest, On, Plan, Split, Stop, TrainPlan, TrainingMode, TrainingObjective},
+    pipeline::{Arm, BalancePlan, Figures, Harvest, Plan, Split, Stop, TrainPlan, TrainingMode, TrainingObjective},
     progress::Progress,
     random::SeedTree,
     record::{EpochRecord, ObjectiveRecord, RoundRecord, TrainingTime, WatchdogRecord},
     sample::{Accepted, Diagnoses, Diagnosis, Modality, Sample, SampleId, ScoreTable, Selection, TrainingHistory, Treatment},
 };
-use rand::seq::SliceRandom;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -180,7 +181,7 @@ impl<'a> Experiment<'a> {
             originals: &all,
             relabelled: &as_labelled,
             batch_size: train.batch_size,
-            modality_dropout: train.modality_dropout.get(),
+            dropout: Some(Dropout::of(&train.modality_dropout)),
             learning_rate: train.learning_rate,
         };
         let seeds = self.seeds.child("warm-up");
@@ -325,6 +326,11 @@ impl<'a> Experiment<'a> {
                 done.stopped_by = done.stopped_by.or(self.stop.reached(after)).or(children_spent.then_some("children"));
                 scored = Some(mined);
             }
+            if let Some(BalancePlan::ModalityGap { strength }) = train.balance {
+                let gaps = gap_weights(session.model.freeze()?, split, strength)?;
+                session.spent.forward += gaps.forward;
+                weights.iter_mut().zip(gaps.weights).for_each(|(weight, gap)| *weight *= gap);
+            }
             for i in skip.iter().filter_map(|id| split.index(id)) {
                 weights[i] = 0.0;
             }
@@ -336,6 +342,7 @@ impl<'a> Experiment<'a> {
             let originals: Vec<(usize, f32)> = weights.iter().copied().enumerate().filter(|(i, w)| usable(*i, *w)).collect();
             let sampler: Option<Vec<f32>> = sampler.map(|all| originals.iter().map(|(i, _)| all[*i]).collect());
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
+            let reliance = scored.as_ref().and_then(|mined| self.reliance(train, &mined.table));
             let chosen = scored.as_ref().filter(|_| hard_alone).map(|mined| &mined.selection);
             let treated = self.treated(train, chosen, &originals, hardmine, round);
             let mix = Mix {
@@ -347,8 +354,12 @@ impl<'a> Experiment<'a> {
                 uniform_floor,
                 replay: &replayed,
                 replay_share: feed.replay_share,
-                modality_dropout: train.modality_dropout.get(),
+                dropout: Some(Dropout { reliance: reliance.as_deref(), ..Dropout::of(&train.modality_dropout) }),
                 teaching: Some(Teaching { objective: &train.objective, treated: treated.as_deref(), progress: [0.0, 1.0] }),
+                balance: match train.balance {
+                    Some(BalancePlan::OgmGe { alpha, noise }) => Some((alpha, noise)),
+                    _ => None,
+                },
                 batch_size: train.batch_size,
                 steps,
             };
@@ -439,31 +450,6 @@ impl<'a> Experiment<'a> {
             stopped_by: self.stop.reached(models.spent()),
             ..Finished::new(model)
         })
-    }
-
-    /// The originals that the objective treats, by index into the split; `None` for all. An arm without a selection of its own treats as many at random as the
-    /// main arm chose in the same round, so that both spend as many gradients.
-    fn treated(
-        &self,
-        train: &TrainPlan,
-        chosen: Option<&Selection>,
-        originals: &[(usize, f32)],
-        hardmine: Option<&Finished>,
-        round: usize,
-    ) -> Option<Vec<bool>> {
-        let (_, On::Mined) = train.objective.adversarial()? else { return None };
-        let split = self.splits.train;
-        let mut treated = vec![false; split.len()];
-        match chosen {
-            Some(selection) => selection.samples.iter().filter_map(|one| split.index(&one.id)).for_each(|i| treated[i] = true),
-            None => {
-                let many = hardmine.and_then(|main| main.chosen.get(round - 1)).copied().unwrap_or(0);
-                let mut order: Vec<usize> = originals.iter().map(|(i, _)| *i).collect();
-                order.shuffle(&mut self.seeds.child("treated").round(round).rng());
-                order.into_iter().take(many).for_each(|i| treated[i] = true);
-            }
-        }
-        Some(treated)
     }
 
     /// The column that the first miner with one chooses by.

@@ -3,7 +3,7 @@
 use crate::{
     error::{ErrorKind, Result},
     model::{Input, Model, Target, Trainable, TrainingBatch, measure},
-    sample::{ModalitySet, SampleId},
+    sample::SampleId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +23,6 @@ impl Rows {
         self.inputs.push(input);
         self.targets.push(target);
         self.weights.push(weight);
-    }
-    /// Adds a row once more, with only some of its modalities.
-    pub fn push_copy(&mut self, row: usize, keep: ModalitySet) {
-        self.push(self.inputs[row].only(keep), self.targets[row].clone(), self.weights[row]);
     }
     /// A copy of some rows.
     pub fn only(&self, which: &[usize]) -> Self {

@@ -1,6 +1,6 @@
 //! What the batches of an epoch are drawn from, and how.
 
-use super::objective::Teaching;
+use super::{objective::Teaching, thin::Dropout};
 use crate::{model::Target, random::SeedTree, sample::Sample};
 use rand::{RngExt, seq::SliceRandom};
 use std::collections::BTreeMap;
@@ -25,10 +25,12 @@ pub struct Mix<'a> {
     pub replay: &'a [Sample],
     /// Share of each batch that is replayed, `0..1`.
     pub replay_share: f64,
-    /// Probability that a sample is presented with a random proper subset of its modalities.
-    pub modality_dropout: f64,
+    /// How modalities of a sample are left out; none are without.
+    pub dropout: Option<Dropout<'a>>,
     /// What is learnt; the cross entropy without.
     pub teaching: Option<Teaching<'a>>,
+    /// How strongly the leading encoder is held back, and whether with noise ([`crate::model::Balance`]); not at all without.
+    pub balance: Option<(f64, bool)>,
     /// Samples a step.
     pub batch_size: usize,
     /// Steps of the epoch.
@@ -125,8 +127,9 @@ mod tests {
             uniform_floor: 0.5,
             replay: &[],
             replay_share: 0.0,
-            modality_dropout: 0.0,
+            dropout: None,
             teaching: None,
+            balance: None,
             batch_size: 4,
             steps: 5,
         }

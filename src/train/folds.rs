@@ -1,6 +1,9 @@
 //! Out-of-fold models: each sample is judged by one that never trained on its group.
 
-use super::session::{Session, Spent, Uniform};
+use super::{
+    session::{Session, Spent, Uniform},
+    thin::Dropout,
+};
 use crate::{
     error::Result,
     model::{Counted, Teachers, Trainable},
@@ -56,7 +59,7 @@ pub fn train_teachers(
                 originals: &others,
                 relabelled: &as_labelled,
                 batch_size: plan.batch_size,
-                modality_dropout: plan.modality_dropout.get(),
+                dropout: Some(Dropout::of(&plan.modality_dropout)),
                 learning_rate: rate,
             };
             session.uniform_epoch(split, &uniform, &own.child(format!("epoch {epoch}")), None, step.as_ref()).map_err(told)?;

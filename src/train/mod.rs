@@ -1,5 +1,6 @@
 //! Training in rounds: warm-up, folds, arms, the memory bank, the watchdog, the replay of what was generated, and the final evaluation.
 
+mod aimed;
 mod arms;
 mod blame;
 mod bootstrap;
@@ -8,6 +9,7 @@ mod draw;
 mod drift;
 mod evaluate;
 mod folds;
+mod gap;
 mod masking;
 pub mod memory_bank;
 mod mined;
@@ -19,6 +21,7 @@ mod session;
 mod step;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod watchdog;
 
 pub use arms::{Deaf, Experiment, Finished, Observer, Round, Splits, Start, seed_of};
@@ -27,7 +30,8 @@ pub use draw::Mix;
 pub use drift::drift;
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
 pub use folds::{Folds, train_teachers};
-pub use objective::Teaching;
+pub use objective::{OwnLoop, Teaching};
 pub use robust::{budget, robust};
 pub use session::{Epoch, Session, Spent, Uniform};
+pub use thin::Dropout;
 pub use watchdog::{Trip, Watchdog};

@@ -1,6 +1,9 @@
 //! Probe runs: models with a class more than the data, which random threshold samples are given as their label.
 
-use super::session::{Session, Spent, Uniform};
+use super::{
+    session::{Session, Spent, Uniform},
+    thin::Dropout,
+};
 use crate::{
     error::{Error, Result},
     model::{DataProfile, Opened, Target},
@@ -60,7 +63,7 @@ pub(super) fn run(
                 originals: &labelled,
                 relabelled: &relabelled,
                 batch_size: train.batch_size,
-                modality_dropout: train.modality_dropout.get(),
+                dropout: Some(Dropout::of(&train.modality_dropout)),
                 learning_rate: train.learning_rate,
             };
             let told = |error: Error| error.at("probe", number + 1);

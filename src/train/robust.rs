@@ -3,7 +3,7 @@
 use super::masking::{Masking, Standing};
 use crate::{
     error::Result,
-    generate::pgd::{AttackConfig, Budget, Until, ascend},
+    generate::pgd::{AttackConfig, Budget, Until, ascend, auto_attack, worst_of},
     model::{Input, Model, Objective, Target, measure},
     pipeline::{RobustPlan, Split},
     progress::Progress,
@@ -31,6 +31,7 @@ fn chosen(split: &Split, samples: usize) -> Vec<usize> {
 pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
     RobustBudget {
         norm: plan.norm,
+        shared: plan.shared,
         image_epsilon: plan.image_epsilon.get(),
         audio_epsilon: plan.audio_epsilon.get(),
         steps: plan.steps,
@@ -40,7 +41,7 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
 }
 
 /// Accuracy under projected gradient ascent: for images and audio together and for each alone, on cross entropy, and the worst of that
-/// and of the margin loss (which is run on the samples that withstood the first). A sample that is wrong unattacked counts as wrong. With it the checks
+/// and of the margin loss (which is run on the samples that withstood the first); where the plan asks for it, also the worst of these and an ensemble of attacks. A sample that is wrong unattacked counts as wrong. With it the checks
 /// for masked gradients, on the first samples that are right unattacked, all modalities together.
 ///
 /// Reference: Madry et al. 2018; Athalye, Carlini and Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 3.1 (the checks).
@@ -64,7 +65,7 @@ pub fn robust(
         }
     });
     let kept: ModalitySet = Modality::ALL.into_iter().filter(|m| !withhold.has(*m)).collect();
-    let mut right = vec![[0u64; 2]; sets.len()];
+    let mut right = vec![[0u64; 3]; sets.len()];
     let (mut masking, mut checked) = (Masking::default(), 0);
     let step = progress.begin(&format!("attack {name}"), (order.len() * sets.len()) as u64);
     split.stream(&order, BATCH, |batch| {
@@ -79,6 +80,7 @@ pub fn robust(
             let attack = AttackConfig {
                 image: budget(Modality::Image, plan.image_epsilon.get()),
                 audio: budget(Modality::Audio, plan.audio_epsilon.get()),
+                shared: (plan.shared && set.len() > 1).then_some(1.0),
                 steps: plan.steps,
                 random_start: true,
                 restarts: plan.restarts,
@@ -103,6 +105,13 @@ pub fn robust(
                 left = left.into_iter().zip(ascents).filter(|(_, ascent)| !ascent.solved && ascent.finite).map(|(i, _)| i).collect();
                 right[at] += left.len() as u64;
             }
+            if plan.auto_attack {
+                let own: Vec<Input> = left.iter().map(|&i| inputs[i].clone()).collect();
+                let their: Vec<Target> = left.iter().map(|&i| targets[i].clone()).collect();
+                let nodes: Vec<SeedTree> = left.iter().map(|&i| seeds.child(format!("{set} auto")).sample(&batch[i].1.id)).collect();
+                let worst = worst_of(model.as_ref(), &own, &their, &auto_attack(&attack), &nodes)?;
+                right[2] += worst.iter().filter(|worst| !worst.ascent.solved && worst.ascent.finite).count() as u64;
+            }
             step.advance(batch.len() as u64);
         }
         Ok(())
@@ -112,7 +121,7 @@ pub fn robust(
         let row = move |objective: &str, right: u64| {
             Accuracy::of(right, n).map(|a| RobustAccuracy { attacked: *set, objective: objective.to_owned(), n: a.n, accuracy: a.accuracy })
         };
-        [row("cross_entropy", right[0]), row("worst", right[1])]
+        [row("cross_entropy", right[0]), row("worst", right[1]), row("auto_attack", right[2]).filter(|_| plan.auto_attack)]
     });
     Ok((rows.flatten().collect(), masking.checks(both)))
 }

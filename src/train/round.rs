@@ -8,6 +8,7 @@ use super::{
     memory_bank::Priorities,
     objective::Teaching,
     session::{Epoch, Mean, Session},
+    thin::Dropout,
 };
 use crate::{
     error::Result,
@@ -45,7 +46,8 @@ impl Experiment<'_> {
                 let seeds = if again == 0 { seeds } else { seeds.child(format!("again {again}")) };
                 let at = |step: usize| (epoch as f64 + step as f64 / mix.steps as f64) / total_epochs as f64;
                 let teaching = mix.teaching.map(|teaching| Teaching { progress: [at(taken), at(mix.steps)], ..teaching });
-                let rest = Mix { steps: mix.steps - taken, teaching, ..*mix };
+                let dropout = mix.dropout.map(|dropout| Dropout { progress: [at(taken), at(mix.steps)], ..dropout });
+                let rest = Mix { steps: mix.steps - taken, teaching, dropout, ..*mix };
                 let rate = |step: usize| {
                     let of_epoch = (taken + step) as f64 / mix.steps as f64;
                     train.learning_rate * decay((epoch as f64 + of_epoch) / total_epochs as f64)

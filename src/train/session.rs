@@ -5,11 +5,12 @@ use super::{
     memory_bank::MemoryBank,
     objective::{Guarded, Memory},
     step::{Lessons, Seen, Shown, Thinning},
+    thin::Dropout,
     watchdog::Watchdog,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Target, Trainable},
+    model::{Balance, Target, Trainable},
     pipeline::{Split, WatchdogPlan},
     progress::Step,
     random::SeedTree,
@@ -60,8 +61,8 @@ pub struct Uniform<'a> {
     pub relabelled: &'a BTreeMap<usize, Target>,
     /// Samples a step.
     pub batch_size: usize,
-    /// Probability that a thinned copy of a sample goes along.
-    pub modality_dropout: f64,
+    /// How a thinned copy of a sample goes along; none does without.
+    pub dropout: Option<Dropout<'a>>,
     /// Step size of the optimizer.
     pub learning_rate: f64,
 }
@@ -168,7 +169,7 @@ impl Session {
     }
 
     /// One uniform epoch: every labelled sample of `uniform.originals` once and whole, in an order of its own; with probability
-    /// `modality_dropout` a thinned copy goes along. `history` records the whole presentations. A sample whose loss is not finite is left out under the
+    /// of `uniform.dropout` a thinned copy goes along. `history` records the whole presentations. A sample whose loss is not finite is left out under the
     /// split's policy. Returns the mean loss.
     pub fn uniform_epoch(
         &mut self,
@@ -186,10 +187,11 @@ impl Session {
                 .iter()
                 .filter_map(|(i, sample)| {
                     let one = Shown::of(sample, 1.0)?;
-                    Some(Shown { target: uniform.relabelled.get(i).cloned().unwrap_or(one.target), ..one })
+                    Some(Shown { target: uniform.relabelled.get(i).cloned().unwrap_or(one.target), at: Some(*i), ..one })
                 })
                 .collect();
-            let lessons = Lessons { thinning: Thinning::Copy, dropout: uniform.modality_dropout, teaching: None };
+            let dropout = uniform.dropout.as_ref().map(|dropout| (dropout, dropout.probability(0, 1)));
+            let lessons = Lessons { thinning: Thinning::Copy, dropout, teaching: None, balance: None };
             let seen = self.step(split, &shown, &lessons, uniform.learning_rate, seeds)?;
             for (one, row) in shown.iter().zip(&seen.row) {
                 let Some(row) = *row else { continue };
@@ -233,6 +235,7 @@ impl Session {
             for ((i, sample), pick) in batch.iter().zip(&picks[done..]) {
                 if let Some(mut one) = Shown::of(sample, mix.originals[pick.at].1 * pick.weight) {
                     one.target = mix.relabelled.get(i).cloned().unwrap_or(one.target);
+                    one.at = Some(*i);
                     one.treated = mix.teaching.is_none_or(|teaching| teaching.treated.is_none_or(|treated| treated.get(*i) == Some(&true)));
                     shown.push(one);
                 }
@@ -248,7 +251,10 @@ impl Session {
             let rate = learning_rate(epoch.steps);
             let own = seeds.child(format!("step {}", epoch.steps));
             let teaching = mix.teaching.map(|teaching| (teaching.objective, teaching.scale(epoch.steps, mix.steps)));
-            let lessons = Lessons { thinning: Thinning::InPlace, dropout: mix.modality_dropout, teaching };
+            let dropout = mix.dropout.as_ref().map(|dropout| (dropout, dropout.probability(epoch.steps, mix.steps)));
+            let noise = own.child("balance");
+            let balance = mix.balance.map(|(alpha, noisy)| Balance { alpha, noise: noisy.then_some(noise) });
+            let lessons = Lessons { thinning: Thinning::InPlace, dropout, teaching, balance: balance.as_ref() };
             let seen = self.step(split, &shown, &lessons, rate, &own)?;
             seen.report.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             epoch.steps += 1;

@@ -5,16 +5,18 @@ use super::{
     memory_bank::Observation,
     objective::Task,
     session::{Session, Spent},
+    thin::{Dropout, thin},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Input, StepReport, Target},
+    generate::modality_dropout::{Instead, Replacement, without},
+    model::{Balance, Input, StepReport, Target},
     pipeline::{Split, TrainingObjective},
     random::SeedTree,
     record::{Alarm, Response},
-    sample::{ModalitySet, Sample, SampleId},
+    sample::{Modality, ModalitySet, Sample, SampleId},
 };
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use std::time::Instant;
 
 /// Batches in a row that may be passed over for a reason that no sample and no weight explains.
@@ -27,6 +29,8 @@ pub(super) struct Shown<'a> {
     pub weight: f32,
     /// Of the split, and not generated: the memory bank knows it.
     pub original: bool,
+    /// Its place in the split, of an original.
+    pub at: Option<usize>,
     /// Whether an adversarial objective treats it.
     pub treated: bool,
 }
@@ -34,7 +38,7 @@ pub(super) struct Shown<'a> {
 impl<'a> Shown<'a> {
     /// With its own label; `None` without one.
     pub fn of(sample: &'a Sample, weight: f32) -> Option<Self> {
-        sample.label.clone().map(|target| Self { sample, target, weight, original: true, treated: true })
+        sample.label.clone().map(|target| Self { sample, target, weight, original: true, at: None, treated: true })
     }
 }
 
@@ -59,10 +63,12 @@ pub(super) enum Thinning {
 /// What a step teaches besides its rows.
 pub(super) struct Lessons<'a> {
     pub thinning: Thinning,
-    /// Probability that a sample is thinned.
-    pub dropout: f64,
+    /// How samples are thinned, and with which probability.
+    pub dropout: Option<(&'a Dropout<'a>, f64)>,
     /// The objective, and how far its ramp is; the cross entropy without.
     pub teaching: Option<(&'a TrainingObjective, f64)>,
+    /// How encoders are held back.
+    pub balance: Option<&'a Balance>,
 }
 
 impl Session {
@@ -78,24 +84,25 @@ impl Session {
         let mut rows = Rows::default();
         // Which of `shown` a row is of, and what it shows where that is not all.
         let mut of: Vec<(usize, Option<ModalitySet>)> = Vec::with_capacity(shown.len());
-        let mut copies: Vec<(usize, ModalitySet)> = Vec::new();
+        let mut copies: Vec<(usize, ModalitySet, Input)> = Vec::new();
         for (i, one) in shown.iter().enumerate().filter(|(_, one)| !self.left_out.contains(&one.sample.id)) {
-            let keep = thin(one.sample.present(), lessons.dropout, &mut seeds.sample(format!("{i} {}", one.sample.id)).rng());
             let input = Input::of(one.sample);
-            match (keep, lessons.thinning) {
-                (Some(keep), Thinning::InPlace) => {
-                    rows.push(input.only(keep), one.target.clone(), one.weight);
+            let thinned = lessons.dropout.and_then(|dropout| self.thinned(dropout, i, &input, shown, seeds));
+            match (thinned, lessons.thinning) {
+                (Some((keep, thinned)), Thinning::InPlace) => {
+                    rows.push(thinned, one.target.clone(), one.weight);
                     of.push((i, Some(keep)));
                 }
-                (keep, _) => {
-                    copies.extend(keep.map(|keep| (rows.len(), keep)));
+                (thinned, _) => {
+                    copies.extend(thinned.map(|(keep, thinned)| (rows.len(), keep, thinned)));
                     rows.push(input, one.target.clone(), one.weight);
                     of.push((i, None));
                 }
             }
         }
-        for (at, keep) in copies {
-            rows.push_copy(at, keep);
+        for (at, keep, thinned) in copies {
+            let (target, weight) = (rows.targets[at].clone(), rows.weights[at]);
+            rows.push(thinned, target, weight);
             of.push((of[at].0, Some(keep)));
         }
         while !rows.is_empty() {
@@ -176,6 +183,46 @@ impl Session {
         Ok(seen)
     }
 
+    /// What stays of a sample, and its input as it is presented; `None` where it is presented whole.
+    fn thinned(
+        &self,
+        (dropout, probability): (&Dropout<'_>, f64),
+        i: usize,
+        input: &Input,
+        shown: &[Shown<'_>],
+        seeds: &SeedTree,
+    ) -> Option<(ModalitySet, Input)> {
+        let one = shown.get(i)?;
+        let mut rng = seeds.sample(format!("{i} {}", one.sample.id)).rng();
+        let phi = dropout.reliance.zip(one.at).and_then(|(all, at)| all.get(at));
+        let present = input.present();
+        let keep = thin(present, dropout.plan, probability, phi, &mut rng)?;
+        let gone: ModalitySet = present.iter().filter(|m| !keep.has(*m)).collect();
+        let mut other = Input::default();
+        if dropout.plan.replacement == Replacement::Other {
+            // Each medium of another sample of the step that has it.
+            for modality in gone.iter() {
+                let able: Vec<&Shown> = shown
+                    .iter()
+                    .enumerate()
+                    .filter(|(j, they)| *j != i && they.sample.present().has(modality))
+                    .map(|(_, they)| they)
+                    .collect();
+                if able.is_empty() {
+                    continue;
+                }
+                let theirs = Input::of(&able[rng.random_range(0..able.len())].sample.only(ModalitySet::one(modality)));
+                match modality {
+                    Modality::Image => other.image = theirs.image,
+                    Modality::Audio => other.audio = theirs.audio,
+                    Modality::Text => other.text = theirs.text,
+                }
+            }
+        }
+        let instead = Instead { replacement: dropout.plan.replacement, partial: dropout.plan.partial };
+        Some((keep, without(input, gone, instead, &other, &mut rng)))
+    }
+
     /// One step toward the objective; what it saw of each row.
     fn taught_step(
         &mut self,
@@ -194,7 +241,7 @@ impl Session {
             if only.is_some() { own.child("thinned") } else { own.child("whole") }
         };
         let nodes: Vec<SeedTree> = if *objective == plain { Vec::new() } else { of.iter().map(node).collect() };
-        let task = Task { objective, scale, balance: None, learning_rate, treated: &treated, seeds: &nodes };
+        let task = Task { objective, scale, balance: lessons.balance, learning_rate, treated: &treated, seeds: &nodes };
         let mut spent = Spent::default();
         let seen = task.step(self.model.as_mut(), rows, &mut self.memory, &mut spent);
         self.spent.add(spent);
@@ -205,31 +252,5 @@ impl Session {
             self.taught.treated += treated.iter().filter(|treated| **treated).count() as u64;
         }
         seen
-    }
-}
-
-/// A random non-empty proper subset of `present`, with probability `p`; `None` keeps all.
-fn thin(present: ModalitySet, p: f64, rng: &mut impl Rng) -> Option<ModalitySet> {
-    if present.len() < 2 || !rng.random_bool(p.clamp(0.0, 1.0)) {
-        return None;
-    }
-    let subsets: Vec<ModalitySet> = present.subsets().filter(|set| *set != present).collect();
-    Some(subsets[rng.random_range(0..subsets.len())])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::Modality;
-
-    #[test]
-    fn thinning_leaves_a_proper_subset() {
-        let mut rng = SeedTree::new(3).rng();
-        for _ in 0..50 {
-            let keep = thin(ModalitySet::ALL, 1.0, &mut rng).unwrap();
-            assert!(!keep.is_empty() && keep != ModalitySet::ALL);
-        }
-        assert_eq!(thin(ModalitySet::one(Modality::Image), 1.0, &mut rng), None);
-        assert_eq!(thin(ModalitySet::ALL, 0.0, &mut rng), None);
     }
 }

@@ -123,7 +123,7 @@ fn session(split: &Split, fault: Fault, plan: WatchdogPlan) -> Session {
 fn warm_up(session: &mut Session, split: &Split, history: &mut TrainingHistory) -> Result<f64> {
     let originals: Vec<usize> = (0..split.len()).collect();
     let relabelled = BTreeMap::new();
-    let uniform = Uniform { originals: &originals, relabelled: &relabelled, batch_size: 8, modality_dropout: 0.0, learning_rate: 1e-2 };
+    let uniform = Uniform { originals: &originals, relabelled: &relabelled, batch_size: 8, dropout: None, learning_rate: 1e-2 };
     session.uniform_epoch(split, &uniform, &SeedTree::new(2), Some(history), Silent.begin("", 0).as_ref())
 }
 
@@ -139,8 +139,9 @@ fn epoch(session: &mut Session, split: &Split, steps: usize) -> Result<super::Ep
         uniform_floor: 1.0,
         replay: &[],
         replay_share: 0.0,
-        modality_dropout: 0.0,
+        dropout: None,
         teaching: None,
+        balance: None,
         batch_size: 8,
         steps,
     };

@@ -5,6 +5,8 @@ pub mod audio;
 mod check;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod draws;
 mod effect;
 mod files;
 pub mod image;

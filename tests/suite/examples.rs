@@ -1,5 +1,7 @@
 //! Every example runs.
 
+#[path = "../../examples/adversarial_steps.rs"]
+mod adversarial_steps;
 #[path = "../../examples/batch_selection.rs"]
 mod batch_selection;
 #[path = "../../examples/compose_stages.rs"]
@@ -13,6 +15,11 @@ mod memory_bank;
 mod own_burn_model;
 #[path = "../../examples/trainer_loop.rs"]
 mod trainer_loop;
+
+#[test]
+fn adversarial_steps_runs() {
+    adversarial_steps::main().unwrap();
+}
 
 #[test]
 fn batch_selection_runs() {

@@ -2,7 +2,7 @@
 
 mod choice;
 mod parameters;
-mod partners;
+pub(super) mod partners;
 mod worst;
 
 pub use choice::{Chosen, Node, TRANSFORM, TRANSFORMS, nodes, one, resolved, rules_schema, transforms_schema, with_transforms};

@@ -11,7 +11,12 @@ use rand::RngExt;
 const LOOKS: usize = 64;
 
 /// Draws different partners for a parent and fetches them; `None` where there are not enough.
-pub(super) fn draw(wanted: &Partners, parent: &Parent, context: &GenerateContext<'_>, seeds: &SeedTree) -> Result<Option<Vec<Sample>>> {
+pub(in crate::generate) fn draw(
+    wanted: &Partners,
+    parent: &Parent,
+    context: &GenerateContext<'_>,
+    seeds: &SeedTree,
+) -> Result<Option<Vec<Sample>>> {
     let rows = context.table.rows();
     let own = rows.get(parent.row);
     let class = parent.sample.label.as_ref().map(|label| label.class());

@@ -177,6 +177,58 @@ fn claims_hold(parent: &Sample, child: &Sample, claims: &[Claim]) {
 }
 
 #[test]
+fn a_sound_is_written_as_16_bits_and_measured_again() {
+    for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+        let world = World { band: None, ..World::new() };
+        let pgd = Pgd { modalities: vec![Modality::Audio], norm, audio_snr_db: Some(Decibels::new(20.0).unwrap()), ..Pgd::default() };
+        let generated = world.generate(&pgd, &world.parents());
+        assert_eq!(generated.candidates.len(), 12);
+        for candidate in &generated.candidates {
+            let parent = world.samples.iter().find(|s| s.id == candidate.lineage.parents[0].id).unwrap();
+            let (own, child) = (parent.audio.as_ref().unwrap().get(), candidate.sample.audio.as_ref().unwrap());
+            // The file itself: 16 bits of whole numbers.
+            let bytes = &child.encoded().unwrap().bytes;
+            let mut reader = hound::WavReader::new(std::io::Cursor::new(&bytes[..])).unwrap();
+            let format = reader.spec();
+            assert_eq!((format.bits_per_sample, format.sample_format, format.sample_rate), (16, hound::SampleFormat::Int, 8000));
+            let heard: Vec<f32> = reader.samples::<i16>().map(|v| f32::from(v.unwrap()) / 32768.0).collect();
+            assert_eq!(heard, child.get().samples());
+            // What was read back is inside the ratio, and is what the claim is held against.
+            let radius = ball::length(norm, own.samples()) / 10.0;
+            let moved = ball::distance(norm, own.samples(), &heard);
+            assert!(moved <= radius && moved > 0.5 * radius, "{norm:?} {moved} {radius}");
+            claims_hold(parent, &candidate.sample, &candidate.lineage.claims);
+            assert!(
+                matches!(&candidate.lineage.claims[0], Claim::WithinBall { modality: Modality::Audio, epsilon, .. } if (epsilon - radius).abs() < 1e-9)
+            );
+            assert!(world.loss(&candidate.sample) > world.loss(parent));
+        }
+    }
+}
+
+#[test]
+fn every_method_keeps_the_promises_and_walks_again() {
+    let shared = Pgd { shared_budget: Some(1.0), norm: Norm::L2, ..Pgd::default() };
+    let aimed = Pgd { aim: Some(Wanted::RunnerUp), objective: Objective::CarliniWagner, ..Pgd::default() };
+    let methods = [Steps::Fgsm, Steps::FgsmRs, Steps::Momentum, Steps::Apgd, Steps::Nes, Steps::Square];
+    let of_methods = methods.map(|method| Pgd { method, steps: (method == Steps::Square).then_some(60), ..Pgd::default() });
+    let sparse = Pgd { norm: Norm::L1, epsilon: Some(Epsilon::new(1.0).unwrap()), ..Pgd::default() };
+    for pgd in of_methods.into_iter().chain([shared, aimed, sparse]) {
+        let mut world = World { band: None, ..World::new() };
+        let pgd = Pgd { epsilon: pgd.epsilon.or(Some(Epsilon::new(0.1).unwrap())), ..pgd };
+        let all = world.keeps_the_promises(&pgd);
+        assert_eq!(all.candidates.len(), 12, "{:?}", pgd.method);
+        for candidate in &all.candidates {
+            claims_hold(&world.samples[candidate.attempt as usize], &candidate.sample, &candidate.lineage.claims);
+        }
+        let rises = all.candidates.iter().filter(|c| world.loss(&c.sample) > world.loss(&world.samples[c.attempt as usize])).count();
+        assert!(rises >= 11, "{:?} {rises}", pgd.method);
+        let requirements = pgd.requirements();
+        assert_eq!(requirements.new_inputs, requirements.gradients.is_empty());
+    }
+}
+
+#[test]
 fn children_land_in_the_band_inside_their_balls() {
     let mut made = 0;
     for norm in [Norm::Linf, Norm::L2] {
@@ -269,4 +321,12 @@ fn every_wrong_field_is_a_problem_of_its_own() {
     assert_eq!(paths(json!({ "restarts": 2, "random_start": false })), ["pgd.restarts"]);
     assert_eq!(paths(json!({ "audio_epsilon": 0.01, "audio_snr_db": 20 })), ["pgd.audio_snr_db"]);
     assert_eq!(paths(json!({ "modalities": ["image"], "audio_epsilon": 0.01 })), ["pgd.audio_epsilon"]);
+    assert_eq!(paths(json!({ "method": "fgsm", "steps": 3, "random_start": true })), ["pgd.steps", "pgd.random_start"]);
+    assert_eq!(paths(json!({ "method": "fgsm_rs", "random_start": false })), ["pgd.random_start"]);
+    assert_eq!(paths(json!({ "decay": 0.5, "pairs": 3, "square_share": 0.5 })), ["pgd.decay", "pgd.pairs", "pgd.square_share"]);
+    assert_eq!(paths(json!({ "method": "momentum", "decay": 2.0 })), ["pgd.decay"]);
+    assert_eq!(paths(json!({ "method": "square", "step_size": 0.1, "steps": 20000 })), ["pgd.step_size"]);
+    assert_eq!(paths(json!({ "shared_budget": 0.0 })), ["pgd.shared_budget"]);
+    assert_eq!(paths(json!({ "shared_budget": 1.0, "joint": false })), ["pgd.shared_budget"]);
+    assert!(paths(json!({ "method": "apgd", "aim": "least_likely", "norm": "l1", "epsilon": 12.0 })).is_empty());
 }

@@ -70,7 +70,7 @@ pub(super) fn slopes(
     Ok(())
 }
 
-fn attacked<'a>(walk: &'a Walk) -> impl Iterator<Item = (Modality, &'a Terrain)> {
+fn attacked(walk: &Walk) -> impl Iterator<Item = (Modality, &Terrain)> {
     walk.terrain().iter().filter_map(|(modality, terrain)| Some((modality, terrain.as_ref()?)))
 }
 

@@ -45,7 +45,8 @@ pub fn worst_of(
                 Some(before) => {
                     let (gradients, forwards) = (before.ascent.gradients + found.gradients, before.ascent.forwards + found.forwards);
                     let finite = before.ascent.finite && found.finite;
-                    let worse = found.finite && (found.solved || !(found.cross_entropy <= before.ascent.cross_entropy));
+                    let worse = found.finite
+                        && (found.solved || before.ascent.cross_entropy.is_nan() || found.cross_entropy > before.ascent.cross_entropy);
                     let (kept, attack) = if worse { (found, attack) } else { (before.ascent, before.attack) };
                     Worst { ascent: Ascent { gradients, forwards, finite, ..kept }, attack }
                 }

@@ -2,10 +2,12 @@
 
 mod alarm;
 mod attack;
+mod own_loop;
 #[cfg(test)]
 mod tests;
 
 pub(super) use alarm::Guarded;
+pub use own_loop::OwnLoop;
 
 use super::{blame::Rows, session::Spent};
 use crate::{
@@ -205,7 +207,7 @@ impl Task<'_> {
     /// FreeLB: the rows at every point, each with its share of the weight.
     fn along(&self, model: &dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<Prepared> {
         let start = if own.random_start { Start::Random } else { Start::Sample };
-        let attack = self.attack(own.steps - 1, own.step.unwrap_or(2.5 / own.steps as f64), start);
+        let attack = self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start);
         let reached = self.reached(rows, &attack);
         let (centres, targets) = picked(rows, &reached);
         let view = model.view()?;
@@ -217,7 +219,7 @@ impl Task<'_> {
         }
         for (at, points) in seen.into_iter().enumerate() {
             for (row, point) in reached.iter().copied().zip(points) {
-                let weight = rows.weights[row] / own.steps as f32;
+                let weight = rows.weights[row] / own.steps.max(1) as f32;
                 if at == 0 {
                     (own_rows.inputs[row], own_rows.weights[row]) = (point, weight);
                 } else {
@@ -230,7 +232,7 @@ impl Task<'_> {
 
     /// VILLA: the rows beside every point of the way.
     fn beside(&self, model: &dyn Trainable, rows: &Rows, own: &Villa, spent: &mut Spent) -> Result<Prepared> {
-        let attack = self.attack(own.steps, own.step.unwrap_or(2.5 / own.steps as f64), Start::Beside(1e-3));
+        let attack = self.attack(own.steps, own.step.unwrap_or(2.5 / own.steps as f64), Start::Sample);
         let reached = self.reached(rows, &attack);
         let (centres, targets) = picked(rows, &reached);
         let one = |(input, row): (&Input, &usize)| {

@@ -341,3 +341,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fall_of_the_robust_accuracy_brings_the_last_good_state_back() {
+    use crate::{
+        pipeline::{Budget, Plan, Stop, open_splits},
+        progress::Silent,
+        registry::Registry,
+        train::{Experiment, Session, Splits},
+    };
+    let written = json!({
+        "version": 1, "name": "fall", "seed": 1, "model": { "linear": {} },
+        "data": { "train": { "manifest": { "path": "builtin:digits/train.jsonl" } }, "limit": 40 },
+        "stages": [{ "score": { "loss": {} } }],
+    });
+    let plan = Plan::from_value(&written, Path::new("."), &Registry::default()).unwrap_or_else(|found| panic!("{found:#?}"));
+    let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
+    let stop = Stop::new(&Budget::default());
+    let splits = Splits { train: &train, validation: None, test: None };
+    let experiment = Experiment { plan: &plan, splits, seeds: SeedTree::new(1), stop: &stop, progress: &Silent };
+    let fresh = Linear::default().trainer(train.profile()).unwrap();
+    let mut good = fresh.clone();
+    let samples: Vec<_> = (0..train.len()).map(|i| train.entry(i).id.clone()).collect();
+    let mut rows = Rows::default();
+    for id in &samples {
+        let sample = crate::context::Fetch::fetch(&train, id).unwrap();
+        rows.push(Input::of(&sample), sample.label.clone().unwrap(), 1.0);
+    }
+    for _ in 0..60 {
+        let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate: 0.02 };
+        good.step(&batch).unwrap();
+    }
+    let own = FgsmRs { balls: balls(0.001), check_samples: 30, check_steps: 3, ..FgsmRs::default() };
+    let mut session = Session::new(Box::new(good)).unwrap();
+    let digest = session.model.spec().digest;
+    let seeds = SeedTree::new(2);
+    let first = experiment.check_overfitting(&mut session, &own, 1, &seeds).unwrap().unwrap();
+    assert!(first.accuracy > 0.9 && !first.stepped_back && first.n == 30, "{first:?}");
+    assert!(session.spent.gradient >= 30);
+    // All weights 0: every sample is given the first class.
+    session.model = Box::new(fresh);
+    let second = experiment.check_overfitting(&mut session, &own, 2, &seeds).unwrap().unwrap();
+    assert!(second.stepped_back && second.best == first.accuracy && second.accuracy < 0.4, "{second:?}");
+    assert_eq!((session.model.spec().digest, session.memory.more_steps), (digest, 1));
+    let none = FgsmRs { check_samples: 0, ..own };
+    assert_eq!(experiment.check_overfitting(&mut session, &none, 3, &seeds).unwrap(), None);
+}

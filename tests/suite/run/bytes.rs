@@ -1,6 +1,7 @@
 //! The same seed gives the same bytes, and every child can be made again.
 
-use super::{Done, plan};
+use super::{Done, plan, plan_in};
+use crate::golden::root;
 use hardmine::{progress::Silent, run, sample::Lineage};
 use serde_json::{Value, json};
 use std::fs;
@@ -42,8 +43,26 @@ fn the_fusion_model_gives_the_same_bytes_too() {
     regenerates(&one);
 }
 
+#[test]
+fn partners_files_and_negatives_of_the_shipped_pipeline_are_made_again() {
+    let text = fs::read_to_string(root("pipelines/augment.yaml")).unwrap();
+    let done = Done::of(plan_in(&root("pipelines"), &text, &[]));
+    let lineages: Vec<Lineage> = done.lines("generated/lineage.jsonl");
+    let drew = |name: &str| lineages.iter().filter(|one| one.parameters.to_string().contains(&format!("\"{name}\""))).count();
+    for name in ["babble", "background", "desynchronize"] {
+        assert!(drew(name) > 0, "{name} made nothing: {:#?}", done.record().yields);
+    }
+    // A child of babble names its partners beside its parent.
+    assert!(lineages.iter().any(|one| one.parents.len() > 1));
+    let children: Vec<Value> = done.lines("generated/manifest.jsonl");
+    let negatives = children.iter().filter(|child| child["mismatched"] == json!(["audio"]));
+    assert_eq!(negatives.clone().count(), drew("desynchronize"));
+    assert!(negatives.clone().all(|child| child.get("label").is_none()));
+    regenerates(&done);
+}
+
 /// Made again, all are the same; written elsewhere, they are the data set that the run left.
-fn regenerates(done: &Done) {
+pub(super) fn regenerates(done: &Done) {
     let to = tempfile::tempdir().unwrap();
     let to = to.path().join("again");
     let summary = run::regenerate(&done.root(), &[], Some(&to), &Silent).unwrap();

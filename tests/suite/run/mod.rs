@@ -2,6 +2,7 @@
 
 mod again;
 mod arms;
+mod attacks;
 mod balance;
 mod budget;
 mod bytes;
@@ -9,6 +10,7 @@ mod door;
 mod guarded;
 mod input;
 mod media;
+mod objective;
 mod scorers;
 mod shared;
 mod training;

@@ -78,6 +78,9 @@ impl Field {
         for (nodes, out) in [(&self.dx, dx), (&self.dy, dy)] {
             let (above, below) = (&nodes[row * self.columns..], &nodes[(row + 1) * self.columns..]);
             between(above, below, share, &mut nodes_here[..self.columns]);
+            // A picture wider than the field goes on with the last node.
+            let (out, beyond) = out.split_at_mut(out.len().min((self.columns - 1) * self.step));
+            beyond.fill(nodes_here[self.columns - 1]);
             match self.step {
                 1 => spread::<1>(nodes_here, out),
                 2 => spread::<2>(nodes_here, out),
@@ -200,6 +203,18 @@ mod tests {
             assert!((2.2..3.8).contains(&rms), "sigma {sigma}: {rms}");
             // Noise smoothed by a Gaussian has the correlation exp(-d^2 / 4 sigma^2): 0.78 at one sigma.
             assert!((product / square - 0.78).abs() < 0.12, "sigma {sigma}: {}", product / square);
+        }
+    }
+
+    #[test]
+    fn a_larger_result_than_the_field_goes_on_at_its_edge() {
+        let picture = image(9, 7, 3, 1);
+        for sigma in [1.0, 7.0, 40.0] {
+            let map = elastic_field(9, 7, 2.0, sigma, 3);
+            let large = warp(&picture, &map, 60, 50, Edge::Extend, Sampling::Bilinear).unwrap();
+            assert_eq!((large.width(), large.height()), (60, 50));
+            let own = warp(&picture, &map, 9, 7, Edge::Extend, Sampling::Bilinear).unwrap();
+            assert_eq!(large.pixels()[..27], own.pixels()[..27]);
         }
     }
 

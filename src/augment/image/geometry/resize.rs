@@ -154,6 +154,7 @@ const FEW: usize = 8;
 /// Lanes of a sum along x.
 const LANES: usize = 8;
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
 fn resample<const C: usize>(image: &ImageBuffer, columns: &Taps, rows: &Taps, out: &mut [u8]) {
     let stride = image.width() * C;
     let from = columns.first.iter().copied().min().unwrap_or(0);

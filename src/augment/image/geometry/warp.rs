@@ -127,6 +127,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, unused_mut))]
     fn bilinear<const C: usize>(&self, xs: &[i32], ys: &[i32], target: &mut [u8], gathers: bool) {
         let pixels = target.as_chunks_mut::<C>().0;
         let mut start = 0;
@@ -287,6 +288,31 @@ mod tests {
             for sampling in [Sampling::Bilinear, Sampling::Nearest] {
                 let moved = warp(&picture, &PointMap::shift(dx as f64, dy as f64), w, h, edge, sampling).unwrap();
                 prop_assert_eq!(moved, super::super::shift(&picture, dx, dy, edge));
+            }
+        }
+
+        /// Eight pixels at once are the pixels that come one by one.
+        #[cfg(target_arch = "x86_64")]
+        #[test]
+        fn both_ways_agree(w in 1usize..40, h in 1usize..40, c in prop::sample::select(vec![1usize, 3, 4]), turn in -3.0f64..3.0, size in 0.4f64..2.0,
+            edge in prop::sample::select(vec![Edge::Extend, Edge::Zero, Edge::Wrap, Edge::Mirror]), seed in 0u64..99) {
+            let picture = image(w, h, c, seed);
+            let source = Source { pixels: picture.pixels(), width: w, height: h, edge };
+            let (sin, cos) = turn.sin_cos();
+            let matrix = [cos * size, -sin * size, 3.0, sin * size, cos * size, 1.0, 0.001, 0.002, 1.0];
+            let (mut xs, mut ys) = ([0; 37], [0; 37]);
+            let row = |xs: &[i32], ys: &[i32], gathers| {
+                let mut out = vec![0; 37 * c];
+                match c {
+                    1 => source.bilinear::<1>(xs, ys, &mut out, gathers),
+                    3 => source.bilinear::<3>(xs, ys, &mut out, gathers),
+                    _ => source.bilinear::<4>(xs, ys, &mut out, gathers),
+                }
+                out
+            };
+            for y in 0..h {
+                projected(&matrix, y, &mut xs, &mut ys);
+                prop_assert_eq!(row(&xs, &ys, super::super::gather::serves(&picture)), row(&xs, &ys, false));
             }
         }
 

@@ -1,17 +1,23 @@
 //! Modality dropout: neighbours that lack what the model leans on.
 
+mod fill;
+
+pub use fill::{Instead, without};
+
 use super::{
     Generated, Generator, Outcome,
+    engine::partners,
     search::{BandSearch, Made, Path},
 };
 use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
-    model::Target,
+    model::{Input, Target},
     operator::{Configure, Requirements, Table},
     random::SeedTree,
-    sample::{Annotations, Claim, Modality, ModalitySet, ReasonCode, Sample},
-    units::Probability,
+    sample::{Annotations, AudioBuffer, Claim, ImageBuffer, Media, Modality, ModalitySet, ReasonCode, Sample, Text},
+    transform::{PartnerClass, Partners},
+    units::{Fraction, Probability},
 };
 use rand::{RngExt, seq::SliceRandom};
 use schemars::JsonSchema;
@@ -44,6 +50,14 @@ pub enum Replacement {
     /// Nothing: the modality is missing, and a model puts its learned token there.
     #[default]
     Missing,
+    /// Zeros: a black image, silence.
+    Zero,
+    /// The mean of each channel of the medium itself.
+    Mean,
+    /// Noise: uniform pixels, a Gaussian waveform as loud as the medium, letters at random.
+    Noise,
+    /// The medium of another sample; the label stays.
+    Other,
 }
 
 /// Drops modalities of a sample, aimed at the one its prediction hangs on or around the one that is degraded.
@@ -52,7 +66,8 @@ pub enum Replacement {
 /// `over_relied`, or of the largest absolute `shapley_*`. A degraded modality: it alone, then it with one other, in a drawn order. Random: masks
 /// of independent Bernoulli draws; where fewer than `keep_at_least` would stay, dropped ones come back at random. A single modality that the
 /// out-of-fold teacher is known to misjudge alone (`oof_*_prediction`, `oof_*_confidence`) is left out. The first subset whose loss lies in the
-/// difficulty band is taken. A sample with one modality is left as it is.
+/// difficulty band is taken. A sample with one modality is left as it is. What goes is missing afterwards, or something stands in its place (`replacement`); with
+/// `partial` only a share of it goes: patches of the image, spans of the waveform, words of the text.
 ///
 /// Reference: Neverova et al. 2016, "ModDrop: Adaptive Multi-Modal Gesture Recognition"; Shi et al. 2022, "Learning Audio-Visual Speech Representation by Masked Multimodal Cluster Prediction" (AV-HuBERT).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,8 +79,10 @@ pub struct ModalityDropout {
     pub probability: Option<Probability>,
     /// Modalities that stay at least, 1..=3.
     pub keep_at_least: usize,
-    /// What stands in the place of a dropped modality.
+    /// What stands in the place of a dropped modality. A text has no zero and no mean: there it is missing.
     pub replacement: Replacement,
+    /// Share of each dropped medium that goes (patches, time spans, words), above 0, with zeros where the replacement is `missing`; absent for all of it.
+    pub partial: Option<Fraction>,
     /// Least out-of-fold probability of the label, 0..=1, for a modality to be left alone, where it is known.
     pub confidence: Probability,
     /// Masks drawn with `aim: random`, 1..=64.
@@ -82,6 +99,7 @@ impl Default for ModalityDropout {
             probability: None,
             keep_at_least: 1,
             replacement: Replacement::Missing,
+            partial: None,
             confidence: half,
             tries: 8,
             variants: 1,
@@ -94,11 +112,14 @@ impl Configure<dyn Generator> for ModalityDropout {
     const EXAMPLE: &'static str = "{ aim: over_relied }";
     fn build(self, _: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
         let between = [("keep_at_least", self.keep_at_least, 3), ("tries", self.tries, 64), ("variants", self.variants, 6)];
-        let problems: Vec<Problem> = between
+        let mut problems: Vec<Problem> = between
             .into_iter()
             .filter(|(_, found, most)| !(1..=*most).contains(found))
             .map(|(field, found, most)| Problem::new(field, format!("expected a whole number in 1..={most}, found {found}")))
             .collect();
+        if self.partial.is_some_and(|partial| partial.get() == 0.0) {
+            problems.push(Problem::new("partial", "expected a share above 0, found 0"));
+        }
         if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
     }
 }
@@ -230,6 +251,55 @@ fn kept(sample: &Sample, keep: ModalitySet) -> Sample {
     child
 }
 
+/// What a lineage keeps.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Taken {
+    keep: ModalitySet,
+    dropped: ModalitySet,
+    /// Which draw of the search: what is random of it hangs on that.
+    #[serde(default)]
+    draw: usize,
+    #[serde(default)]
+    instead: Instead,
+}
+
+/// The sample with only the modalities of `keep`, or with what stands in the place of the others; `None` where that changes nothing.
+fn changed(sample: &Sample, keep: ModalitySet, instead: Instead, other: Option<&Sample>, node: &SeedTree, draw: usize) -> Option<Sample> {
+    if instead.leaves_nothing() {
+        return Some(kept(sample, keep));
+    }
+    let gone: ModalitySet = sample.present().iter().filter(|m| !keep.has(*m)).collect();
+    let theirs = other.map(Input::of).unwrap_or_default();
+    let made = without(&Input::of(sample), gone, instead, &theirs, &mut node.child("fill").variant(draw).rng());
+    let mut child = kept(sample, made.present());
+    let replaced = |modality: Modality| gone.has(modality) && made.present().has(modality);
+    if let (true, Some(image)) = (replaced(Modality::Image), &made.image) {
+        let pixels = image.values.iter().map(|v| (v * 255.0).round() as u8).collect();
+        child.image = Some(Media::new(ImageBuffer::new(image.width, image.height, image.channels, pixels).ok()?));
+    }
+    if let (true, Some(audio)) = (replaced(Modality::Audio), &made.audio) {
+        child.audio = Some(Media::new(AudioBuffer::new(audio.sample_rate_hz, audio.channels, audio.values.clone()).ok()?));
+    }
+    if let (true, Some(text)) = (replaced(Modality::Text), &made.text) {
+        child.text = Some(Media::new(Text::new(&**text)));
+    }
+    // What is told of a medium no longer holds where another stands, or where its words moved.
+    let own = &child.annotations;
+    let whole = instead.partial.is_none();
+    let lost = |modality: Modality, anyway: bool| replaced(modality) && (whole || anyway);
+    let annotations = Annotations {
+        boxes: if lost(Modality::Image, false) { Vec::new() } else { own.boxes.clone() },
+        keypoints: if lost(Modality::Image, false) { Vec::new() } else { own.keypoints.clone() },
+        masks: if lost(Modality::Image, false) { Vec::new() } else { own.masks.clone() },
+        events: if lost(Modality::Audio, false) { Vec::new() } else { own.events.clone() },
+        words: if lost(Modality::Audio, false) || lost(Modality::Text, true) { Vec::new() } else { own.words.clone() },
+    };
+    if annotations != **own {
+        child.annotations = Arc::new(annotations);
+    }
+    (child.digests() != sample.digests()).then_some(child)
+}
+
 impl Generator for ModalityDropout {
     fn requirements(&self) -> Requirements {
         Requirements::default()
@@ -251,15 +321,25 @@ impl Generator for ModalityDropout {
     }
 
     fn generate(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Generated> {
-        let Replacement::Missing = self.replacement;
+        let instead = Instead { replacement: self.replacement, partial: self.partial };
         let nodes: Vec<SeedTree> = parents.iter().map(|parent| context.seeds.sample(&parent.sample.id)).collect();
         let mut plans = Vec::with_capacity(parents.len());
         let mut able: Vec<(usize, Target)> = Vec::new();
+        let mut others: Vec<Option<Sample>> = Vec::new();
         for (i, (parent, node)) in parents.iter().zip(&nodes).enumerate() {
             let label = parent.sample.label.clone();
-            let options = if label.is_none() { Options::Refused("no_label") } else { self.options(parent, context, node) };
+            let mut options = if label.is_none() { Options::Refused("no_label") } else { self.options(parent, context, node) };
+            let mut other = None;
+            if let (Options::Keep(_), Replacement::Other) = (&options, self.replacement) {
+                let wanted = Partners { count: 1, class: PartnerClass::Any, has: parent.sample.present() };
+                other = partners::draw(&wanted, parent, context, &node.child("partner"))?.and_then(|mut drawn| drawn.pop());
+                if other.is_none() {
+                    options = Options::Refused("no_partner");
+                }
+            }
             if let (Options::Keep(_), Some(label)) = (&options, label) {
                 able.push((i, label));
+                others.push(other);
             }
             plans.push(options);
         }
@@ -272,26 +352,36 @@ impl Generator for ModalityDropout {
         let targets: Vec<Target> = able.iter().map(|(_, target)| target.clone()).collect();
         let found = search.run(context.models.subject.as_ref(), &targets, context.band, &[], |trials| {
             let make = |trial: &super::search::Trial| match subsets(trial.item).get(trial.draw) {
-                Some(keep) => Made::Child(kept(&parents[able[trial.item].0].sample, *keep)),
+                Some(keep) => {
+                    let (i, _) = able[trial.item];
+                    match changed(&parents[i].sample, *keep, instead, others[trial.item].as_ref(), &nodes[i], trial.draw) {
+                        Some(child) => Made::Child(child),
+                        None => Made::Unchanged,
+                    }
+                }
                 None => Made::Unchanged,
             };
             Ok(trials.iter().map(make).collect())
         })?;
         let mut generated = Generated::default();
-        let mut found = able.iter().map(|(i, _)| *i).zip(found).peekable();
+        let mut found = able.iter().map(|(i, _)| *i).zip(&others).zip(found).map(|((i, other), found)| (i, other, found)).peekable();
         for (i, (parent, node)) in parents.iter().zip(&nodes).enumerate() {
-            let outcome = match (&plans[i], found.next_if(|(item, _)| *item == i)) {
-                (Options::Keep(subsets), Some((_, found))) => {
+            let outcome = match (&plans[i], found.next_if(|(item, ..)| *item == i)) {
+                (Options::Keep(subsets), Some((_, other, found))) => {
                     for (variant, hit) in found.hits.into_iter().enumerate() {
                         let keep = subsets[hit.draw];
                         let gone: ModalitySet = parent.sample.present().iter().filter(|m| !keep.has(*m)).collect();
                         let draft = Draft {
                             child: hit.child,
-                            partners: Vec::new(),
+                            partners: other.iter().collect(),
                             variant,
                             seeds: node,
-                            parameters: json!({ "keep": keep, "dropped": gone, "replacement": self.replacement }),
-                            claims: vec![Claim::Dropped(gone), Claim::LabelKept],
+                            parameters: json!(Taken { keep, dropped: gone, draw: hit.draw, instead }),
+                            claims: if instead.leaves_nothing() {
+                                vec![Claim::Dropped(gone), Claim::LabelKept]
+                            } else {
+                                vec![Claim::LabelKept]
+                            },
                             uses_model: false,
                         };
                         generated.candidates.push(context.candidate(parent, draft));
@@ -308,13 +398,14 @@ impl Generator for ModalityDropout {
 
     fn replay(&self, parameters: &Value, context: &ReplayContext<'_>) -> Result<Sample> {
         let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `modality_dropout` needs the parent"))?;
-        let keep = parameters.get("keep").cloned().unwrap_or_default();
-        let keep: ModalitySet = serde_json::from_value(keep)
+        let taken: Taken = serde_json::from_value(parameters.clone())
             .map_err(|error| Error::data(format!("the parameters in the lineage are not those of `modality_dropout`: {error}")))?;
+        let keep = taken.keep;
         if keep.is_empty() || !parent.present().contains(keep) {
             return Err(Error::data(format!("the lineage keeps {keep}, the parent has {}", parent.present())).at("sample", &parent.id));
         }
-        Ok(kept(parent, keep))
+        let child = changed(parent, keep, taken.instead, context.parents.get(1), &context.seeds, taken.draw);
+        child.ok_or_else(|| Error::data("what the lineage takes away changes nothing").at("sample", &parent.id))
     }
 }
 
@@ -421,6 +512,26 @@ mod tests {
     }
 
     #[test]
+    fn every_replacement_and_part_keeps_the_promises() {
+        for replacement in [Replacement::Missing, Replacement::Zero, Replacement::Mean, Replacement::Noise, Replacement::Other] {
+            for partial in [None, Some(Fraction::new(0.4).unwrap())] {
+                let mut world = World { band: None, ..World::new() };
+                let all = world.keeps_the_promises(&ModalityDropout { replacement, partial, ..only(Aim::ImageDegraded) });
+                let what = format!("{replacement:?} {partial:?}");
+                assert!(!all.candidates.is_empty(), "{what}");
+                let instead = Instead { replacement, partial };
+                for candidate in &all.candidates {
+                    let dropped = candidate.lineage.claims.iter().any(|claim| matches!(claim, Claim::Dropped(_)));
+                    assert_eq!(dropped, instead.leaves_nothing(), "{what}");
+                    // The audio is replaced wherever something can stand in its place.
+                    assert_eq!(candidate.sample.present().has(Audio), !instead.leaves_nothing(), "{what}");
+                    assert_eq!(candidate.lineage.parents.len(), if replacement == Replacement::Other { 2 } else { 1 });
+                }
+            }
+        }
+    }
+
+    #[test]
     fn annotations_of_a_dropped_medium_go_with_it() {
         let mut sample = World::new().samples.remove(0);
         let event = Event { start_s: 0.0, end_s: 0.1, label: "beep".into() };
@@ -431,8 +542,11 @@ mod tests {
 
     #[test]
     fn wrong_fields_are_problems() {
-        let problems = crate::generate::table().build(&json!({ "modality_dropout": { "keep_at_least": 0, "variants": 9 } })).err().unwrap();
+        let problems = crate::generate::table()
+            .build(&json!({ "modality_dropout": { "keep_at_least": 0, "variants": 9, "partial": 0.0 } }))
+            .err()
+            .unwrap();
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["modality_dropout.keep_at_least", "modality_dropout.variants"]);
+        assert_eq!(paths, ["modality_dropout.keep_at_least", "modality_dropout.variants", "modality_dropout.partial"]);
     }
 }

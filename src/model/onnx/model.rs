@@ -1,0 +1,489 @@
+//! An ONNX graph as a [`Model`].
+
+use super::{
+    Missing, Onnx,
+    engine::{Kind, Session, Tape, Value},
+    feed::{Fed, Source, feed, sources},
+    head::HeadWeights,
+};
+use crate::{
+    error::{Error, Result},
+    model::{
+        DataProfile, Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target, measure,
+        parameters::Parameters,
+        preprocess::{AudioMap, Canonical, ImageMap},
+    },
+    sample::{Classes, Modality, ModalitySet, PerModality},
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::{path::Path, sync::Arc};
+
+/// What a value of a graph is to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    Logits,
+    Embedding(Modality),
+    Fused,
+}
+
+/// What is said of one graph, enough to open its bytes again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Plan {
+    sources: Vec<Source>,
+    roles: Vec<Role>,
+    /// Names of the values with these roles.
+    names: Vec<String>,
+    /// Samples of one pass.
+    batch: usize,
+}
+
+/// One graph with what goes in and comes out.
+#[derive(Debug)]
+struct Part {
+    plan: Plan,
+    session: Session,
+    kinds: Vec<Kind>,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    fn new(plan: Plan, session: Session, bytes: Vec<u8>) -> Self {
+        let kinds = session.inputs().iter().zip(&plan.sources).map(|(info, source)| {
+            let own = if matches!(source, Source::Text(_) | Source::AttentionMask(_) | Source::TokenTypes(_)) {
+                Kind::Int64
+            } else {
+                Kind::Float
+            };
+            Kind::from_code(info.code).unwrap_or(own)
+        });
+        Self { kinds: kinds.collect(), plan, session, bytes }
+    }
+
+    fn open(config: &Onnx, of: &[Modality], path: &Path, wanted: Vec<(Role, Option<String>)>, profile: &DataProfile) -> Result<Self> {
+        let place = |e: Error| e.at("file", path.display());
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        let declared = Session::declared(&bytes).map_err(place)?;
+        let mut names = Vec::new();
+        for (role, name) in &wanted {
+            match (name, declared.as_slice()) {
+                (Some(name), _) => names.push(name.clone()),
+                (None, [one]) => names.push(one.clone()),
+                (None, several) => {
+                    return Err(place(Error::model(format!(
+                        "write the name of the output for {role:?}; the graph has {}",
+                        several.join(", ")
+                    ))));
+                }
+            }
+        }
+        let session = Session::load(&bytes, folder, Some(&names)).map_err(place)?;
+        let sources = sources(config, of, &session, profile).map_err(place)?;
+        let fixed = session.inputs().iter().zip(&sources).filter_map(|(info, source)| match (&info.shape.as_ref()?.first()?, source) {
+            (_, Source::Audio(_)) if info.shape.as_ref().is_some_and(|s| s.len() == 1) => Some(1),
+            (super::engine::Dim::Fixed(n), _) if *n > 0 => Some(*n),
+            _ => None,
+        });
+        let batch = fixed.max().unwrap_or(config.micro_batch).min(1024);
+        let roles = wanted.into_iter().map(|(role, _)| role).collect();
+        Ok(Self::new(Plan { sources, roles, names, batch }, session, bytes))
+    }
+}
+
+/// One graph, or several with a head, in evaluation.
+#[derive(Debug)]
+pub struct OnnxModel {
+    parts: Vec<Arc<Part>>,
+    pub(super) head: Option<HeadWeights>,
+    canonical: Canonical,
+    missing: Missing,
+    /// Columns of the graph's logits that are the data's classes; all where there are none.
+    columns: Vec<usize>,
+    spec: ModelSpec,
+    /// Samples of one step.
+    chunk: usize,
+}
+
+/// A leaf of a tape: which modality, the first row, and where it lies.
+struct Leaf {
+    modality: Modality,
+    row: usize,
+    rows: usize,
+    at: usize,
+}
+
+/// What a pass over a few samples gave.
+pub(super) struct Pass {
+    pub(super) logits: Option<Value>,
+    pub(super) embeddings: PerModality<Option<Value>>,
+    pub(super) fused: Option<Value>,
+    leaves: Vec<Leaf>,
+    images: Vec<Option<Arc<ImageMap>>>,
+    audios: Vec<Option<AudioMap>>,
+}
+
+impl OnnxModel {
+    /// Opens the files of `config` for this data and runs them once on missing media, to see that they answer.
+    pub fn open(config: &Onnx, profile: &DataProfile) -> Result<Self> {
+        let model = Self::parts(config, profile)?;
+        model.finished(config, profile)
+    }
+
+    /// The graphs, without a head; embeddings alone can be asked.
+    pub(super) fn parts(config: &Onnx, profile: &DataProfile) -> Result<Self> {
+        let named = |m: Modality| match m {
+            Modality::Image => config.outputs.embeddings.image.clone(),
+            Modality::Audio => config.outputs.embeddings.audio.clone(),
+            Modality::Text => config.outputs.embeddings.text.clone(),
+        };
+        let files = config.files();
+        let mut parts = Vec::new();
+        let mut shared = Vec::new();
+        for m in config.modalities().iter() {
+            match files[m] {
+                Some(path) => parts.push(Arc::new(Part::open(config, &[m], path, vec![(Role::Embedding(m), named(m))], profile)?)),
+                None => shared.push(m),
+            }
+        }
+        if let Some(path) = config.path.as_ref().filter(|_| !shared.is_empty()) {
+            let mut wanted: Vec<(Role, Option<String>)> = Vec::new();
+            match &config.head {
+                None => {
+                    wanted.push((Role::Logits, config.outputs.logits.clone()));
+                    wanted.extend(shared.iter().filter_map(|m| Some((Role::Embedding(*m), Some(named(*m)?)))));
+                    wanted.extend(config.outputs.fused.clone().map(|name| (Role::Fused, Some(name))));
+                }
+                Some(_) => wanted.extend(shared.iter().map(|m| (Role::Embedding(*m), named(*m)))),
+            }
+            parts.push(Arc::new(Part::open(config, &shared, path, wanted, profile)?));
+        }
+        Ok(Self::with(parts, config.missing))
+    }
+
+    fn with(parts: Vec<Arc<Part>>, missing: Missing) -> Self {
+        let (mut image, mut audio) = (None, None);
+        for source in parts.iter().flat_map(|p| &p.plan.sources) {
+            match source {
+                Source::Image(s) => image = Some((s.width, s.height, s.channels)),
+                Source::Audio(s) => audio = Some((s.rate_hz, Some(s.length))),
+                _ => {}
+            }
+        }
+        let chunk = parts.iter().map(|p| p.plan.batch).max().unwrap_or(1);
+        let spec = ModelSpec {
+            name: "onnx".into(),
+            digest: String::new(),
+            classes: Classes::default(),
+            modalities: ModalitySet::EMPTY,
+            gradients: ModalitySet::EMPTY,
+            embeddings: ModalitySet::EMPTY,
+            decodes: ModalitySet::EMPTY,
+        };
+        Self { parts, head: None, canonical: Canonical::new(image, audio), missing, columns: Vec::new(), spec, chunk }
+    }
+
+    fn finished(mut self, config: &Onnx, profile: &DataProfile) -> Result<Self> {
+        if !config.classes.is_empty() {
+            for name in profile.classes.names() {
+                let at = config.classes.iter().position(|c| c == name);
+                self.columns.push(
+                    at.ok_or_else(|| Error::model(format!("the model has no class `{name}`; it knows {} others", config.classes.len())))?,
+                );
+            }
+        }
+        self.seen(profile.classes.clone(), (!config.classes.is_empty()).then_some(config.classes.len()))
+    }
+
+    /// Runs once on missing media: checks the number of logits, and finds embeddings and gradients.
+    pub(super) fn seen(mut self, classes: Classes, logits: Option<usize>) -> Result<Self> {
+        if classes.is_empty() {
+            return Err(Error::model("a model needs at least one class"));
+        }
+        let mut tape = Tape::default();
+        let pass = self.pass(&[Input::default()], ModalitySet::ALL, &mut tape)?;
+        let found = pass.logits.as_ref().map_or(0, Value::len);
+        let wanted = logits.unwrap_or(classes.len());
+        if found != wanted {
+            return Err(Error::model(format!("expected {wanted} logits a sample, one a class; the graph gives {found}")));
+        }
+        let modalities: ModalitySet = self.parts.iter().flat_map(|p| &p.plan.sources).filter_map(Source::modality).collect();
+        let embeddings = Modality::ALL.into_iter().filter(|m| pass.embeddings[*m].is_some()).collect();
+        // A gradient that no path brings back is not promised.
+        let reached = match pass.logits.as_ref().and_then(Value::place_on_tape) {
+            Some(at) => {
+                let leaves: Vec<usize> = pass.leaves.iter().map(|l| l.at).collect();
+                let slopes = tape.backward(vec![(at, vec![1.0; found])], &leaves)?;
+                pass.leaves.iter().zip(slopes).filter(|(_, s)| s.is_some()).map(|(l, _)| l.modality).collect()
+            }
+            None => ModalitySet::EMPTY,
+        };
+        self.spec = ModelSpec { classes, modalities, gradients: reached, embeddings, ..self.spec };
+        let architecture = self.architecture();
+        self.spec.digest = self.parameters().digest(&architecture);
+        Ok(self)
+    }
+
+    /// Runs every graph on a few samples, `chunk` of them at most.
+    pub(super) fn pass(&self, inputs: &[Input], wrt: ModalitySet, tape: &mut Tape) -> Result<Pass> {
+        let mut pass = Pass {
+            logits: None,
+            embeddings: PerModality::default(),
+            fused: None,
+            leaves: Vec::new(),
+            images: Vec::new(),
+            audios: Vec::new(),
+        };
+        for part in &self.parts {
+            let mut rows: Vec<Vec<Value>> = vec![Vec::new(); part.plan.roles.len()];
+            for (first, own) in inputs.chunks(part.plan.batch).enumerate().map(|(i, own)| (i * part.plan.batch, own)) {
+                let Fed { mut values, images, audios } =
+                    feed(&part.plan.sources, &self.canonical, own, part.plan.batch, self.missing, &part.kinds)?;
+                for (source, value) in part.plan.sources.iter().zip(&mut values) {
+                    let modality = match source {
+                        Source::Image(_) => Modality::Image,
+                        Source::Audio(_) => Modality::Audio,
+                        _ => continue,
+                    };
+                    if wrt.has(modality) {
+                        let at = tape.leaf(value);
+                        pass.leaves.push(Leaf { modality, row: first, rows: part.plan.batch, at });
+                    }
+                }
+                pass.images.extend(images.into_iter().take(own.len()));
+                pass.audios.extend(audios.into_iter().take(own.len()));
+                let outputs = part.session.run(values, tape)?;
+                for ((rows, value), name) in rows.iter_mut().zip(outputs).zip(&part.plan.names) {
+                    let batch = part.plan.batch;
+                    if (value.shape.first() != Some(&batch) && batch != 1) || value.is_empty() || !value.kind.is_float() {
+                        let shape = &value.shape;
+                        return Err(Error::model(format!(
+                            "expected one row of floats a sample ({batch}) in `{name}`, found the shape {shape:?}"
+                        )));
+                    }
+                    let columns = value.len() / batch;
+                    let value = tape.reshape(value, [batch, columns])?;
+                    rows.push(if own.len() < batch { tape.slice(&value, 0, 0, own.len(), 1)? } else { value });
+                }
+            }
+            for (role, rows) in part.plan.roles.iter().zip(rows) {
+                let all = if rows.len() == 1 { rows.into_iter().next() } else { Some(tape.concat(&rows, 0)?) };
+                match role {
+                    Role::Logits => pass.logits = all,
+                    Role::Embedding(m) => pass.embeddings[*m] = all,
+                    Role::Fused => pass.fused = all,
+                }
+            }
+        }
+        if let Some(head) = &self.head {
+            let present: Vec<ModalitySet> = inputs.iter().map(Input::present).collect();
+            let (joined, fused, logits) = head.run(&pass.embeddings, &present, tape)?;
+            (pass.embeddings, pass.fused, pass.logits) = (joined, Some(fused), Some(logits));
+        } else if !self.columns.is_empty()
+            && let Some(logits) = &pass.logits
+        {
+            let index = Value::vector(self.columns.iter().map(|c| *c as i64).collect())?;
+            if self.columns.iter().all(|c| logits.shape.get(1).is_some_and(|n| c < n)) {
+                // All logits are there at the first look (`seen`), which counts them.
+                if !self.spec.classes.is_empty() {
+                    pass.logits = Some(super::engine::pick(tape, logits, &index)?);
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    /// The embeddings of a few samples as host rows, for training a head.
+    pub(super) fn embeddings(&self, inputs: &[Input]) -> Result<Vec<PerModality<Option<Vec<f32>>>>> {
+        let one = |part: &[Input]| {
+            let pass = self.pass(part, ModalitySet::EMPTY, &mut Tape::default())?;
+            let row = |m: Modality, i: usize| {
+                let value = pass.embeddings[m].as_ref()?;
+                let columns = value.len() / part.len();
+                part[i].present().has(m).then(|| value.f().map(|v| v[i * columns..(i + 1) * columns].to_vec()))
+            };
+            (0..part.len())
+                .map(|i| {
+                    let [image, audio, text] = Modality::ALL.map(|m| row(m, i).transpose());
+                    Ok(PerModality { image: image?, audio: audio?, text: text? })
+                })
+                .collect::<Result<Vec<_>>>()
+        };
+        Ok(inputs.par_chunks(self.chunk).map(one).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn architecture(&self) -> Json {
+        let plans: Vec<(&Plan, usize)> = self.parts.iter().map(|p| (&p.plan, p.bytes.len())).collect();
+        json!({
+            "model": "onnx", "classes": self.spec.classes, "parts": plans, "missing": self.missing, "columns": self.columns,
+            "head": self.head.as_ref().map(HeadWeights::architecture),
+        })
+    }
+
+    /// The files as they are, four bytes a number, and the head's weights.
+    fn parameters(&self) -> Parameters {
+        let mut all = Parameters::default();
+        for (i, part) in self.parts.iter().enumerate() {
+            let word = |bytes: &[u8]| f32::from_bits(bytes.iter().rev().fold(0, |sum, b| sum << 8 | u32::from(*b)));
+            let words: Vec<f32> = part.bytes.chunks(4).map(word).collect();
+            all.insert(format!("file.{i}"), [words.len()], words);
+        }
+        if let Some(head) = &self.head {
+            head.weights.iter().for_each(|(name, p)| all.insert(format!("head.{name}"), p.shape.clone(), p.values.clone()));
+        }
+        all
+    }
+
+    /// The same graphs with other weights of the head.
+    pub(super) fn with_head(&self, head: HeadWeights, classes: Classes) -> Result<Self> {
+        let mut model = Self::with(self.parts.clone(), self.missing);
+        model.head = Some(head);
+        model.seen(classes, None)
+    }
+}
+
+impl Source {
+    fn modality(&self) -> Option<Modality> {
+        match self {
+            Self::Image(_) => Some(Modality::Image),
+            Self::Audio(_) => Some(Modality::Audio),
+            Self::Text(_) => Some(Modality::Text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads what [`Model::save`] wrote.
+pub(in crate::model) fn from_file(header: &Json, weights: &Parameters) -> Result<OnnxModel> {
+    let broken = |e: serde_json::Error| Error::model(format!("the header of the model is broken: {e}"));
+    let field = |name: &str| header.get(name).cloned().unwrap_or_default();
+    let plans: Vec<(Plan, usize)> = serde_json::from_value(field("parts")).map_err(broken)?;
+    let mut parts = Vec::new();
+    for (i, (mut plan, length)) in plans.into_iter().enumerate() {
+        let mut bytes: Vec<u8> = weights.values(&format!("file.{i}"))?.iter().flat_map(|v| v.to_bits().to_le_bytes()).collect();
+        bytes.truncate(length);
+        let session = Session::load(&bytes, None, Some(&plan.names))?;
+        if session.inputs().len() != plan.sources.len() || !(1..=1024).contains(&plan.batch) {
+            return Err(Error::model("the header of the model does not fit its graph"));
+        }
+        plan.sources = plan.sources.into_iter().map(Source::ready).collect();
+        parts.push(Arc::new(Part::new(plan, session, bytes)));
+    }
+    let mut model = OnnxModel::with(parts, serde_json::from_value(field("missing")).map_err(broken)?);
+    model.columns = serde_json::from_value(field("columns")).map_err(broken)?;
+    if !field("head").is_null() {
+        model.head = Some(HeadWeights::from_file(&field("head"), weights)?);
+    }
+    let classes: Classes = serde_json::from_value(field("classes")).map_err(broken)?;
+    let all = if model.columns.is_empty() { None } else { Some(model.logits()?) };
+    model.seen(classes, all)
+}
+
+impl OnnxModel {
+    /// How many logits the graph gives.
+    fn logits(&self) -> Result<usize> {
+        let pass = self.pass(&[Input::default()], ModalitySet::EMPTY, &mut Tape::default())?;
+        Ok(pass.logits.map_or(0, |l| l.len()))
+    }
+}
+
+impl Source {
+    fn ready(self) -> Self {
+        match self {
+            Self::Text(tokens) => Self::Text(tokens.ready()),
+            Self::AttentionMask(tokens) => Self::AttentionMask(tokens.ready()),
+            other => other,
+        }
+    }
+}
+
+fn extend(to: &mut Matrix, value: &Value, rows: usize) -> Result<()> {
+    to.columns = value.len() / rows.max(1);
+    to.values.extend_from_slice(value.f()?);
+    Ok(())
+}
+
+impl Model for OnnxModel {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        let passes: Vec<(Pass, usize)> = inputs
+            .par_chunks(self.chunk)
+            .map(|part| Ok((self.pass(part, ModalitySet::EMPTY, &mut Tape::default())?, part.len())))
+            .collect::<Result<_>>()?;
+        let mut outputs = Outputs { logits: Matrix { columns: self.spec.classes.len(), values: Vec::new() }, ..Outputs::default() };
+        for (pass, rows) in passes {
+            if let Some(logits) = &pass.logits {
+                extend(&mut outputs.logits, logits, rows)?;
+            }
+            if let Some(fused) = &pass.fused {
+                extend(outputs.fused.get_or_insert_default(), fused, rows)?;
+            }
+            for (modality, value) in pass.embeddings.iter() {
+                if let Some(value) = value {
+                    extend(outputs.embeddings[modality].get_or_insert_default(), value, rows)?;
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        let classes = self.spec.classes.len();
+        crate::model::check_targets(targets, inputs.len(), classes)?;
+        let one = |(part, targets): (&[Input], &[Target])| {
+            let mut tape = Tape::default();
+            let pass = self.pass(part, wrt, &mut tape)?;
+            let logits = pass.logits.as_ref().ok_or_else(|| Error::internal("a model without logits"))?;
+            let rows = || logits.f().map(|v| v.chunks_exact(classes).zip(targets));
+            let values: Vec<f32> = rows()?.map(|(row, target)| measure::objective(row, target, objective)).collect();
+            let slope: Vec<f32> = rows()?.flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect();
+            let leaves: Vec<usize> = pass.leaves.iter().map(|l| l.at).collect();
+            let slopes = match logits.place_on_tape() {
+                Some(at) => tape.backward(vec![(at, slope)], &leaves)?,
+                None => vec![None; leaves.len()],
+            };
+            let (mut images, mut audios): (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>) = (vec![None; part.len()], vec![None; part.len()]);
+            for (leaf, slope) in pass.leaves.iter().zip(slopes) {
+                // Where no path leads to the input its gradient is 0.
+                for row in leaf.row..(leaf.row + leaf.rows).min(part.len()) {
+                    let own = slope.as_ref().map(|s| &s[(row - leaf.row) * s.len() / leaf.rows..][..s.len() / leaf.rows]);
+                    match leaf.modality {
+                        Modality::Image => images[row] = self.image_back(pass.images.get(row), own),
+                        _ => audios[row] = self.audio_back(pass.audios.get(row), own),
+                    }
+                }
+            }
+            Ok((values, logits.f()?.to_vec(), images, audios))
+        };
+        let parts: Vec<_> = inputs.par_chunks(self.chunk).zip(targets.par_chunks(self.chunk)).map(one).collect::<Result<_>>()?;
+        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
+        for (values, logits, images, audios) in parts {
+            all.objective.extend(values);
+            all.logits.values.extend(logits);
+            all.image.extend(images);
+            all.audio.extend(audios);
+        }
+        Ok(all)
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        self.parameters().write(path, &self.architecture())
+    }
+}
+
+impl OnnxModel {
+    fn image_back(&self, map: Option<&Option<Arc<ImageMap>>>, slope: Option<&[f32]>) -> Option<Vec<f32>> {
+        let map = map?.as_ref()?;
+        let shape = self.parts.iter().flat_map(|p| &p.plan.sources).find_map(|s| if let Source::Image(s) = s { Some(s) } else { None })?;
+        Some(map.transpose(&slope.map_or_else(|| vec![0.0; map.len()], |s| shape.back(s))))
+    }
+    fn audio_back(&self, map: Option<&Option<AudioMap>>, slope: Option<&[f32]>) -> Option<Vec<f32>> {
+        let map = map?.as_ref()?;
+        let shape = self.parts.iter().flat_map(|p| &p.plan.sources).find_map(|s| if let Source::Audio(s) = s { Some(s) } else { None })?;
+        Some(map.transpose(&slope.map_or_else(|| vec![0.0; map.len()], |s| shape.back(s))))
+    }
+}

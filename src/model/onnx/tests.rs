@@ -1,0 +1,216 @@
+//! A tiny graph written by hand, byte by byte, and what the model makes of it.
+
+use super::*;
+use crate::{
+    model::{DataProfile, Input, Model, Objective, Opened, Pixels, Target, load},
+    operator::Configure,
+    random::SeedTree,
+    sample::{Classes, Modality, ModalitySet},
+};
+use std::{path::Path, sync::Arc};
+
+/// The wire format, written.
+pub(super) mod write {
+    fn varint(mut v: u64, out: &mut Vec<u8>) {
+        while v >= 0x80 {
+            out.push(v as u8 | 0x80);
+            v >>= 7;
+        }
+        out.push(v as u8);
+    }
+    pub fn int(field: u64, v: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        varint(field << 3, &mut out);
+        varint(v as u64, &mut out);
+        out
+    }
+    pub fn bytes(field: u64, v: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        varint(field << 3 | 2, &mut out);
+        varint(v.len() as u64, &mut out);
+        out.extend_from_slice(v);
+        out
+    }
+    pub fn text(field: u64, v: &str) -> Vec<u8> {
+        bytes(field, v.as_bytes())
+    }
+    /// A float tensor.
+    pub fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
+        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let dims = dims.iter().flat_map(|d| int(1, *d));
+        dims.chain(int(2, 1)).chain(text(8, name)).chain(bytes(9, &raw)).collect()
+    }
+    /// A declared value; a size of 0 is free.
+    pub fn info(name: &str, code: i64, dims: &[i64]) -> Vec<u8> {
+        let dim = |d: &i64| bytes(1, &if *d == 0 { text(2, "n") } else { int(1, *d) });
+        let shape: Vec<u8> = dims.iter().flat_map(dim).collect();
+        let kind = [int(1, code), bytes(2, &shape)].concat();
+        [text(1, name), bytes(2, &bytes(1, &kind))].concat()
+    }
+    pub fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[Vec<u8>]) -> Vec<u8> {
+        let inputs = inputs.iter().flat_map(|i| text(1, i));
+        let outputs = outputs.iter().flat_map(|o| text(2, o));
+        let rest = attributes.iter().flat_map(|a| bytes(5, a));
+        inputs.chain(outputs).chain(text(3, outputs_name(op))).chain(text(4, op)).chain(rest).collect()
+    }
+    fn outputs_name(op: &str) -> &str {
+        op
+    }
+    pub fn ints(name: &str, values: &[i64]) -> Vec<u8> {
+        [text(1, name), values.iter().flat_map(|v| int(8, *v)).collect(), int(20, 7)].concat()
+    }
+    pub fn model(nodes: &[Vec<u8>], constants: &[Vec<u8>], inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> Vec<u8> {
+        let part = |field: u64, all: &[Vec<u8>]| all.iter().flat_map(|p| bytes(field, p)).collect::<Vec<u8>>();
+        let graph = [part(1, nodes), text(2, "g"), part(5, constants), part(11, inputs), part(12, outputs)].concat();
+        [int(1, 8), bytes(7, &graph), bytes(8, &int(2, 17))].concat()
+    }
+}
+use write::*;
+
+/// `logits = relu(image * 2 - 1 at 2 x 2, flattened) W`, with the flattened image as its embedding.
+fn small() -> Vec<u8> {
+    let weights: Vec<f32> = (0..8).map(|i| i as f32 * 0.25 - 0.75).collect();
+    model(
+        &[node("Flatten", &["x"], &["flat"], &[]), node("Relu", &["flat"], &["hot"], &[]), node("MatMul", &["hot", "w"], &["y"], &[])],
+        &[tensor("w", &[4, 2], &weights)],
+        &[info("x", 1, &[0, 1, 2, 2])],
+        &[info("y", 1, &[0, 2])],
+    )
+}
+
+fn profile() -> DataProfile {
+    DataProfile { classes: Classes::from_names(["a", "b"].map(String::from)), ..DataProfile::default() }
+}
+
+fn config(written: serde_json::Value) -> Onnx {
+    serde_json::from_value(written).unwrap()
+}
+
+fn picture(values: [f32; 4]) -> Input {
+    Input { image: Some(Arc::new(Pixels { width: 2, height: 2, channels: 1, values: values.to_vec() })), ..Input::default() }
+}
+
+fn opened(folder: &Path, written: serde_json::Value) -> crate::error::Result<Opened> {
+    config(written).build(&Default::default()).map_err(|p| crate::error::Error::pipeline("bad", p))?.open_at(
+        folder,
+        &profile(),
+        &SeedTree::new(3),
+    )
+}
+
+fn frozen(folder: &Path, written: serde_json::Value) -> Arc<dyn Model> {
+    match opened(folder, written).unwrap() {
+        Opened::Frozen(model) => model,
+        Opened::Trainable(_) => panic!("expected a frozen model"),
+    }
+}
+
+#[test]
+fn a_file_answers_with_its_gradients_and_is_saved_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), small()).unwrap();
+    let written = serde_json::json!({ "path": "m.onnx", "inputs": { "image": { "mean": [0.5], "std": [0.5] } }, "outputs": { "embeddings": { "image": "flat" }, "logits": "y" } });
+    let model = frozen(folder.path(), written.clone());
+    let inputs = [picture([1.0, 0.75, 0.25, 0.0]), picture([0.5, 0.6, 1.0, 1.0]), Input::default()];
+    let outputs = model.forward(&inputs).unwrap();
+    // Pixels become 1, 0.5, -0.5, -1; the negative ones are cut; W has the rows (-.75, -.5), (-.25, 0).
+    assert_eq!(outputs.logits.row(0), [-0.875, -0.5]);
+    assert_eq!(outputs.embeddings.image.as_ref().unwrap().row(0), [1.0, 0.5, -0.5, -1.0]);
+    assert_eq!(outputs.logits.row(2), [0.0, 0.0]);
+    assert_eq!(model.spec().gradients, ModalitySet::one(Modality::Image));
+    let slopes = model
+        .gradient(&inputs, &[Target::Class(0), Target::Class(1), Target::Class(0)], Objective::CarliniWagner, ModalitySet::ALL)
+        .unwrap();
+    // z_1 - z_0 = 0.25 * (sum of the hot values), and a pixel's step is two.
+    assert_eq!(slopes.image[0].as_ref().unwrap(), &[0.5, 0.5, 0.0, 0.0]);
+    assert!(slopes.image[2].is_none());
+    // Alone or among others, in micro-batches of one or three: the same numbers.
+    let mut wide = written.clone();
+    wide["micro_batch"] = 3.into();
+    let wide = frozen(folder.path(), wide);
+    for (i, input) in inputs.iter().enumerate() {
+        assert_eq!(model.forward(std::slice::from_ref(input)).unwrap().logits.row(0), outputs.logits.row(i));
+        assert_eq!(wide.forward(std::slice::from_ref(input)).unwrap().logits.row(0), wide.forward(&inputs).unwrap().logits.row(i));
+    }
+    let path = folder.path().join("m.safetensors");
+    model.save(&path).unwrap();
+    let back = load::open(&path).unwrap();
+    assert_eq!(back.spec(), model.spec());
+    assert_eq!(back.forward(&inputs).unwrap().logits, outputs.logits);
+}
+
+#[test]
+fn what_does_not_fit_is_told_with_what_the_graph_has() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), small()).unwrap();
+    let told = |written: serde_json::Value| opened(folder.path(), written).err().unwrap().to_string();
+    let at = |image: serde_json::Value| serde_json::json!({ "path": "m.onnx", "inputs": { "image": image } });
+    assert!(told(at(serde_json::json!({ "name": "z" }))).contains("no input `z` for image; it has x (float [n, 1, 2, 2])"));
+    assert!(told(at(serde_json::json!({ "size": [3, 2] }))).contains("the graph's width is 2"));
+    assert!(told(at(serde_json::json!({ "layout": "nhwc" }))).contains("1 or 3 channels"));
+    assert!(told(at(serde_json::json!({ "std": [0.0] }))).contains("inputs.image.std: expected one or three numbers above 0"));
+    let mut wrong = at(serde_json::json!({}));
+    wrong["outputs"] = serde_json::json!({ "logits": "flatt" });
+    assert!(told(wrong).contains("no value `flatt`; nearest: flat"));
+    let mut few = at(serde_json::json!({}));
+    few["classes"] = serde_json::json!(["a", "c"]);
+    assert!(told(few).contains("the model has no class `b`"));
+    assert!(told(serde_json::json!({ "inputs": {}, "path": "m.onnx" })).contains("at least one of image, audio and text"));
+}
+
+#[test]
+fn logits_are_picked_by_the_names_of_the_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), small()).unwrap();
+    let plain = serde_json::json!({ "path": "m.onnx", "inputs": { "image": {} } });
+    let mut turned = plain.clone();
+    turned["classes"] = serde_json::json!(["b", "a"]);
+    let (plain, turned) = (frozen(folder.path(), plain), frozen(folder.path(), turned));
+    let inputs = [picture([0.1, 0.2, 0.3, 0.4])];
+    let (one, two) = (plain.forward(&inputs).unwrap().logits, turned.forward(&inputs).unwrap().logits);
+    assert_eq!((one.values[0], one.values[1]), (two.values[1], two.values[0]));
+}
+
+#[test]
+fn a_head_learns_on_the_embeddings_of_frozen_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), small()).unwrap();
+    let written = serde_json::json!({ "inputs": { "image": { "path": "m.onnx" } }, "outputs": { "embeddings": { "image": "flat" } }, "head": { "hidden": 8 } });
+    let Opened::Trainable(mut trainer) = opened(folder.path(), written).unwrap() else { panic!("expected a trainable model") };
+    let inputs = [picture([1.0, 0.0, 0.0, 0.0]), picture([0.0, 0.0, 0.0, 1.0]), Input::default()];
+    let targets = [Target::Class(0), Target::Class(1), Target::Class(1)];
+    let batch = crate::model::TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 3], learning_rate: 0.02 };
+    let before = trainer.step(&batch).unwrap();
+    let fork = trainer.fork().unwrap();
+    (0..60).for_each(|_| drop(trainer.step(&batch).unwrap()));
+    let after = trainer.step(&batch).unwrap();
+    assert!(after.losses.iter().all(|l| *l < 0.1) && before.losses.iter().sum::<f32>() > 1.0, "{before:?} {after:?}");
+    let model = trainer.freeze().unwrap();
+    assert_eq!((model.spec().clone(), model.spec().embeddings), (trainer.spec(), ModalitySet::one(Modality::Image)));
+    assert_ne!(fork.spec().digest, trainer.spec().digest);
+    // The gradient of a native pixel against a difference.
+    let slope = model.gradient(&inputs[..1], &targets[..1], Objective::CrossEntropy, ModalitySet::ALL).unwrap().image[0].clone().unwrap();
+    let loss = |values: [f32; 4]| {
+        model.gradient(&[picture(values)], &targets[..1], Objective::CrossEntropy, ModalitySet::EMPTY).unwrap().objective[0]
+    };
+    for i in 0..4 {
+        let (mut up, mut down) = ([0.9, 0.1, 0.2, 0.1], [0.9, 0.1, 0.2, 0.1]);
+        up[i] += 2e-3;
+        down[i] -= 2e-3;
+        let own = model.gradient(&[picture([0.9, 0.1, 0.2, 0.1])], &targets[..1], Objective::CrossEntropy, ModalitySet::ALL).unwrap().image
+            [0]
+        .clone()
+        .unwrap();
+        let by_steps = (loss(up) - loss(down)) / 4e-3;
+        assert!((own[i] - by_steps).abs() < 2e-3 * (1.0 + by_steps.abs()), "{i}: {} {by_steps}", own[i]);
+    }
+    assert_eq!(slope.len(), 4);
+    let path = folder.path().join("head.safetensors");
+    model.save(&path).unwrap();
+    assert_eq!(load::open(&path).unwrap().forward(&inputs).unwrap().logits, model.forward(&inputs).unwrap().logits);
+    let checkpoint = folder.path().join("c.safetensors");
+    trainer.save_checkpoint(&checkpoint).unwrap();
+    let mut other = trainer.fresh(&SeedTree::new(9)).unwrap();
+    other.load_checkpoint(&checkpoint).unwrap();
+    assert_eq!(other.spec().digest, trainer.spec().digest);
+}

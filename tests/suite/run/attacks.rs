@@ -1,0 +1,33 @@
+//! The shipped pipeline of attacks: every kind makes children, they are made again alike, and the evaluation says whether to believe it.
+
+use super::{Done, plan_in};
+use crate::golden::root;
+
+#[test]
+fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradients() {
+    let text = std::fs::read_to_string(root("pipelines/attacks.yaml")).unwrap();
+    let small = ["data.limit=120", "evaluate.robust.samples=24", "evaluate.robust.steps=8"];
+    let done = Done::of(plan_in(&root("pipelines"), &text, &small));
+    let record = done.record();
+    assert!(record.problems().is_empty(), "{:?}", record.problems());
+    for stage in ["shared", "sparse", "black_box", "hotflip", "worst_case"] {
+        let of = record.yields.iter().find(|of| of.stage.starts_with(stage)).unwrap_or_else(|| panic!("{stage}: {:?}", record.yields));
+        assert!(of.balance.made > 0, "{stage}: {:?}", of.balance);
+        let asks_only = ["black_box", "worst_case"].contains(&stage);
+        assert_eq!(of.gradient_evaluations == 0, asks_only, "{stage}");
+    }
+    let arm = &done.results()["arms"][0];
+    let checks = arm["masking"].as_array().unwrap();
+    assert_eq!(checks.len(), 6);
+    assert!(checks.iter().all(|check| check["samples"].as_u64().unwrap() > 0), "{checks:?}");
+    // A linear model hides nothing.
+    let failed: Vec<_> = checks.iter().filter(|check| check["passed"] == false).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let share = |attacked: &str, objective: &str| {
+        let rows = arm["robust"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["attacked"].to_string().contains(attacked) && row["objective"] == objective);
+        row.unwrap_or_else(|| panic!("{rows:?}"))["accuracy"].as_f64().unwrap()
+    };
+    assert!(share("image", "auto_attack") <= share("image", "worst") && share("image", "worst") <= share("image", "cross_entropy"));
+    super::bytes::regenerates(&done);
+}

@@ -1,0 +1,115 @@
+//! Runs that train on another objective than the cross entropy, with thinned samples and balanced encoders.
+
+use super::{Done, HEAD, few};
+use hardmine::{registry::Registry, run::spec::Spec};
+use std::path::Path;
+
+const WHOLE: &str = "train.modality_dropout=0";
+const BALLS: &str = "balls: { image: 8/255, audio: 0.002 }";
+
+/// Presentations, treated ones, gradient and forward evaluations of an objective in two rounds of eight steps of eight.
+fn counts(objective: &str) -> [u64; 4] {
+    let done = Done::of(few(&[WHOLE, &format!("train.objective={objective}")]));
+    let told = done.record().training.unwrap().objective.unwrap();
+    assert!(objective.contains(&told.name), "{told:?}");
+    assert!(done.summary.lines.iter().any(|line| line.contains(&format!("objective {}", told.name))));
+    let spent = &done.results()["arms"][0];
+    assert!(spent["gradient_evaluations"].as_u64().unwrap() >= told.gradient + told.presentations);
+    [told.presentations, told.treated, told.gradient, told.forward]
+}
+
+#[test]
+fn every_gradient_is_counted() {
+    assert_eq!(counts(&format!("{{ madry: {{ {BALLS}, steps: 2 }} }}")), [128, 128, 256, 0]);
+    assert_eq!(counts(&format!("{{ trades: {{ {BALLS}, steps: 2 }} }}")), [256, 128, 256, 128]);
+    assert_eq!(counts(&format!("{{ free: {{ {BALLS}, replays: 3 }} }}")), [384, 128, 0, 0]);
+    assert_eq!(counts(&format!("{{ freelb: {{ {BALLS}, steps: 2 }} }}")), [256, 128, 128, 0]);
+    assert_eq!(counts("{ villa: { balls: { text: 0.3 }, steps: 2 } }"), [512, 128, 256, 0]);
+    assert_eq!(counts("{ ohem: { keep: 0.5 } }"), [64, 128, 0, 128]);
+    assert_eq!(counts("{ consistency: {} }"), [256, 128, 0, 0]);
+    assert_eq!(counts("focal"), [128, 128, 0, 0]);
+    assert_eq!(counts("superloss"), [128, 128, 0, 0]);
+}
+
+#[test]
+fn single_steps_are_checked_after_each_epoch() {
+    let objective = format!("train.objective={{ fgsm_rs: {{ {BALLS}, check_samples: 20, check_steps: 3 }} }}");
+    let done = Done::of(few(&[WHOLE, &objective]));
+    let told = done.record().training.unwrap().objective.unwrap();
+    assert_eq!((told.presentations, told.gradient), (128, 128));
+    let checks: Vec<(usize, u64)> = told.checks.iter().map(|check| (check.epoch, check.n)).collect();
+    assert_eq!(checks, [(2, 20), (3, 20)]);
+    let page = std::fs::read_to_string(done.root().join("report.html")).unwrap();
+    assert!(page.contains("objective fgsm_rs: 128 presentations"));
+}
+
+#[test]
+fn mined_samples_alone_are_attacked_and_a_control_attacks_as_many() {
+    let objective = format!("train.objective={{ madry: {{ {BALLS}, steps: 2, on: mined }} }}");
+    let changes = [WHOLE, &objective, "compare.arms=[hardmine, uniform]"];
+    let done = Done::of(few(&changes));
+    let told = done.record().training.unwrap().objective.unwrap();
+    assert!(told.treated > 0 && told.treated < 96 && told.gradient == 2 * told.treated, "{told:?}");
+    let of = |arm: usize| {
+        let arm = &done.results()["arms"][arm];
+        (arm["arm"].as_str().unwrap().to_owned(), arm["gradient_evaluations"].as_u64().unwrap())
+    };
+    let (main, control) = if of(0).0 == "uniform" { (of(1), of(0)) } else { (of(0), of(1)) };
+    // Warm-up and steps are equal; beside them the main arm made children, the control attacked random samples.
+    assert_eq!((main.0.as_str(), control.0.as_str()), ("hardmine", "uniform"));
+    assert!(control.1 > 60 + 128 && control.1 < main.1 + 128, "{main:?} {control:?}");
+    assert_eq!(Done::with_threads(few(&changes), 1).digest(), done.digest());
+}
+
+#[test]
+fn thinned_in_every_way_and_the_same_between_threads() {
+    let whole = Done::of(few(&[WHOLE])).digest();
+    let mut seen = vec![whole];
+    for dropout in [
+        "0.5",
+        "{ probability: 0.5, scheme: at_least_one, replacement: zero }",
+        "{ probability: 0.5, scheme: independent, replacement: noise, partial: 0.3 }",
+        "{ probability: 0.5, scheme: exactly_one, replacement: other, start: 0.1, ramp: 0.5 }",
+        "{ probability: 0.5, scheme: alone, replacement: mean }",
+    ] {
+        let change = format!("train.modality_dropout={dropout}");
+        let digest = Done::of(few(&[&change])).digest();
+        assert!(!seen.contains(&digest), "{dropout}");
+        assert_eq!(Done::with_threads(few(&[&change]), 1).digest(), digest, "{dropout}");
+        seen.push(digest);
+    }
+    // The gap of a sample weighs it, and looking costs forward passes.
+    let gaps = Done::of(few(&[WHOLE, "train.balance={ modality_gap: { strength: 2 } }"]));
+    assert!(!seen.contains(&gaps.digest()));
+}
+
+#[test]
+fn what_cannot_be_is_told_at_its_place() {
+    let told = |changes: &[&str]| {
+        let text = [HEAD, "stages: [{ score: { loss: {} } }]\n"].concat();
+        let mut spec = Spec::parse("tiny.yaml", Path::new("."), &text).unwrap_or_else(|finding| panic!("{}", finding.problem));
+        changes.iter().for_each(|change| spec.set(change).unwrap());
+        let found = spec.plan(&Registry::default()).err().unwrap();
+        found.iter().map(|finding| finding.problem.path.clone()).collect::<Vec<_>>()
+    };
+    let problems = told(&[
+        "train.objective={ madry: { steps: 0, on: mined } }",
+        "train.modality_dropout={ aim: over_relied, partial: 0 }",
+        "train.balance={ ogm_ge: { alpha: 11 } }",
+    ]);
+    for wanted in [
+        "train.objective.madry.balls",
+        "train.objective.madry.steps",
+        "train.objective.madry.on",
+        "train.modality_dropout.aim",
+        "train.modality_dropout.partial",
+        "train.balance.ogm_ge.alpha",
+        "train.balance.ogm_ge",
+    ] {
+        assert!(problems.iter().any(|path| path == wanted), "{wanted}: {problems:?}");
+    }
+    assert_eq!(told(&["train.modality_dropout=1.5"]), ["train.modality_dropout"]);
+    assert_eq!(told(&["train.objective={ pgd: {} }"]).len(), 1);
+    let fits = few(&["train.objective=focal", "train.modality_dropout={ aim: uniform }"]).train.unwrap();
+    assert_eq!((fits.objective.name(), fits.modality_dropout.probability.get()), ("focal", 0.2));
+}
