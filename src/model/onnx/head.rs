@@ -188,7 +188,7 @@ impl HeadTrainer {
                 if (kept.len() + 1) * row.len() > KEPT {
                     kept.clear();
                 }
-                kept.insert(key.clone(), row.clone());
+                kept.insert(*key, row.clone());
                 rows[i][m] = Some(row);
             }
         }

@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, Result};
 
 table! {
-    "ReduceSum" Exact |n, t, x| reduce(n, t, x, |t, v, a| Ok(t.sum(&v, a)?)),
+    "ReduceSum" Exact |n, t, x| reduce(n, t, x, |t, v, a| t.sum(&v, a)),
     "ReduceMean" Exact |n, t, x| reduce(n, t, x, mean),
     "ReduceMax" Exact |n, t, x| reduce(n, t, x, |t, v, a| extreme(t, &v, a, true)),
     "ReduceMin" Exact |n, t, x| reduce(n, t, x, |t, v, a| extreme(t, &v, a, false)),
