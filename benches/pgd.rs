@@ -225,16 +225,17 @@ fn main() -> Result<()> {
                     ours.push(found.rate);
                     losses.1 = found.loss;
                 }
-                match theirs.is_empty() {
-                    true => println!("{label}: ours {} samples a second", list(&ours)),
-                    false => println!(
+                if theirs.is_empty() {
+                    println!("{label}: ours {} samples a second", list(&ours));
+                } else {
+                    println!(
                         "{label}: torchattacks {}; ours {}; ratio {:.2}; mean loss {:.5} and {:.5}",
                         list(&theirs),
                         list(&ours),
                         mean(&ours) / mean(&theirs),
                         losses.0,
                         losses.1
-                    ),
+                    );
                 }
                 for factor in [1.0, 2.0, 4.0, 8.0, 16.0] {
                     let (epsilon, step) = (epsilon * factor, step * factor);

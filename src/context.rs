@@ -1,5 +1,9 @@
 //! What a stage is given besides its samples: models, seeds, the frozen band, what is known of the data.
 
+mod index;
+
+pub use index::EmbeddingIndex;
+
 use crate::{
     error::{Error, Result},
     model::{Input, Matrix, Model, ModelSet, Outputs, Recorded},
@@ -370,15 +374,6 @@ impl Parent {
         let of_stage = |own: &str| own.strip_suffix(name).is_some_and(|stage| stage.ends_with('.'));
         self.scores.get(name).or_else(|| self.scores.iter().find(|(own, _)| of_stage(own)).map(|(_, score)| score)).copied()
     }
-}
-
-/// Embeddings of the subject model: of each modality of train and of validation samples.
-#[derive(Debug, Clone, Default)]
-pub struct EmbeddingIndex {
-    /// By row of the score table; `None` where the modality is missing.
-    pub train: Vec<PerModality<Option<Arc<[f32]>>>>,
-    /// Of the validation split.
-    pub validation: Vec<PerModality<Option<Arc<[f32]>>>>,
 }
 
 /// What a generator is given.

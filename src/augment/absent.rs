@@ -89,7 +89,7 @@ fn blank<R: Rng + ?Sized>(
                 Fill::Noise => draw(channel, rng),
                 Fill::Other(other) => {
                     let theirs = other.len() / channels;
-                    let at = if frames == 0 { 0 } else { frame * theirs / frames };
+                    let at = (frame * theirs).checked_div(frames).unwrap_or(0);
                     other.get(at * channels + channel).copied().unwrap_or(0.0)
                 }
             };

@@ -42,9 +42,14 @@ fn wave(i: usize, by: f32) -> f32 {
 }
 
 pub fn model() -> LinearModel {
+    biased([0.1, 0.0, -0.1])
+}
+
+/// The same weights with another bias.
+fn biased(bias: [f32; 3]) -> LinearModel {
     let image = RawImage { width: 4, height: 4, channels: 1, weights: (0..48).map(|i| 5.0 * wave(i, 1.7)).collect() };
     let audio = RawAudio { channels: 1, frames: 32, weights: (0..96).map(|i| 8.0 * wave(i, 2.3)).collect() };
-    LinearModel::from_weights(classes(), vec![0.1, 0.0, -0.1], Some(image), Some(audio)).unwrap()
+    LinearModel::from_weights(classes(), bias.to_vec(), Some(image), Some(audio)).unwrap()
 }
 
 fn classes() -> Classes {
@@ -53,7 +58,19 @@ fn classes() -> Classes {
 
 impl World {
     pub fn new() -> Self {
-        let model: Arc<dyn Model> = Arc::new(model());
+        Self::of(model())
+    }
+
+    /// With a bias that makes every class about as probable on the whole, so that samples have neighbours of other classes.
+    pub fn balanced() -> Self {
+        let world = Self::of(biased([0.0; 3]));
+        let inputs: Vec<Input> = world.samples.iter().map(Input::of).collect();
+        let logits = world.models.subject.forward(&inputs).unwrap().logits;
+        Self::of(biased(std::array::from_fn(|k| -(0..inputs.len()).map(|i| logits.row(i)[k]).sum::<f32>() / inputs.len() as f32)))
+    }
+
+    fn of(model: LinearModel) -> Self {
+        let model: Arc<dyn Model> = Arc::new(model);
         let make = |i: usize| {
             let mut sample = Sample::new(SampleId::new(format!("s{i}")));
             let pixels = (0..16).map(|p| (128.0 + 60.0 * wave(p + 16 * i, 0.9)) as u8).collect();
@@ -81,7 +98,7 @@ impl World {
         Self {
             models: ModelSet { subject: model, teachers: None },
             diagnoses: vec![Diagnosis::clear(); samples.len()],
-            index: EmbeddingIndex { train, validation: Vec::new() },
+            index: EmbeddingIndex { train, ..EmbeddingIndex::default() },
             band: Some(DifficultyBand { low: 0.8, high: 1.2 }),
             classes: classes(),
             stage: StageInfo { id: "made".into(), operator: "test", version: 1, config: Digest::of(b"") },

@@ -1,6 +1,9 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
-use super::{EmbeddedText, Evaluations, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Recorded, Target};
+use super::{
+    EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, Outputs, Pixels,
+    Recorded, Target, Waveform,
+};
 use crate::{
     error::Result,
     sample::{Modality, ModalitySet},
@@ -97,9 +100,22 @@ impl Latent for Counted {
     fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>> {
         self.inner()?.decode_image(latents, like)
     }
-    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix> {
+    fn decode_audio(&self, latents: &Matrix, like: &[Arc<Waveform>]) -> Result<Vec<Waveform>> {
+        self.inner()?.decode_audio(latents, like)
+    }
+    fn shift_audio(&self, before: &Matrix, after: &Matrix, like: &[Arc<Waveform>]) -> Result<Vec<Waveform>> {
+        self.inner()?.shift_audio(before, after, like)
+    }
+    fn deviations(&self, modality: Modality, latents: &Matrix) -> Result<Option<Matrix>> {
+        self.inner()?.deviations(modality, latents)
+    }
+    fn classify(&self, latents: &Latents, inputs: &[Input]) -> Result<Matrix> {
         self.counts.add(inputs.len() as u64, 0);
-        self.inner()?.classify(modality, latents, inputs)
+        self.inner()?.classify(latents, inputs)
+    }
+    fn latent_gradient(&self, latents: &Latents, inputs: &[Input], targets: &[Target], objective: Objective) -> Result<LatentGradients> {
+        self.counts.add(0, inputs.len() as u64);
+        self.inner()?.latent_gradient(latents, inputs, targets, objective)
     }
 }
 
@@ -108,7 +124,7 @@ mod tests {
     use super::*;
     use crate::{
         model::linear::{LinearModel, RawImage},
-        sample::Classes,
+        sample::{Classes, PerModality},
     };
 
     #[test]
@@ -123,7 +139,10 @@ mod tests {
         assert_eq!(one.forward(&inputs).unwrap().logits, model.forward(&inputs).unwrap().logits);
         two.gradient(&inputs[..2], &[Target::Class(0), Target::Class(1)], Objective::CrossEntropy, ModalitySet::ALL).unwrap();
         let codes = two.latent().unwrap().encode(Modality::Image, &inputs[..1]).unwrap();
-        two.latent().unwrap().classify(Modality::Image, &codes, &inputs[..1]).unwrap();
-        assert_eq!((counts.forward(), counts.gradient()), (5, 2));
+        let codes = PerModality { image: Some(codes), ..PerModality::default() };
+        two.latent().unwrap().classify(&codes, &inputs[..1]).unwrap();
+        let slopes = two.latent().unwrap().latent_gradient(&codes, &inputs[..1], &[Target::Class(0)], Objective::CrossEntropy).unwrap();
+        assert_eq!(slopes.objective.len(), 1);
+        assert_eq!((counts.forward(), counts.gradient()), (5, 3));
     }
 }

@@ -67,7 +67,7 @@ impl ModelSource for Load {
     fn capabilities(&self) -> Capabilities {
         // The file is opened only when the run starts; what it cannot do is told then.
         let gradients = ModalitySet::ALL;
-        let decodes = ModalitySet::one(Modality::Image);
+        let decodes = gradients.without(Modality::Text);
         Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
     }
     fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {

@@ -253,14 +253,59 @@ pub trait Model: Send + Sync {
     }
 }
 
+/// Latents of some modalities, one row a sample.
+pub type Latents = PerModality<Option<Matrix>>;
+
+/// The gradient of a per-sample objective with respect to latents.
+#[derive(Debug, Clone, Default)]
+pub struct LatentGradients {
+    /// Objective of each sample.
+    pub objective: Vec<f32>,
+    /// Fused logits of the same pass.
+    pub logits: Matrix,
+    /// The gradient of each given latent; zeros in a row whose input lacks the modality.
+    pub latents: Latents,
+}
+
 /// A latent space that media are encoded to and decoded from.
 pub trait Latent: Send + Sync {
     /// One row a sample; every input must have the modality.
     fn encode(&self, modality: Modality, inputs: &[Input]) -> Result<Matrix>;
-    /// Pixels of each row of `latents` at `width` x `height` with `channels`, clamped to `0..=1`. Errors where the model has no decoder.
+    /// Pixels of each row of `latents` at the size and with the channels of `like`, clamped to `0..=1`. Errors where the model has no image decoder.
     fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>>;
-    /// Logits of the fused head when `modality`'s embedding is replaced by the rows of `latents`.
-    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix>;
+    /// A waveform of each row of `latents` with the rate, channels and length of `like`, inside `-1..=1`. What the latent does not hold (the level, the colour
+    /// of the recording) is that of `like`. Errors where the model has no audio decoder.
+    fn decode_audio(&self, _latents: &Matrix, _like: &[Arc<Waveform>]) -> Result<Vec<Waveform>> {
+        Err(Error::model("this model decodes no audio"))
+    }
+    /// The waveforms `like`, changed as their latents change from `before` to `after`; where the two are equal, `like` itself. Errors where the model has
+    /// no audio decoder.
+    fn shift_audio(&self, before: &Matrix, after: &Matrix, like: &[Arc<Waveform>]) -> Result<Vec<Waveform>> {
+        let (before, after) = (self.decode_audio(before, like)?, self.decode_audio(after, like)?);
+        let shifted = before.iter().zip(&after).zip(like).map(|((before, after), like)| {
+            let change = after.values.iter().zip(&before.values).map(|(a, b)| a - b);
+            let values = like.values.iter().zip(change).map(|(v, d)| (v + d).clamp(-1.0, 1.0)).collect();
+            Waveform { values, ..**like }
+        });
+        Ok(shifted.collect())
+    }
+    /// The standard deviation that the model gives to each latent of a variational autoencoder, in the layout of `latents`; `None` where the decoder is a
+    /// plain one.
+    fn deviations(&self, _modality: Modality, _latents: &Matrix) -> Result<Option<Matrix>> {
+        Ok(None)
+    }
+    /// Logits of the fused head when the embeddings of some modalities are replaced by the rows of `latents`. A modality that an input lacks stays missing.
+    fn classify(&self, latents: &Latents, inputs: &[Input]) -> Result<Matrix>;
+    /// Objective and its gradient with respect to the given `latents`, from one backward pass. Errors where the model has no such gradient.
+    fn latent_gradient(
+        &self,
+        _latents: &Latents,
+        _inputs: &[Input],
+        _targets: &[Target],
+        _objective: Objective,
+    ) -> Result<LatentGradients> {
+        Err(Error::model("this model gives no gradient of its latents"))
+    }
 }
 
 /// One training step's batch. All slices have the same length, at least 1.
@@ -323,7 +368,7 @@ pub trait Trainable: Send {
     }
     /// The weights of now for the attacks of a step: as `freeze`, but it may borrow, and its digest may be empty.
     fn view(&self) -> Result<Arc<dyn Model + '_>> {
-        Ok(self.freeze()?)
+        self.freeze()
     }
     /// The weights of now, without gradients, for evaluation.
     fn freeze(&self) -> Result<Arc<dyn Model>>;

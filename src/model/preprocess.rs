@@ -278,6 +278,10 @@ impl AudioMap {
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
+    /// Samples at the canonical rate that were left out before the first canonical one, because the medium is longer.
+    pub fn skipped(&self) -> usize {
+        self.skip
+    }
     /// Canonical samples that come from the medium; the padding follows them.
     pub fn valid(&self) -> usize {
         self.valid

@@ -312,6 +312,7 @@ pub(crate) fn claim_words(claim: &Claim) -> String {
             format!("{modality} within an {norm} ball of {} around the parent's", measure(*epsilon))
         }
         Claim::LabelKept => "the label is kept".to_owned(),
+        Claim::Decoded { modality, tolerance, .. } => format!("{modality} decoded from a latent, within {tolerance:.3}"),
         Claim::CertifiedBudget => "the label is kept by a stated budget".to_owned(),
         Claim::Dropped(set) => format!("dropped: {set}"),
         Claim::LabelMixed => "the label is a mix of the parents'".to_owned(),

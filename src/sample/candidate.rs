@@ -33,6 +33,15 @@ pub enum Claim {
     LabelKept,
     /// The label is the parent's because the change stays inside a stated budget and the parent passes.
     CertifiedBudget,
+    /// This medium was decoded from `latent`: its embedding by the model that made it lies within `tolerance` of that point (Euclidean distance).
+    Decoded {
+        /// Which medium.
+        modality: Modality,
+        /// Where it was decoded from.
+        latent: Vec<f32>,
+        /// How far real media of the round come back from their own decoding.
+        tolerance: f64,
+    },
     /// These modalities were taken out.
     Dropped(ModalitySet),
     /// The label is a mix of the parents' labels: a probability for each class.

@@ -4,12 +4,14 @@ pub mod consistent;
 #[cfg(test)]
 mod fixture;
 pub mod in_band;
+pub mod in_distribution;
 pub mod label_kept;
 pub mod not_duplicate;
 pub mod within_ball;
 
 pub use consistent::Consistent;
 pub use in_band::InBand;
+pub use in_distribution::InDistribution;
 pub use label_kept::LabelKept;
 pub use not_duplicate::NotDuplicate;
 pub use within_ball::WithinBall;
@@ -36,6 +38,7 @@ pub fn table() -> Table<dyn Verifier> {
     Table::default()
         .with::<consistent::Consistent>()
         .with::<in_band::InBand>()
+        .with::<in_distribution::InDistribution>()
         .with::<label_kept::LabelKept>()
         .with::<not_duplicate::NotDuplicate>()
         .with::<within_ball::WithinBall>()

@@ -100,7 +100,7 @@ impl World {
             let modality = Some(Modality::ALL[i % 3]);
             diagnosis.reasons.push(Reason { code: codes[i % 4], strength: 1.0, evidence: Default::default(), modality });
         }
-        Self { models, history, table, diagnoses, index: EmbeddingIndex { train, validation: Vec::new() }, classes, samples }
+        Self { models, history, table, diagnoses, index: EmbeddingIndex { train, ..EmbeddingIndex::default() }, classes, samples }
     }
 
     fn parents(&self) -> Vec<Parent> {

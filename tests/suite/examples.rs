@@ -8,6 +8,9 @@ mod batch_selection;
 mod compose_stages;
 #[path = "../../examples/custom_operator.rs"]
 mod custom_operator;
+#[cfg(feature = "burn")]
+#[path = "../../examples/decode_latents.rs"]
+mod decode_latents;
 #[path = "../../examples/memory_bank.rs"]
 mod memory_bank;
 #[cfg(feature = "burn")]
@@ -34,6 +37,12 @@ fn compose_stages_runs() {
 #[test]
 fn custom_operator_runs() {
     custom_operator::main().unwrap();
+}
+
+#[cfg(feature = "burn")]
+#[test]
+fn decode_latents_runs() {
+    decode_latents::main().unwrap();
 }
 
 #[test]

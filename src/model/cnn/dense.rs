@@ -1,6 +1,7 @@
 //! Fully connected layers over lanes.
 
 use super::lanes::{Lanes, Task};
+use rayon::prelude::*;
 
 /// Outputs that are computed together.
 const TOGETHER: usize = 8;
@@ -29,13 +30,15 @@ impl Dense {
     }
 }
 
-fn packed(outputs: usize, inputs: usize, of: impl Fn(usize, usize) -> f32) -> Vec<[f32; TOGETHER]> {
-    let mut all = Vec::with_capacity(outputs.div_ceil(TOGETHER) * inputs);
-    for first in (0..outputs).step_by(TOGETHER) {
-        for i in 0..inputs {
-            all.push(std::array::from_fn(|o| if first + o < outputs { of(first + o, i) } else { 0.0 }));
+fn packed(outputs: usize, inputs: usize, of: impl Fn(usize, usize) -> f32 + Sync) -> Vec<[f32; TOGETHER]> {
+    let mut all = vec![[0.0; TOGETHER]; outputs.div_ceil(TOGETHER) * inputs];
+    all.par_chunks_mut(inputs.max(1)).enumerate().for_each(|(group, rows)| {
+        let first = group * TOGETHER;
+        let outputs = TOGETHER.min(outputs - first);
+        for (i, row) in rows.iter_mut().enumerate() {
+            row[..outputs].iter_mut().enumerate().for_each(|(o, weight)| *weight = of(first + o, i));
         }
-    }
+    });
     all
 }
 

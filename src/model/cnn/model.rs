@@ -42,13 +42,13 @@ impl Runner {
     pub fn forward(&self, weights: &Packed, inputs: &[Input]) -> Result<(Box<dyn Pass>, Vec<Option<Arc<ImageMap>>>)> {
         let mut maps = Vec::with_capacity(inputs.len());
         let mut images = Vec::with_capacity(inputs.len());
-        for (i, input) in inputs.iter().enumerate() {
+        for input in inputs {
             let Some(pixels) = &input.image else {
                 maps.push(None);
                 images.push(None);
                 continue;
             };
-            let map = self.canonical.image(pixels).map_err(|e| e.at("modality", Modality::Image).at("row", i))?;
+            let map = self.canonical.image(pixels).map_err(|e| e.at("modality", Modality::Image))?;
             images.push(Some(if map.is_identity() { Cow::Borrowed(&pixels.values[..]) } else { Cow::Owned(map.apply(&pixels.values)) }));
             maps.push(Some(map));
         }

@@ -11,8 +11,9 @@ use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Most numbers of a feature map, of a layer and of a matrix that a file may ask for.
-const MOST: usize = 1 << 28;
+/// Most numbers of a feature map and of a matrix that a file may ask for.
+const MOST_PLACES: usize = 1 << 22;
+const MOST_WEIGHTS: usize = 1 << 28;
 
 /// The whole architecture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,14 +59,14 @@ impl Shape {
         let mut input = [self.size.2, self.size.1, self.size.0];
         for layer in &self.convolutions {
             right &= layer.input == input && side(layer.channels) && matches!(layer.kernel, 1 | 3 | 5 | 7);
-            right &= right && layer.channels * input[1] * input[2] <= MOST;
+            right &= right && layer.channels * input[1] * input[2] <= MOST_PLACES;
             if !right {
                 break;
             }
             input = layer.output();
             right &= input.iter().all(|n| *n > 0);
         }
-        right &= right && self.plan().widths.windows(2).all(|sizes| sizes[0].saturating_mul(sizes[1]) <= MOST);
+        right &= right && self.plan().widths.windows(2).all(|sizes| sizes[0].saturating_mul(sizes[1]) <= MOST_WEIGHTS);
         if right { Ok(()) } else { Err(Error::model("the header of the model is broken: its sizes contradict each other")) }
     }
 

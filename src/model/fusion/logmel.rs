@@ -67,14 +67,23 @@ fn fourier(window: usize) -> Vec<f32> {
     rows(f64::cos).chain(rows(|x| -x.sin())).collect()
 }
 
+/// Edge `i` of `0..=mels + 1` of the filters, in Hz.
+fn mel_edge(i: usize, mels: usize, rate: f64) -> f64 {
+    let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
+    let (low, high) = (mel(60f64.min(rate / 8.0)), mel(rate / 2.0));
+    700.0 * (10f64.powf((low + (high - low) * i as f64 / (mels + 1) as f64) / 2595.0) - 1.0)
+}
+
+/// Centres of the filters in Hz.
+pub(super) fn mel_centres(mels: usize, rate: f64) -> Vec<f32> {
+    (1..=mels).map(|i| mel_edge(i, mels, rate) as f32).collect()
+}
+
 /// Triangles evenly spaced on the mel scale `2595 log10(1 + f / 700)` from 60 Hz to the Nyquist frequency, each of sum 1
 /// and of at least one bin.
-fn mel_filters(mels: usize, window: usize, rate: f64) -> Vec<f32> {
+pub(super) fn mel_filters(mels: usize, window: usize, rate: f64) -> Vec<f32> {
     let bins = window / 2 + 1;
-    let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
-    let hertz = |m: f64| 700.0 * (10f64.powf(m / 2595.0) - 1.0);
-    let (low, high) = (mel(60f64.min(rate / 8.0)), mel(rate / 2.0));
-    let edge = |i: usize| hertz(low + (high - low) * i as f64 / (mels + 1) as f64) * window as f64 / rate;
+    let edge = |i: usize| mel_edge(i, mels, rate) * window as f64 / rate;
     let filter = |m: usize| {
         let (left, centre, right) = (edge(m), edge(m + 1), edge(m + 2));
         // A narrow filter would fall between two bins: it is as wide as one bin at least.
@@ -97,7 +106,7 @@ mod tests {
     use realfft::RealFftPlanner;
 
     fn shape() -> AudioShape {
-        AudioShape { rate_hz: 8000, length: 900, window: 200, hop: 100, mels: 12, layers: Vec::new() }
+        AudioShape { rate_hz: 8000, length: 900, window: 200, hop: 100, mels: 12, layers: Vec::new(), decoder: 0, variational: false }
     }
     fn wave(n: usize) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.31).sin() * 0.3 + (((i * i * 7) % 1009) as f32).cos() * 0.2).collect()

@@ -1,11 +1,14 @@
-//! The built-in fusion model: an encoder a modality, a fused head, a head a modality, an image decoder.
+//! The built-in fusion model: an encoder a modality, a fused head, a head a modality, decoders of image and audio.
 
+mod autoencoder;
 mod block;
+mod latent;
 mod logmel;
 mod model;
 mod net;
 mod shape;
 mod train;
+mod vocoder;
 
 pub use model::FusionModel;
 pub use train::FusionTrainer;
@@ -28,12 +31,15 @@ use shape::{AudioShape, ImageShape, Shape, TextShape};
 /// pass convolutions of stride 2. Waveforms become log-mel spectrograms inside the network (so that gradients reach the
 /// samples), normalised in each clip, then convolutions over time and frequency and one over time, pooled by mean and
 /// maximum. Text is read as characters, with an embedding and two convolutions, pooled alike. The image embedding is
-/// decoded to pixels. The loss of a sample is the fused cross entropy, plus `auxiliary` times the cross entropy of the head of each
-/// present modality, plus `reconstruction` times the mean squared error of the decoded pixels. No normalisation across a
+/// decoded to pixels, the audio embedding to the normalised log-mel spectrogram. The loss of a sample is the fused cross entropy, plus `auxiliary` times
+/// the cross entropy of the head of each present modality, plus for each decoder `reconstruction` times the mean squared error of what it decodes. With
+/// `beta` above 0 a decoder is that of a variational autoencoder: it decodes `z = h + exp(s / 2) n`, where h is the embedding, s a dense layer of h and n
+/// standard normal, and `reconstruction` weighs the negative evidence lower bound (ELBO) a value, `(|x - D(z)|^2 + beta KL(N(h, e^s) || N(0, 1))) / values`
+/// (Gaussian observations of variance 1/2). Everything but the training of that decoder uses h itself. No normalisation across a
 /// batch, no dropout; AdamW. For single modalities to work alone, train with modalities left out at random.
 ///
 /// Reference: Ngiam et al., Multimodal Deep Learning (2011); Loshchilov and Hutter, Decoupled Weight Decay Regularization
-/// (2019).
+/// (2019); Kingma and Welling, Auto-Encoding Variational Bayes (2014); Higgins et al., beta-VAE (2017).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fusion {
@@ -47,7 +53,7 @@ pub struct Fusion {
     pub weight_decay: f32,
     /// The image encoder and decoder.
     pub image: ImageConfig,
-    /// The audio encoder.
+    /// The audio encoder and decoder.
     pub audio: AudioConfig,
     /// The text encoder.
     pub text: TextConfig,
@@ -65,9 +71,11 @@ pub struct ImageConfig {
     pub decoder: usize,
     /// Weight of the reconstruction's mean squared error, 0..=100. At 0 the decoder still learns, without touching the encoder.
     pub reconstruction: f32,
+    /// Weight of the KL divergence in the ELBO, 0..=1000; 0 for a plain autoencoder.
+    pub beta: f32,
 }
 
-/// The audio encoder of the fusion model.
+/// The audio encoder and decoder of the fusion model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AudioConfig {
@@ -81,6 +89,13 @@ pub struct AudioConfig {
     pub sample_rate_hz: Option<u32>,
     /// Length in seconds, 0.1..=30; longer clips keep their centre. Left out: the 95 % quantile of the data, at most 4.
     pub seconds: Option<f64>,
+    /// Width of the decoder's inner layer, 0..=4096; 0 for no decoder.
+    pub decoder: usize,
+    /// Weight of the reconstruction's mean squared error, in variances of the log-mel spectrogram, 0..=100. At 0 the decoder still learns, without
+    /// touching the encoder.
+    pub reconstruction: f32,
+    /// Weight of the KL divergence in the ELBO, 0..=1000; 0 for a plain autoencoder.
+    pub beta: f32,
 }
 
 /// The text encoder of the fusion model.
@@ -110,12 +125,21 @@ impl Default for Fusion {
 }
 impl Default for ImageConfig {
     fn default() -> Self {
-        Self { channels: vec![16, 32], size: None, decoder: 128, reconstruction: 0.5 }
+        Self { channels: vec![16, 32], size: None, decoder: 128, reconstruction: 0.5, beta: 0.0 }
     }
 }
 impl Default for AudioConfig {
     fn default() -> Self {
-        Self { mels: 40, channels: vec![16, 32], hidden: 64, sample_rate_hz: None, seconds: None }
+        Self {
+            mels: 40,
+            channels: vec![16, 32],
+            hidden: 64,
+            sample_rate_hz: None,
+            seconds: None,
+            decoder: 128,
+            reconstruction: 0.1,
+            beta: 0.0,
+        }
     }
 }
 impl Default for TextConfig {
@@ -135,7 +159,8 @@ impl Configure<dyn ModelSource> for Fusion {
 
 impl ModelSource for Fusion {
     fn capabilities(&self) -> Capabilities {
-        let decodes = ModalitySet::one(Modality::Image);
+        let spectra = ModalitySet::ALL.without(Modality::Text);
+        let decodes = if self.audio.decoder > 0 { spectra } else { ModalitySet::one(Modality::Image) };
         Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
     }
     fn learns(&self) -> Learns {
@@ -175,6 +200,7 @@ impl Fusion {
         whole("image.decoder", self.image.decoder, 1, 4096);
         whole("audio.mels", self.audio.mels, 4, 256);
         whole("audio.hidden", self.audio.hidden, 1, 2048);
+        whole("audio.decoder", self.audio.decoder, 0, 4096);
         self.audio.sample_rate_hz.iter().for_each(|rate| whole("audio.sample_rate_hz", *rate as usize, 1000, 48_000));
         whole("text.hidden", self.text.hidden, 1, 2048);
         whole("text.characters", self.text.characters, 1, 256);
@@ -187,6 +213,9 @@ impl Fusion {
         real("auxiliary", f64::from(self.auxiliary), 0.0, 10.0);
         real("weight_decay", f64::from(self.weight_decay), 0.0, 1.0);
         real("image.reconstruction", f64::from(self.image.reconstruction), 0.0, 100.0);
+        real("image.beta", f64::from(self.image.beta), 0.0, 1000.0);
+        real("audio.reconstruction", f64::from(self.audio.reconstruction), 0.0, 100.0);
+        real("audio.beta", f64::from(self.audio.beta), 0.0, 1000.0);
         self.audio.seconds.iter().for_each(|seconds| real("audio.seconds", *seconds, 0.1, 30.0));
         problems
     }
@@ -203,7 +232,7 @@ impl Fusion {
             let [width, height] = self.image.size.unwrap_or([side(width), side(height)]);
             let size = (width, height, if channels == 1 { 1 } else { 3 });
             let layers = shape::pyramid([size.2, height, width], &self.image.channels);
-            ImageShape { size, layers, decoder: self.image.decoder }
+            ImageShape { size, layers, decoder: self.image.decoder, variational: self.image.beta > 0.0 }
         });
         let audio = profile.modalities.has(Modality::Audio).then(|| {
             let (rate, seconds) = profile.audio.unwrap_or((16_000, 1.0));
@@ -212,7 +241,8 @@ impl Fusion {
             let samples = |seconds: f64| (seconds * f64::from(rate_hz)).round() as usize;
             let (window, hop) = (samples(0.0125) * 2, samples(0.0125));
             let length = samples(seconds).max(window);
-            let mut audio = AudioShape { rate_hz, length, window, hop, mels: self.audio.mels, layers: Vec::new() };
+            let (decoder, variational) = (self.audio.decoder, self.audio.beta > 0.0);
+            let mut audio = AudioShape { rate_hz, length, window, hop, mels: self.audio.mels, layers: Vec::new(), decoder, variational };
             audio.layers = shape::listen(audio.mels, audio.frames(), &self.audio.channels, self.audio.hidden);
             audio
         });

@@ -4,33 +4,35 @@ use super::{
     block::{MicroBatch, column, transposed},
     net::{Leaves, Net, Weights, host, matrix},
     shape::{CHARACTERS, Shape, characters},
+    vocoder::Vocoder,
 };
 use crate::{
     error::{Error, Result},
     model::{
-        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Pixels, Target, measure,
-        parameters::Parameters,
-        preprocess::{Canonical, render},
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Target, measure, parameters::Parameters,
+        preprocess::Canonical,
     },
     sample::{Modality, ModalitySet, PerModality},
 };
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use serde_json::Value;
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// Samples of every forward pass in evaluation. The last one is filled up with zeros: all shapes are always the same, and
 /// so is each row's arithmetic.
-const MICRO_BATCH: usize = 32;
+pub(super) const MICRO_BATCH: usize = 32;
 
 /// The fusion model with frozen weights.
 #[derive(Debug)]
 pub struct FusionModel {
-    shape: Shape,
+    pub(super) shape: Shape,
     parameters: Parameters,
-    weights: Weights,
-    net: Net,
-    canonical: Canonical,
+    pub(super) weights: Weights,
+    pub(super) net: Net,
+    pub(super) canonical: Canonical,
+    /// Where audio is decoded.
+    pub(super) vocoder: Option<Vocoder>,
     spec: ModelSpec,
 }
 
@@ -38,7 +40,8 @@ impl FusionModel {
     pub(super) fn new(shape: Shape, parameters: Parameters) -> Result<Self> {
         let net = Net::new(shape.clone());
         let weights = Weights::new(&parameters, &net.device, false);
-        Ok(Self { canonical: shape.canonical(), spec: shape.spec(&parameters), weights, net, shape, parameters })
+        let vocoder = shape.audio.as_ref().filter(|audio| audio.decoder > 0).map(Vocoder::new);
+        Ok(Self { vocoder, canonical: shape.canonical(), spec: shape.spec(&parameters), weights, net, shape, parameters })
     }
 
     /// The weights of a step, for its attacks: nothing is hashed, and it cannot be saved.
@@ -55,6 +58,8 @@ impl FusionModel {
             net: net.clone(),
             shape: shape.clone(),
             parameters: own,
+            // An attack changes inputs and decodes nothing.
+            vocoder: None,
         }
     }
 
@@ -67,7 +72,7 @@ impl FusionModel {
         Self::new(shape, parameters)
     }
 
-    fn batches(&self, inputs: &[Input]) -> Result<Vec<(MicroBatch, usize)>> {
+    pub(super) fn batches(&self, inputs: &[Input]) -> Result<Vec<(MicroBatch, usize)>> {
         let one = |(i, part): (usize, &[Input])| {
             let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH));
             Ok((batch.map_err(|e| e.at("micro-batch", i))?, part.len()))
@@ -82,31 +87,6 @@ impl FusionModel {
     /// Numbers of an embedded text.
     fn text_values(&self) -> usize {
         self.shape.text.as_ref().map_or(0, |text| text.characters * text.length)
-    }
-
-    fn check_latents(&self, modality: Modality, latents: &Matrix, wanted: usize) -> Result<()> {
-        if !self.shape.modalities().has(modality) {
-            return Err(Error::model(format!("this model reads no {modality}")));
-        }
-        if latents.columns != self.shape.embedding || latents.rows() != wanted {
-            return Err(Error::usage(format!(
-                "expected {wanted} latents of {} numbers, found {} of {}",
-                self.shape.embedding,
-                latents.rows(),
-                latents.columns
-            )));
-        }
-        Ok(())
-    }
-
-    /// Rows of latents as `[embedding, MICRO_BATCH]`, filled up with zeros.
-    fn columns_of(&self, rows: &[f32]) -> Tensor<2> {
-        let size = self.shape.embedding;
-        let mut values = vec![0.0; size * MICRO_BATCH];
-        for (at, row) in rows.chunks_exact(size).enumerate() {
-            row.iter().enumerate().for_each(|(i, v)| values[i * MICRO_BATCH + at] = *v);
-        }
-        matrix(values, size, MICRO_BATCH, &self.net.device)
     }
 }
 
@@ -219,54 +199,5 @@ impl Model for FusionModel {
             return Err(Error::usage("the weights of a training step are not saved; freeze the model"));
         }
         self.parameters.write(path, &self.shape.architecture())
-    }
-}
-
-impl Latent for FusionModel {
-    fn encode(&self, modality: Modality, inputs: &[Input]) -> Result<Matrix> {
-        if !self.shape.modalities().has(modality) {
-            return Err(Error::model(format!("this model reads no {modality}")));
-        }
-        let alone: Vec<Input> = inputs.iter().map(|input| input.only(ModalitySet::one(modality))).collect();
-        if let Some(at) = alone.iter().position(|input| input.present().is_empty()) {
-            return Err(Error::usage(format!("input {at} has no {modality} to encode")));
-        }
-        let one = |(batch, len): &(MicroBatch, usize)| {
-            let leaf = self.net.leaves(batch)[modality].clone();
-            let block = batch.blocks[modality].as_ref().ok_or_else(|| Error::internal("an empty micro-batch"))?;
-            Ok(transposed(&host(self.net.encode(&self.weights, modality, block, leaf)?)?, MICRO_BATCH, *len))
-        };
-        let parts: Vec<Vec<f32>> = self.batches(&alone)?.par_iter().map(one).collect::<Result<_>>()?;
-        Ok(Matrix { columns: self.shape.embedding, values: parts.concat() })
-    }
-
-    fn decode_image(&self, latents: &Matrix, like: &[Arc<Pixels>]) -> Result<Vec<Pixels>> {
-        self.check_latents(Modality::Image, latents, like.len())?;
-        let size = self.shape.image.as_ref().map(|i| i.size).ok_or_else(|| Error::model("this model decodes no images"))?;
-        let one = |(rows, like): (&[f32], &[Arc<Pixels>])| {
-            let decoded = host(self.net.decode(&self.weights, self.columns_of(rows))?)?;
-            let render = |(at, like): (usize, &Arc<Pixels>)| {
-                let values = render(&column(&decoded, MICRO_BATCH, at), size, like)?;
-                let values = values.into_iter().map(|v| v.clamp(0.0, 1.0)).collect();
-                Ok(Pixels { width: like.width, height: like.height, channels: like.channels, values })
-            };
-            like.iter().enumerate().map(render).collect::<Result<Vec<_>>>()
-        };
-        let parts = latents.values.par_chunks(MICRO_BATCH * self.shape.embedding).zip(like.par_chunks(MICRO_BATCH));
-        Ok(parts.map(one).collect::<Result<Vec<_>>>()?.concat())
-    }
-
-    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix> {
-        self.check_latents(modality, latents, inputs.len())?;
-        let others: Vec<Input> = inputs.iter().map(|input| input.only(ModalitySet::ALL.without(modality))).collect();
-        let one = |((batch, len), rows): (&(MicroBatch, usize), &[f32])| {
-            let replaced = Some((modality, self.columns_of(rows)));
-            let pass = self.net.forward(&self.weights, batch, &self.net.leaves(batch), replaced)?;
-            Ok(transposed(&host(pass.logits)?, MICRO_BATCH, *len))
-        };
-        let batches = self.batches(&others)?;
-        let parts = batches.par_iter().zip(latents.values.par_chunks(MICRO_BATCH * self.shape.embedding));
-        let parts: Vec<Vec<f32>> = parts.map(one).collect::<Result<_>>()?;
-        Ok(Matrix { columns: self.shape.classes.len(), values: parts.concat() })
     }
 }

@@ -67,7 +67,12 @@ pub(super) struct Forward {
     pub embeddings: PerModality<Option<Tensor<2>>>,
     /// `[embedding, count]` of the present samples alone.
     pub present: PerModality<Option<Tensor<2>>>,
+    /// `[mels * frames, count]`: the normalised spectrograms that the audio encoder saw.
+    pub spectrogram: Option<Tensor<2>>,
 }
+
+/// Embeddings `[embedding, size]` that stand in the places of those of some modalities, for the samples that are said to have the modality.
+pub(super) type Codes = PerModality<Option<(Tensor<2>, Vec<bool>)>>;
 
 /// Tensors that a block's values are read from, of text what is added to its embedding: leaves of a graph where their gradient is wanted.
 pub(super) type Leaves = PerModality<Option<Tensor<2>>>;
@@ -93,48 +98,62 @@ impl Net {
         })
     }
 
-    /// All of it. `replaced` stands in the place of one modality's embedding.
-    pub fn forward(
-        &self,
-        weights: &Weights,
-        batch: &MicroBatch,
-        leaves: &Leaves,
-        replaced: Option<(Modality, Tensor<2>)>,
-    ) -> Result<Forward> {
+    /// All of it. `replaced` stand in the places of some modalities' embeddings.
+    pub fn forward(&self, weights: &Weights, batch: &MicroBatch, leaves: &Leaves, replaced: Option<&Codes>) -> Result<Forward> {
         let mut embeddings: PerModality<Option<Tensor<2>>> = PerModality::default();
         let mut present: PerModality<Option<Tensor<2>>> = PerModality::default();
+        let mut spectrogram = None;
         for modality in self.shape.modalities().iter() {
-            if let Some((_, given)) = replaced.as_ref().filter(|(m, _)| *m == modality) {
-                embeddings[modality] = Some(given.clone());
+            let token = weights.get(&format!("{modality}.missing"))?;
+            if let Some((given, has)) = replaced.and_then(|codes| codes[modality].as_ref()) {
+                let places = (0..batch.size).map(|i| if has.get(i) == Some(&true) { i } else { batch.size } as i64).collect();
+                embeddings[modality] = Some(self.placed(given.clone(), token, places));
                 continue;
             }
-            let token = weights.get(&format!("{modality}.missing"))?;
             embeddings[modality] = Some(match &batch.blocks[modality] {
                 None => token.repeat_dim(1, batch.size),
                 Some(block) => {
-                    let own = self.encode(weights, modality, block, leaves[modality].clone())?;
+                    let (own, seen) = self.encode_seen(weights, modality, block, leaves[modality].clone())?;
+                    spectrogram = seen.or(spectrogram);
                     present[modality] = Some(own.clone());
-                    let columns = Tensor::<1, Int>::from_data(TensorData::new(block.columns.clone(), [batch.size]), &self.device);
-                    Tensor::cat(vec![own, token], 1).select(1, columns)
+                    self.placed(own, token, block.columns.clone())
                 }
             });
         }
         let all: Vec<Tensor<2>> = embeddings.iter().filter_map(|(_, e)| e.clone()).collect();
         let fused = activation::relu(self.dense(weights, "fusion.hidden", Tensor::cat(all, 0))?);
         let logits = self.dense(weights, "fusion.head", fused.clone())?;
-        Ok(Forward { logits, fused, embeddings, present })
+        Ok(Forward { logits, fused, embeddings, present, spectrogram })
+    }
+
+    /// Columns of `own` by number, and the token at the number behind the last.
+    fn placed(&self, own: Tensor<2>, token: Tensor<2>, numbers: Vec<i64>) -> Tensor<2> {
+        let length = numbers.len();
+        Tensor::cat(vec![own, token], 1).select(1, Tensor::<1, Int>::from_data(TensorData::new(numbers, [length]), &self.device))
     }
 
     /// `[embedding, count]` of one modality.
     pub fn encode(&self, weights: &Weights, modality: Modality, block: &Block, leaf: Option<Tensor<2>>) -> Result<Tensor<2>> {
+        Ok(self.encode_seen(weights, modality, block, leaf)?.0)
+    }
+
+    /// The same with the normalised spectrograms of audio.
+    fn encode_seen(
+        &self,
+        weights: &Weights,
+        modality: Modality,
+        block: &Block,
+        leaf: Option<Tensor<2>>,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
         let missing = || Error::internal(format!("the {modality} block is empty"));
-        let mut steps = None;
+        let (mut steps, mut seen) = (None, None);
         let mut x = match modality {
             Modality::Image => leaf.ok_or_else(missing)?,
             Modality::Audio => {
                 let front = self.front.as_ref().ok_or_else(missing)?;
                 let (normalised, mask) = self.normalised(front.spectrogram(leaf.ok_or_else(missing)?), block)?;
                 steps = Some(mask);
+                seen = Some(normalised.clone());
                 normalised
             }
             Modality::Text => {
@@ -159,7 +178,7 @@ impl Net {
             let over_time = x.reshape([channels * rows, columns, block.count]);
             x = pool(over_time, steps);
         }
-        self.dense(weights, &format!("{modality}.embedding"), x)
+        Ok((self.dense(weights, &format!("{modality}.embedding"), x)?, seen))
     }
 
     /// Zero mean in each band and unit variance over the whole, over the frames that are no padding; those are 0.
@@ -199,12 +218,6 @@ impl Net {
     pub fn dense(&self, weights: &Weights, path: &str, x: Tensor<2>) -> Result<Tensor<2>> {
         let ones = Tensor::ones([1, x.dims()[1]], &self.device);
         Ok(weights.get(path)?.matmul(Tensor::cat(vec![x, ones], 0)))
-    }
-
-    /// Canonical pixels `[channels * rows * columns, n]` of image embeddings `[embedding, n]`.
-    pub fn decode(&self, weights: &Weights, embedding: Tensor<2>) -> Result<Tensor<2>> {
-        let inner = activation::relu(self.dense(weights, "image.decoder0", embedding)?);
-        Ok(activation::sigmoid(self.dense(weights, "image.decoder1", inner)?))
     }
 }
 

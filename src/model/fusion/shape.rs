@@ -58,9 +58,12 @@ pub(super) struct ImageShape {
     pub layers: Vec<Convolution>,
     /// Width of the decoder's inner layer.
     pub decoder: usize,
+    /// Whether a code has a deviation of its own (variational autoencoder).
+    #[serde(default)]
+    pub variational: bool,
 }
 
-/// The audio encoder.
+/// The audio encoder and decoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct AudioShape {
     pub rate_hz: u32,
@@ -72,6 +75,12 @@ pub(super) struct AudioShape {
     pub hop: usize,
     pub mels: usize,
     pub layers: Vec<Convolution>,
+    /// Width of the decoder's inner layer; 0 for no decoder.
+    #[serde(default)]
+    pub decoder: usize,
+    /// Whether a code has a deviation of its own (variational autoencoder).
+    #[serde(default)]
+    pub variational: bool,
 }
 
 impl AudioShape {
@@ -145,6 +154,17 @@ impl Shape {
             .filter_map(|(modality, there)| there.then_some(modality))
             .collect()
     }
+    /// Modalities with a decoder.
+    pub fn decodes(&self) -> ModalitySet {
+        let audio = self.audio.as_ref().is_some_and(|a| a.decoder > 0);
+        [(Modality::Image, self.image.is_some()), (Modality::Audio, audio)].into_iter().filter_map(|(m, does)| does.then_some(m)).collect()
+    }
+    /// Modalities whose code has a deviation of its own.
+    pub fn variational(&self) -> ModalitySet {
+        let image = self.image.as_ref().is_some_and(|i| i.variational);
+        let audio = self.audio.as_ref().is_some_and(|a| a.variational && a.decoder > 0);
+        [(Modality::Image, image), (Modality::Audio, audio)].into_iter().filter_map(|(m, does)| does.then_some(m)).collect()
+    }
     pub fn canonical(&self) -> Canonical {
         Canonical::new(self.image.as_ref().map(|i| i.size), self.audio.as_ref().map(|a| (a.rate_hz, Some(a.length))))
     }
@@ -170,7 +190,13 @@ impl Shape {
             let mut input = match (modality, &self.image, &self.audio, &self.text) {
                 (Modality::Image, Some(i), ..) => Some([i.size.2, i.size.1, i.size.0]).filter(|_| matches!(i.size.2, 1 | 3)),
                 (Modality::Audio, _, Some(a), _) => {
-                    let fits = a.rate_hz > 0 && a.hop > 0 && a.window > 1 && a.mels > 0 && a.length >= a.window && a.length < most;
+                    let fits = a.rate_hz > 0
+                        && a.hop > 0
+                        && a.window > 1
+                        && a.mels > 0
+                        && a.length >= a.window
+                        && a.length < most
+                        && a.decoder <= 4096;
                     fits.then(|| [1, a.mels, a.frames()])
                 }
                 (Modality::Text, .., Some(t)) => Some([t.characters, 1, t.length]),
@@ -205,7 +231,7 @@ impl Shape {
             modalities,
             gradients: modalities,
             embeddings: modalities,
-            decodes: modalities.and(ModalitySet::one(Modality::Image)),
+            decodes: self.decodes(),
         }
     }
 
@@ -234,6 +260,13 @@ impl Shape {
             let (w, h, c) = image.size;
             matrix("image.decoder0".into(), image.decoder, embedding, 2.0 / embedding as f64)?;
             matrix("image.decoder1".into(), w * h * c, image.decoder, 1.0 / image.decoder as f64)?;
+        }
+        if let Some(audio) = self.audio.as_ref().filter(|a| a.decoder > 0) {
+            matrix("audio.decoder0".into(), audio.decoder, embedding, 2.0 / embedding as f64)?;
+            matrix("audio.decoder1".into(), audio.mels * audio.frames(), audio.decoder, 1.0 / audio.decoder as f64)?;
+        }
+        for modality in self.variational().iter() {
+            matrix(format!("{modality}.variance"), embedding, embedding, 0.1 / embedding as f64)?;
         }
         let fused = embedding * self.modalities().len();
         matrix("fusion.hidden".into(), self.hidden, fused, 2.0 / fused as f64)?;

@@ -22,7 +22,7 @@ fn small() -> Fusion {
         embedding: 6,
         hidden: 8,
         image: ImageConfig { channels: vec![3, 4], decoder: 8, ..ImageConfig::default() },
-        audio: AudioConfig { mels: 8, channels: vec![3], hidden: 5, ..AudioConfig::default() },
+        audio: AudioConfig { mels: 8, channels: vec![3], hidden: 5, decoder: 7, ..AudioConfig::default() },
         text: TextConfig { hidden: 6, characters: 4, ..TextConfig::default() },
         ..Fusion::default()
     }
@@ -218,6 +218,120 @@ fn weight_gradients_agree_with_finite_differences() {
 }
 
 #[test]
+fn gradients_of_the_bound_agree_with_finite_differences() {
+    // The noise of a step is fixed, so that the loss is a function of the weights.
+    let mut config = small();
+    (config.image.beta, config.audio.beta, config.audio.reconstruction) = (3.0, 2.0, 1.0);
+    let mut trainer = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
+    let (inputs, targets) = (mixed(7), targets(7));
+    let (slopes, _) = trainer.slopes(&inputs, &targets, &[1.0; 7]).unwrap();
+    for path in ["image.variance", "audio.variance", "image.embedding", "audio.embedding", "audio.decoder0", "audio.decoder1"] {
+        let slope = slopes.values(path).unwrap();
+        let at = (0..slope.len()).max_by(|a, b| slope[*a].abs().total_cmp(&slope[*b].abs())).unwrap();
+        let mut at_offset = |by: f32| {
+            trainer.nudge(path, at, by);
+            let (_, total) = trainer.slopes(&inputs, &targets, &[1.0; 7]).unwrap();
+            trainer.nudge(path, at, -by);
+            f64::from(total)
+        };
+        let own = f64::from(slope[at]);
+        let differences = [8e-3, 2e-3, 5e-4, 1e-4].map(|step| (at_offset(step) - at_offset(-step)) / f64::from(2.0 * step));
+        assert!(own.abs() > 1e-4, "{path} has no slope");
+        assert!(differences.iter().any(|d| (d - own).abs() < 0.02 * own.abs() + 1e-4), "{path}: {differences:?} {own}");
+    }
+}
+
+#[test]
+fn the_negative_bound_is_the_one_of_kingma_and_welling() {
+    // One sample, codes (h, s) by hand: decoder and divergence apart.
+    let mut config = small();
+    (config.image.beta, config.image.reconstruction, config.auxiliary) = (2.0, 1.0, 0.0);
+    let profile = DataProfile { modalities: ModalitySet::one(Modality::Image), image: Some((13, 11, 1)), ..profile() };
+    let loss = |beta: f32, reconstruction: f32| {
+        let mut config = config.clone();
+        (config.image.beta, config.image.reconstruction) = (beta, reconstruction);
+        let trainer = config.trainer(&profile, &SeedTree::new(4)).unwrap();
+        let (_, total) = trainer.slopes(&[input(0)], &targets(1), &[1.0]).unwrap();
+        (f64::from(total), trainer)
+    };
+    let (two, trainer) = loss(2.0, 1.0);
+    let (four, _) = loss(4.0, 1.0);
+    let model = trainer.freeze().unwrap();
+    let latent = model.latent().unwrap();
+    let h = latent.encode(Modality::Image, &[input(0)]).unwrap();
+    let sigma = latent.deviations(Modality::Image, &h).unwrap().unwrap();
+    let divergence: f64 = h
+        .values
+        .iter()
+        .zip(&sigma.values)
+        .map(|(h, s)| (f64::from(*h), f64::from(*s)))
+        .map(|(h, s)| 0.5 * (h * h + s * s - 2.0 * s.ln() - 1.0))
+        .sum();
+    assert!(((four - two) - 2.0 * divergence / 143.0).abs() < 1e-5, "{} {}", four - two, 2.0 * divergence / 143.0);
+    let noise = autoencoder::noise(&SeedTree::new(4).child("noise").child("image"), 0, &[0], 6);
+    let z = h.values.iter().zip(&sigma.values).zip(&noise).map(|((h, s), n)| h + s * n).collect();
+    let like = [input(0).image.unwrap()];
+    let decoded = latent.decode_image(&crate::model::Matrix { columns: 6, values: z }, &like).unwrap().remove(0);
+    let error: f64 = decoded.values.iter().zip(&like[0].values).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / 143.0;
+    let cross_entropy = f64::from(measure::cross_entropy(model.forward(&[input(0)]).unwrap().logits.row(0), &Target::Class(0)));
+    assert!((two - cross_entropy - error - 2.0 * divergence / 143.0).abs() < 1e-4, "{two} {cross_entropy} {error} {divergence}");
+    assert!(
+        small()
+            .trainer(&profile, &SeedTree::new(4))
+            .unwrap()
+            .freeze()
+            .unwrap()
+            .latent()
+            .unwrap()
+            .deviations(Modality::Image, &h)
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn noise_is_addressed_by_step_and_row() {
+    let seeds = SeedTree::new(1);
+    let all = autoencoder::noise(&seeds, 3, &[0, 1, 2, 3], 5);
+    let part = autoencoder::noise(&seeds, 3, &[2, 3], 5);
+    let column = |values: &[f32], columns: usize, at: usize| values.iter().skip(at).step_by(columns).copied().collect::<Vec<_>>();
+    assert_eq!(column(&all, 4, 2), column(&part, 2, 0));
+    assert_ne!(column(&all, 4, 2), column(&all, 4, 3));
+    assert_ne!(all, autoencoder::noise(&seeds, 4, &[0, 1, 2, 3], 5));
+}
+
+#[test]
+fn latent_gradients_agree_with_finite_differences() {
+    let model = trained(&small(), 20, 21).freeze().unwrap();
+    let latent = model.latent().unwrap();
+    let inputs: Vec<Input> = (0..35).map(input).collect();
+    let codes = crate::sample::PerModality::from_fn(|m| Some(latent.encode(m, &inputs).unwrap()));
+    let slopes = latent.latent_gradient(&codes, &inputs, &targets(35), Objective::CrossEntropy).unwrap();
+    assert_eq!(slopes.logits, model.forward(&inputs).unwrap().logits);
+    for modality in Modality::ALL {
+        for row in [1, 33] {
+            let slope = slopes.latents[modality].as_ref().unwrap().row(row).to_vec();
+            let value = |by: f32| {
+                let mut codes = codes.clone();
+                let own = codes[modality].as_mut().unwrap();
+                let at = row * own.columns;
+                own.values[at..].iter_mut().zip(&slope).for_each(|(v, s)| *v += by * s.signum());
+                f64::from(measure::cross_entropy(latent.classify(&codes, &inputs).unwrap().row(row), &targets(35)[row]))
+            };
+            let own: f64 = slope.iter().map(|s| f64::from(s.abs())).sum();
+            let differences = [1e-2, 2e-3, 5e-4].map(|step| (value(step) - value(-step)) / f64::from(2.0 * step));
+            assert!(differences.iter().any(|d| (d - own).abs() < 0.02 * own + 1e-5), "{modality} {row}: {differences:?} {own}");
+        }
+    }
+    // A modality that the input lacks is not looked at, and has no slope.
+    let blind = [input(0).only(ModalitySet::one(Modality::Text))];
+    let codes = crate::sample::PerModality { image: Some(crate::model::Matrix { columns: 6, values: vec![1.0; 6] }), ..Default::default() };
+    let slopes = latent.latent_gradient(&codes, &blind, &targets(1), Objective::CrossEntropy).unwrap();
+    assert_eq!(slopes.logits, model.forward(&blind).unwrap().logits);
+    assert!(slopes.latents.image.unwrap().values.iter().all(|v| *v == 0.0));
+}
+
+#[test]
 fn it_learns_each_modality_and_its_absence() {
     let model = trained(&small(), 120, 21).freeze().unwrap();
     let inputs: Vec<Input> = (0..6).map(input).collect();
@@ -291,8 +405,23 @@ fn the_latent_space_is_consistent_with_the_forward_pass() {
     for modality in Modality::ALL {
         let codes = latent.encode(modality, &inputs).unwrap();
         assert_eq!(Some(&codes), outputs.embeddings[modality].as_ref());
-        assert_eq!(latent.classify(modality, &codes, &inputs).unwrap(), outputs.logits);
+        let mut all = crate::model::Latents::default();
+        all[modality] = Some(codes);
+        assert_eq!(latent.classify(&all, &inputs).unwrap(), outputs.logits);
     }
+    let waves: Vec<Arc<Waveform>> = inputs.iter().filter_map(|i| i.audio.clone()).collect();
+    let codes = latent.encode(Modality::Audio, &inputs).unwrap();
+    let still = latent.shift_audio(&codes, &codes, &waves).unwrap();
+    assert!(still.iter().zip(&waves).all(|(made, like)| *made == **like));
+    let mut moved = codes.clone();
+    moved.values.iter_mut().for_each(|v| *v += 0.5);
+    for made in [latent.decode_audio(&codes, &waves).unwrap(), latent.shift_audio(&codes, &moved, &waves).unwrap()] {
+        for (made, like) in made.iter().zip(&waves) {
+            assert_eq!((made.sample_rate_hz, made.channels, made.values.len()), (like.sample_rate_hz, like.channels, like.values.len()));
+            assert!(made != &**like && made.values.iter().all(|v| (-1.0..=1.0).contains(v)));
+        }
+    }
+    assert!(latent.decode_audio(&crate::model::Matrix { columns: 3, values: vec![0.0; 3] }, &waves[..1]).is_err());
     let like: Vec<Arc<Pixels>> = inputs.iter().filter_map(|i| i.image.clone()).collect();
     let decoded = latent.decode_image(&latent.encode(Modality::Image, &inputs).unwrap(), &like).unwrap();
     for (made, like) in decoded.iter().zip(&like) {

@@ -2,6 +2,7 @@
 
 use super::{
     Fusion, FusionModel,
+    autoencoder::{self, Coded},
     block::{MicroBatch, column, transposed},
     net::{Leaves, Net, Weights, host, matrix},
     shape::Shape,
@@ -34,13 +35,16 @@ pub struct FusionTrainer {
     parameters: Parameters,
     optimizer: AdamW,
     canonical: Canonical,
+    /// Where the noise of variational codes comes from: by step and row of the batch.
+    noise: SeedTree,
 }
 
 impl FusionTrainer {
     pub(super) fn new(config: Fusion, shape: Shape, seeds: &SeedTree) -> Result<Self> {
         let net = Net::new(shape.clone());
         let optimizer = AdamW::new(config.weight_decay);
-        Ok(Self { parameters: shape.start(seeds)?, canonical: shape.canonical(), optimizer, net, config, shape })
+        let noise = seeds.child("noise");
+        Ok(Self { parameters: shape.start(seeds)?, canonical: shape.canonical(), optimizer, net, config, shape, noise })
     }
 
     /// Logits `[samples, classes]`, the gradient and the whole loss of a part of a batch; `weights` are already divided by the
@@ -104,15 +108,21 @@ impl FusionTrainer {
                 }
                 total = total + loss(logits, &present, self.config.auxiliary);
             }
-            if let Some(pixels) = plain[modality].clone().filter(|_| modality == Modality::Image) {
-                // The scale of the decoder's own loss does not matter to Adam, only whether the encoder feels it.
-                let share = self.config.image.reconstruction;
-                let (code, share) = if share > 0.0 { (own.clone(), share) } else { (own.clone().detach(), 1.0) };
-                let each = share / pixels.dims()[0] as f32;
-                let shares = matrix(present.iter().map(|&i| weights[i] * each).collect(), 1, block.count, device);
-                let error = self.net.decode(&tensors, code)? - pixels;
-                total = total + (error.clone() * error * shares).sum();
-            }
+            let seen = if modality == Modality::Audio { pass.spectrogram.clone().map(Tensor::inner) } else { plain[modality].clone() };
+            let Some(seen) = seen.filter(|_| self.shape.decodes().has(modality)) else { continue };
+            let (reconstruction, beta) = match modality {
+                Modality::Audio => (self.config.audio.reconstruction, self.config.audio.beta),
+                _ => (self.config.image.reconstruction, self.config.image.beta),
+            };
+            // The scale of the decoder's own loss does not matter to Adam, only whether the encoder feels it.
+            let (code, share) = if reconstruction > 0.0 { (own.clone(), reconstruction) } else { (own.clone().detach(), 1.0) };
+            let each = share / seen.dims()[0] as f32;
+            let shares = matrix(present.iter().map(|&i| weights[i] * each).collect(), 1, block.count, device);
+            let noise = self.shape.variational().has(modality).then(|| {
+                let rows: Vec<usize> = present.iter().map(|i| first + i).collect();
+                autoencoder::noise(&self.noise.child(modality.to_string()), self.optimizer.steps(), &rows, self.shape.embedding)
+            });
+            total = total + self.net.bound(&tensors, modality, Coded { code, seen, noise, beta }, shares)?;
         }
         let gradients = total.backward();
         let loss = (f64::from(host(total.inner().reshape([1, 1]))?[0]) + offset) as f32;

@@ -3,8 +3,8 @@
 mod features;
 
 use super::{
-    Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, Learns, Learnt, Lesson, Matrix, Model, ModelSource, ModelSpec,
-    Objective, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, measure,
+    Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, LatentGradients, Latents, Learns, Learnt, Lesson, Matrix, Model,
+    ModelSource, ModelSpec, Objective, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform, measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -140,6 +140,11 @@ impl Shape {
         }
         weights
     }
+    /// A grid of pixels is a picture, and raw samples are a waveform; the power of bands is none.
+    fn decodes(&self) -> ModalitySet {
+        let audio = matches!(self.audio, Some(AudioFeatures::Raw { .. }));
+        [(Modality::Image, self.image.is_some()), (Modality::Audio, audio)].into_iter().filter_map(|(m, does)| does.then_some(m)).collect()
+    }
     fn architecture(&self) -> Value {
         serde_json::json!({ "model": "linear", "shape": self })
     }
@@ -152,7 +157,7 @@ impl Shape {
             modalities,
             gradients: modalities,
             embeddings: modalities,
-            decodes: modalities.and(ModalitySet::one(Modality::Image)),
+            decodes: self.decodes(),
         }
     }
     /// Modalities that the model does not read are ignored.
@@ -390,18 +395,80 @@ impl Latent for LinearModel {
         like.iter().enumerate().map(one).collect()
     }
 
-    fn classify(&self, modality: Modality, latents: &Matrix, inputs: &[Input]) -> Result<Matrix> {
-        let columns = self.shape.len(modality).ok_or_else(|| Error::model(format!("this model reads no {modality}")))?;
-        if latents.columns != columns || latents.rows() != inputs.len() {
-            return Err(Error::usage(format!("expected {} latents of {columns} numbers, found {}", inputs.len(), latents.rows())));
+    fn decode_audio(&self, latents: &Matrix, like: &[Arc<Waveform>]) -> Result<Vec<Waveform>> {
+        let Some(AudioFeatures::Raw { channels, frames }) = self.shape.audio else {
+            return Err(Error::model("this model decodes no audio"));
+        };
+        if latents.columns != channels * frames || latents.rows() != like.len() {
+            return Err(Error::usage(format!(
+                "expected {} latents of {} numbers, found {} of {}",
+                like.len(),
+                channels * frames,
+                latents.rows(),
+                latents.columns
+            )));
         }
+        let one = |(row, like): (usize, &Arc<Waveform>)| {
+            let values: Vec<f32> = latents.row(row).iter().map(|v| v.clamp(-1.0, 1.0)).collect();
+            if values.len() != like.values.len() {
+                return Err(Error::model("raw samples decode only to waveforms of the model's own shape"));
+            }
+            Ok(Waveform { values, ..**like })
+        };
+        like.iter().enumerate().map(one).collect()
+    }
+
+    fn classify(&self, latents: &Latents, inputs: &[Input]) -> Result<Matrix> {
         let mut values = Vec::new();
-        for (row, input) in inputs.iter().enumerate() {
-            let mut features = self.shape.features(&self.canonical, &input.only(ModalitySet::ALL.without(modality)))?;
-            features[modality] = Some((latents.row(row).to_vec(), None));
-            values.extend(self.shape.logits(&self.weights, &features)?);
+        for row in 0..inputs.len() {
+            values.extend(self.shape.logits(&self.weights, &self.replaced(latents, inputs, row)?)?);
         }
         Ok(Matrix { columns: self.shape.classes.len(), values })
+    }
+
+    fn latent_gradient(&self, latents: &Latents, inputs: &[Input], targets: &[Target], objective: Objective) -> Result<LatentGradients> {
+        super::check_targets(targets, inputs.len(), self.shape.classes.len())?;
+        let mut gradients =
+            LatentGradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..LatentGradients::default() };
+        gradients.latents = PerModality::from_fn(|m| latents[m].as_ref().map(|own| Matrix { columns: own.columns, values: Vec::new() }));
+        for (row, target) in targets.iter().enumerate() {
+            let features = self.replaced(latents, inputs, row)?;
+            let logits = self.shape.logits(&self.weights, &features)?;
+            let outer = measure::objective_gradient(&logits, target, objective);
+            for (modality, own) in latents.iter() {
+                let (Some(own), Some(slopes)) = (own, &mut gradients.latents[modality]) else { continue };
+                let mut inner = vec![0.0f32; own.columns];
+                if inputs[row].present().has(modality) && own.columns > 0 {
+                    for (weights, g) in self.weights.values(&format!("{modality}.weight"))?.chunks_exact(own.columns).zip(&outer) {
+                        inner.iter_mut().zip(weights).for_each(|(v, w)| *v += w * g);
+                    }
+                }
+                slopes.values.extend(inner);
+            }
+            gradients.objective.push(measure::objective(&logits, target, objective));
+            gradients.logits.values.extend(logits);
+        }
+        Ok(gradients)
+    }
+}
+
+impl LinearModel {
+    /// The features of one input with those of `latents` in their places.
+    fn replaced(&self, latents: &Latents, inputs: &[Input], row: usize) -> Result<Features> {
+        let given: ModalitySet = latents.iter().filter(|(_, own)| own.is_some()).map(|(modality, _)| modality).collect();
+        let (input, kept) = (&inputs[row], ModalitySet::ALL.iter().filter(|m| !given.has(*m)).collect());
+        let mut features = self.shape.features(&self.canonical, &input.only(kept))?;
+        for (modality, own) in latents.iter() {
+            let Some(own) = own else { continue };
+            let columns = self.shape.len(modality).ok_or_else(|| Error::model(format!("this model reads no {modality}")))?;
+            if own.columns != columns || own.rows() != inputs.len() {
+                return Err(Error::usage(format!("expected {} latents of {columns} numbers, found {}", inputs.len(), own.rows())));
+            }
+            if input.present().has(modality) {
+                features[modality] = Some((own.row(row).to_vec(), None));
+            }
+        }
+        Ok(features)
     }
 }
 

@@ -152,8 +152,21 @@ fn the_latent_is_the_grid() {
     let decoded = latent.decode_image(&codes, &like).unwrap();
     assert_eq!((decoded[0].width, decoded[0].height, decoded[0].channels), (9, 7, 3));
     assert!(decoded[0].values.iter().all(|v| (0.0..=1.0).contains(v)));
-    let same = latent.classify(Modality::Image, &codes, &[input(0), input(1)]).unwrap();
-    assert_eq!(same, model.forward(&[input(0), input(1)]).unwrap().logits);
+    let (inputs, codes) = ([input(0), input(1)], PerModality { image: Some(codes), ..PerModality::default() });
+    assert_eq!(latent.classify(&codes, &inputs).unwrap(), model.forward(&inputs).unwrap().logits);
+    let slopes = latent.latent_gradient(&codes, &inputs, &[Target::Class(0), Target::Class(1)], Objective::CrossEntropy).unwrap();
+    let moved = |by: f32| {
+        let mut codes = codes.clone();
+        codes.image.as_mut().unwrap().values[7] += by;
+        f64::from(measure::cross_entropy(latent.classify(&codes, &inputs).unwrap().row(0), &Target::Class(0)))
+    };
+    let own = f64::from(slopes.latents.image.unwrap().values[7]);
+    let difference = (moved(0.05) - moved(-0.05)) / 0.1;
+    assert!(own.abs() > 1e-4 && (own - difference).abs() < 0.02 * own.abs() + 1e-5, "{own} {difference}");
+    // A missing modality stays missing, whatever its latent says.
+    let blind = [input(0).only(ModalitySet::one(Modality::Text)), input(1)];
+    assert_eq!(latent.classify(&codes, &blind).unwrap().row(0), model.forward(&blind).unwrap().logits.row(0));
+    assert!(latent.decode_audio(&crate::model::Matrix { columns: 3, values: vec![0.0; 3] }, &[]).is_err(), "bands are no waveform");
     assert!(latent.encode(Modality::Image, &[input(0).only(ModalitySet::one(Modality::Text))]).is_err());
 }
 

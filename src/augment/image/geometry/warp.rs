@@ -140,7 +140,8 @@ impl Source<'_> {
                 // SAFETY: `serves` said that the processor has the features.
                 let done = unsafe { super::gather::bilinear::<C>(self.pixels, self.width, self.height, &xs[i], &ys[i], &mut eights[i]) };
                 // The result is made of zeros.
-                if !done && !(self.edge == Edge::Zero && self.all_outside(&xs[i], &ys[i])) {
+                let stays = self.edge == Edge::Zero && !done && self.all_outside(&xs[i], &ys[i]);
+                if !done && !stays {
                     self.one_by_one(&xs[i], &ys[i], &mut eights[i]);
                 }
             }
