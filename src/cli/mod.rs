@@ -9,6 +9,7 @@ mod guard_check;
 mod init;
 pub mod list;
 mod mine;
+mod model;
 mod progress;
 mod regenerate;
 mod report;
@@ -42,6 +43,7 @@ enum Command {
     Score(score::Score),
     Mine(mine::Mine),
     List(list::List),
+    Model(model::Model),
     Schema(schema::Schema),
     Explain(explain::Explain),
     GuardCheck(guard_check::GuardCheck),
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Score(score) => score.execute(),
         Command::Mine(mine) => mine.execute(),
         Command::List(list) => list.execute(),
+        Command::Model(model) => model.execute(),
         Command::Schema(schema) => schema.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::GuardCheck(check) => check.execute(),

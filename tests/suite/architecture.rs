@@ -167,7 +167,11 @@ fn no_randomness_but_the_seed_tree_and_no_batch_statistics() {
     let mut wrong = Vec::new();
     for (_, file, text) in sources() {
         for (line, code) in code(&text) {
-            wrong.extend(forbidden.iter().filter(|name| code.contains(**name)).map(|name| format!("src/{file}:{line}: `{name}`")));
+            // A file's batch normalisation is an affine map of its stored statistics; the engine refuses training mode.
+            let stored = |name: &&&str| **name == "BatchNorm" && file.starts_with("model/onnx/engine/");
+            wrong.extend(
+                forbidden.iter().filter(|name| code.contains(**name) && !stored(name)).map(|name| format!("src/{file}:{line}: `{name}`")),
+            );
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -11,6 +11,7 @@ mod docs;
 mod examples;
 mod golden;
 mod misuse;
+mod onnx;
 mod pipelines;
 mod run;
 mod scenes;

@@ -12,6 +12,8 @@ mod model;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod tokens;
+#[cfg(test)]
+mod write;
 
 pub use config::{AudioInput, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput};
 pub use model::OnnxModel;

@@ -235,6 +235,9 @@ impl OnnxModel {
             images: Vec::new(),
             audios: Vec::new(),
         };
+        if inputs.iter().any(|i| i.text_shift.is_some()) {
+            return Err(Error::model("an ONNX graph embeds no text from outside: its text cannot be shifted"));
+        }
         for part in &self.parts {
             let mut rows: Vec<Vec<Value>> = vec![Vec::new(); part.plan.roles.len()];
             for (first, own) in inputs.chunks(part.plan.batch).enumerate().map(|(i, own)| (i * part.plan.batch, own)) {

@@ -131,12 +131,24 @@ impl Window {
             && x == self.batch * self.channels.0 * Self::size(self.input)
             && w == self.channels.1 * self.patch()
             && y == self.batch * self.channels.1 * Self::size(self.output)
-            && self.stride.iter().chain(&self.dilation).all(|s| *s > 0);
-        if fits { Ok(()) } else { Err(Error::model("the weights of a convolution do not fit its channels, groups and kernel")) }
+            && self.stride.iter().chain(&self.dilation).all(|s| *s > 0)
+            && self.patch().saturating_mul(self.output[2]) <= super::value::MAX_ELEMENTS;
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::model("the weights of a convolution do not fit its channels, groups and kernel, or its window is too large"))
+        }
     }
     /// One channel a group on both sides, in at most two dimensions.
     fn is_depthwise(&self) -> bool {
-        self.channels.0 == self.groups && self.channels.1 == self.groups && self.input[0] == 1 && self.kernel[0] == 1 && self.pad[0] == 0
+        let plain = self.input[0] == 1 && self.output[0] == 1 && self.kernel[0] == 1 && self.pad[0] == 0;
+        // Both padded planes stay small, whatever the padding and the strides.
+        let reach = |axis: usize| self.kernel[axis].saturating_mul(self.dilation[axis]);
+        let wide = |axis: usize| {
+            let seen = self.output[axis].saturating_mul(self.stride[axis]);
+            seen.max(self.input[axis]).saturating_add(reach(axis))
+        };
+        self.channels.0 == self.groups && self.channels.1 == self.groups && plain && wide(1).saturating_mul(wide(2)) <= 1 << 24
     }
     /// Every patch is one value.
     fn is_pointwise(&self) -> bool {
@@ -239,7 +251,8 @@ impl Window {
     /// `y += w * x`, `y` given with its start values (the bias).
     pub(super) fn forward(&self, x: &[f32], w: &[f32], y: &mut [f32]) {
         if self.is_depthwise() {
-            return self.each_plane(w, |plane, w| depthwise(self, &x[plane.0..plane.1], w, &mut y[plane.2..plane.3]));
+            let mut room = Room::default();
+            return self.each_plane(w, |plane, w| depthwise(self, &x[plane.0..plane.1], w, &mut y[plane.2..plane.3], &mut room));
         }
         let (m, k, size) = (self.channels.1 / self.groups, self.patch(), Self::size(self.output));
         let mut strip = Vec::new();
@@ -258,7 +271,8 @@ impl Window {
     /// The gradient of the input: `x += w' * y`.
     pub(super) fn backward(&self, y: &[f32], w: &[f32], x: &mut [f32]) {
         if self.is_depthwise() {
-            return self.each_plane(w, |plane, w| depthwise_back(self, &y[plane.2..plane.3], w, &mut x[plane.0..plane.1]));
+            let mut room = Room::default();
+            return self.each_plane(w, |plane, w| depthwise_back(self, &y[plane.2..plane.3], w, &mut x[plane.0..plane.1], &mut room));
         }
         let (m, k, size) = (self.channels.1 / self.groups, self.patch(), Self::size(self.output));
         let mut strip = Vec::new();
@@ -296,62 +310,111 @@ impl Window {
     }
 }
 
+/// Floats of one block of `taps`.
+const BLOCK: usize = 64;
+
 wide! {
-    /// One channel through its own kernel.
-    fn depthwise(of: &Window, x: &[f32], w: &[f32], y: &mut [f32]) {
-        let (columns, width, stride) = (of.output[2], of.input[2], of.stride[2]);
-        for h in 0..of.kernel[1] {
-            let (top, bottom) = of.inside(1, h);
-            for k in 0..of.kernel[2] {
-                let weight = w[h * of.kernel[2] + k];
-                let (first, end) = of.inside(2, k);
-                if first == end {
-                    continue;
-                }
-                for row in top..bottom {
-                    let line = row * of.stride[1] + h * of.dilation[1] - of.pad[1];
-                    let source = &x[line * width + first * stride + k * of.dilation[2] - of.pad[2]..];
-                    let out = &mut y[row * columns + first..row * columns + end];
-                    match stride {
-                        1 => out.iter_mut().zip(source).for_each(|(o, v)| *o += weight * v),
-                        2 => {
-                            let (last, out) = out.split_last_mut().map_or((None, &mut [][..]), |(l, o)| (Some(l), o));
-                            out.iter_mut().zip(source.as_chunks::<2>().0).for_each(|(o, v)| *o += weight * v[0]);
-                            last.into_iter().for_each(|o| *o += weight * source[(end - first - 1) * 2]);
-                        }
-                        _ => out.iter_mut().enumerate().for_each(|(i, o)| *o += weight * source[i * stride]),
-                    }
+    /// `out[i] = sum over k of weights[k] * plane[i + offsets[k]]`; `plane` goes on for a block after the last place.
+    fn taps(plane: &[f32], offsets: &[usize], weights: &[f32], out: &mut [f32]) {
+        for (b, part) in out.chunks_mut(BLOCK).enumerate() {
+            let mut sums = [0.0f32; BLOCK];
+            for (offset, weight) in offsets.iter().zip(weights) {
+                if let Some(seen) = plane.get(b * BLOCK + offset..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+                    sums.iter_mut().zip(seen).for_each(|(s, v)| *s += weight * v);
                 }
             }
+            part.copy_from_slice(&sums[..part.len()]);
         }
     }
 }
 
 wide! {
-    /// The gradient of one channel's input.
-    fn depthwise_back(of: &Window, y: &[f32], w: &[f32], x: &mut [f32]) {
-        let (columns, width, stride) = (of.output[2], of.input[2], of.stride[2]);
+    /// Brings values between two bounds; NaN stays.
+    fn clamp_all(values: &mut [f32], low: f32, high: f32) {
+        for v in values.iter_mut() {
+            let raised = if *v < low { low } else { *v };
+            *v = if raised > high { high } else { raised };
+        }
+    }
+}
+
+/// Brings values between two bounds; NaN stays.
+pub(super) fn clamp(values: &mut [f32], low: f32, high: f32) {
+    clamp_all(values, low, high);
+}
+
+/// Room that is used again from one channel to the next.
+#[derive(Default)]
+struct Room {
+    plane: Vec<f32>,
+    sums: Vec<f32>,
+    offsets: Vec<usize>,
+    weights: Vec<f32>,
+}
+
+impl Room {
+    /// An empty plane of rows of `width`, and where the kernel's taps lie in it.
+    fn clear(&mut self, of: &Window, rows: usize, width: usize) {
+        self.plane.clear();
+        self.plane.resize(rows * width + BLOCK, 0.0);
+        self.offsets.clear();
         for h in 0..of.kernel[1] {
-            let (top, bottom) = of.inside(1, h);
-            for k in 0..of.kernel[2] {
-                let weight = w[h * of.kernel[2] + k];
-                let (first, end) = of.inside(2, k);
-                if first == end {
-                    continue;
-                }
-                for row in top..bottom {
-                    let line = row * of.stride[1] + h * of.dilation[1] - of.pad[1];
-                    let target = &mut x[line * width + first * stride + k * of.dilation[2] - of.pad[2]..];
-                    let out = &y[row * columns + first..row * columns + end];
-                    if stride == 1 {
-                        out.iter().zip(target).for_each(|(g, x)| *x += weight * g);
-                    } else {
-                        out.iter().enumerate().for_each(|(i, g)| target[i * stride] += weight * g);
-                    }
-                }
+            self.offsets.extend((0..of.kernel[2]).map(|k| h * of.dilation[1] * width + k * of.dilation[2]));
+        }
+    }
+}
+
+/// One channel through its own kernel: the padded plane is one long signal, so that narrow planes fill the registers, too.
+fn depthwise(of: &Window, x: &[f32], w: &[f32], y: &mut [f32], room: &mut Room) {
+    let ([_, rows, columns], [_, height, across]) = (of.output, of.input);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let reach = |axis: usize| (of.output[axis] - 1) * of.stride[axis] + (of.kernel[axis] - 1) * of.dilation[axis] + 1;
+    let (tall, wide) = (reach(1), reach(2));
+    room.clear(of, tall, wide);
+    let copied = across.min(wide.saturating_sub(of.pad[2]));
+    for row in 0..if copied == 0 { 0 } else { height.min(tall.saturating_sub(of.pad[1])) } {
+        room.plane[(row + of.pad[1]) * wide + of.pad[2]..][..copied].copy_from_slice(&x[row * across..][..copied]);
+    }
+    let together = of.stride == [1; 3];
+    let run = if together { (rows - 1) * wide + columns } else { (columns - 1) * of.stride[2] + 1 };
+    room.sums.resize(run, 0.0);
+    for row in 0..if together { 1 } else { rows } {
+        taps(&room.plane[row * of.stride[1] * wide..], &room.offsets, w, &mut room.sums);
+        if together {
+            let sums = room.sums.chunks(wide);
+            y.chunks_exact_mut(columns).zip(sums).for_each(|(y, s)| y.iter_mut().zip(s).for_each(|(y, s)| *y += s));
+        } else {
+            let sums = room.sums.iter().step_by(of.stride[2]);
+            y[row * columns..][..columns].iter_mut().zip(sums).for_each(|(y, s)| *y += s);
+        }
+    }
+}
+
+/// The gradient of one channel's input: the same with the kernel turned round, over gradients set `stride` apart.
+fn depthwise_back(of: &Window, y: &[f32], w: &[f32], x: &mut [f32], room: &mut Room) {
+    let ([_, rows, columns], [_, height, across]) = (of.output, of.input);
+    if height == 0 || across == 0 {
+        return;
+    }
+    let margin = |axis: usize| (of.kernel[axis] - 1) * of.dilation[axis];
+    let (tall, wide) = (height + margin(1), across + margin(2));
+    room.clear(of, tall, wide);
+    let place = |i: usize, axis: usize, n: usize| (i * of.stride[axis] + margin(axis)).checked_sub(of.pad[axis]).filter(|p| *p < n);
+    for row in 0..rows {
+        let Some(to) = place(row, 1, tall) else { continue };
+        for column in 0..columns {
+            if let Some(at) = place(column, 2, wide) {
+                room.plane[to * wide + at] = y[row * columns + column];
             }
         }
     }
+    room.weights.clear();
+    room.weights.extend(w.iter().rev());
+    room.sums.resize((height - 1) * wide + across, 0.0);
+    taps(&room.plane, &room.offsets, &room.weights, &mut room.sums);
+    x.chunks_exact_mut(across).zip(room.sums.chunks(wide)).for_each(|(x, s)| x.iter_mut().zip(s).for_each(|(x, s)| *x += s));
 }
 
 #[cfg(test)]

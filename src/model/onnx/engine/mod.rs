@@ -10,13 +10,22 @@ pub(super) mod ops;
 mod plan;
 mod proto;
 mod tape;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod value;
 mod wire;
 
+pub use ops::{Operator, Slope};
 pub use plan::{Graph, NodeReport, Session};
 pub use proto::{Dim, ValueInfo};
 pub use tape::Tape;
 pub use value::{Kind, Value};
+
+/// Every operator that can be run.
+pub fn operators() -> impl Iterator<Item = &'static Operator> {
+    ops::families().flatten()
+}
 
 /// Reads a tensor file (`TensorProto`), as the official operator tests keep their inputs and outputs.
 pub fn read_tensor(bytes: &[u8]) -> crate::error::Result<Value> {

@@ -108,6 +108,7 @@ impl Node {
         }
         tape.spend(50_000).map_err(|e| self.place(e))?;
         let outputs = (self.operator.run)(self, tape, Inputs { values: found, seen }).map_err(|e| self.place(e))?;
+        tape.made(&outputs).map_err(|e| self.place(e))?;
         if self.outputs.iter().skip(outputs.len()).any(Option::is_some) {
             return Err(self.place(Error::model(format!("only the first {} outputs are supported", outputs.len()))));
         }
@@ -162,15 +163,17 @@ impl Session {
         if !missing.is_empty() {
             return Err(Error::model(format!("the graph has operators that are not supported: {}", missing.join(", "))));
         }
-        let nodes = Expander { functions: &model.functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
-        let version = |domain: &str| model.opsets.iter().find(|(d, _)| d == domain).map_or(1, |(_, v)| *v);
+        let functions: Functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
+        let nodes = Expander { functions: &functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
+        let versions: HashMap<&str, i64> = model.opsets.iter().map(|(d, v)| (d.as_str(), *v)).collect();
+        let version = |domain: &str| versions.get(domain).copied().unwrap_or(1);
         let constants: HashSet<&str> = graph.initializers.iter().map(|t| t.name.as_str()).collect();
         let inputs: Vec<ValueInfo> = graph.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).cloned().collect();
         let names: Vec<String> = match outputs {
             Some(names) => names.to_vec(),
             None => graph.outputs.iter().map(|o| o.name.clone()).collect(),
         };
-        let mut builder = Builder { folder, version: &version, functions: &model.functions, parent: None, ..Builder::new() };
+        let mut builder = Builder::new(folder, &version, &functions, None);
         let (ready, _) = builder.build(graph, &nodes, &inputs, &names)?;
         let weights = ready.constants.iter().map(|(_, v)| v.len()).sum();
         let metadata = model.metadata.into_iter().collect();
@@ -218,14 +221,13 @@ impl Session {
 
 /// Every operator of the file, those in branches, loops and the file's own functions too.
 fn report(model: &ModelProto) -> Vec<NodeReport> {
-    fn count<'a>(nodes: &'a [NodeProto<'a>], own: &HashSet<(&str, &str)>, seen: &mut Vec<((&'a str, &'a str), usize)>) {
+    type Key<'a> = (&'a str, &'a str);
+    fn count<'a>(nodes: &'a [NodeProto<'a>], own: &HashSet<Key>, seen: &mut HashMap<Key<'a>, (usize, usize)>) {
         for node in nodes {
             let key = (node.domain.as_str(), node.op.as_str());
             if !own.contains(&key) {
-                match seen.iter_mut().find(|(k, _)| *k == key) {
-                    Some((_, n)) => *n += 1,
-                    None => seen.push((key, 1)),
-                }
+                let first = seen.len();
+                seen.entry(key).or_insert((first, 0)).1 += 1;
             }
             for graph in node.attributes.iter().filter_map(|a| a.graph.as_deref()) {
                 count(&graph.nodes, own, seen);
@@ -233,7 +235,7 @@ fn report(model: &ModelProto) -> Vec<NodeReport> {
         }
     }
     let own: HashSet<(&str, &str)> = model.functions.iter().map(|f| (f.domain.as_str(), f.name.as_str())).collect();
-    let mut seen = Vec::new();
+    let mut seen = HashMap::new();
     for nodes in model.graph.iter().map(|g| &g.nodes).chain(model.functions.iter().map(|f| &f.nodes)) {
         count(nodes, &own, &mut seen);
     }
@@ -246,12 +248,17 @@ fn report(model: &ModelProto) -> Vec<NodeReport> {
             gradient: found.map_or("", |o| o.slope.words()),
         }
     };
-    seen.into_iter().map(line).collect()
+    let mut seen: Vec<(Key, (usize, usize))> = seen.into_iter().collect();
+    seen.sort_by_key(|(_, (first, _))| *first);
+    seen.into_iter().map(|(key, (_, count))| line((key, count))).collect()
 }
+
+/// The file's own operators by domain and name.
+type Functions<'m, 'a> = HashMap<(&'m str, &'m str), &'m FunctionProto<'a>>;
 
 /// Writes the file's own operators out where they are called.
 struct Expander<'m, 'a> {
-    functions: &'m [FunctionProto<'a>],
+    functions: &'m Functions<'m, 'a>,
     written: usize,
     fresh: usize,
 }
@@ -264,8 +271,7 @@ impl<'a> Expander<'_, 'a> {
             if self.written > MAX_EXPANDED || depth > 16 {
                 return Err(Error::model("the file's own operators call each other without end"));
             }
-            let own = self.functions.iter().find(|f| f.name == node.op && f.domain == node.domain);
-            match own {
+            match self.functions.get(&(node.domain.as_str(), node.op.as_str())) {
                 None => out.push(node.clone()),
                 Some(function) => out.extend(self.body(function, node, depth)?),
             }
@@ -320,7 +326,7 @@ impl<'a> Expander<'_, 'a> {
 struct Builder<'b> {
     folder: Option<&'b Path>,
     version: &'b dyn Fn(&str) -> i64,
-    functions: &'b [FunctionProto<'b>],
+    functions: &'b Functions<'b, 'b>,
     parent: Option<&'b mut dyn Outside>,
     names: HashMap<String, usize>,
     places: usize,
@@ -347,12 +353,17 @@ impl Outside for Builder<'_> {
 }
 
 impl<'b> Builder<'b> {
-    fn new() -> Self {
+    fn new(
+        folder: Option<&'b Path>,
+        version: &'b dyn Fn(&str) -> i64,
+        functions: &'b Functions<'b, 'b>,
+        parent: Option<&'b mut dyn Outside>,
+    ) -> Self {
         Self {
-            folder: None,
-            version: &|_| 1,
-            functions: &[],
-            parent: None,
+            folder,
+            version,
+            functions,
+            parent,
             names: HashMap::new(),
             places: 0,
             known: HashMap::new(),
@@ -465,7 +476,7 @@ impl<'b> Builder<'b> {
                 let nodes = Expander { functions: self.functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
                 let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
                 let (folder, version, functions) = (self.folder, self.version, self.functions);
-                let mut inner = Builder { folder, version, functions, parent: Some(self), ..Builder::new() };
+                let mut inner = Builder::new(folder, version, functions, Some(self));
                 let (graph, seen) = inner.build(graph, &nodes, &graph.inputs, &names)?;
                 captures.extend(seen.into_iter().map(|(outer, inner)| (of.name.clone(), outer, inner)));
                 Attribute::Graph(Arc::new(graph))

@@ -14,13 +14,16 @@ struct Entry {
 }
 
 /// Units of work (about a multiplication each) that one pass may cost.
-const MAX_WORK: u64 = 1 << 42;
+const MAX_WORK: u64 = 1 << 38;
+/// The most elements that the steps of one pass may make, all together.
+const MAX_MADE: u64 = 1 << 31;
 
 /// The record of one pass.
 #[derive(Default)]
 pub struct Tape {
     entries: Vec<Entry>,
     work: u64,
+    made: u64,
 }
 
 impl Tape {
@@ -32,9 +35,13 @@ impl Tape {
         }
         Ok(())
     }
-    /// Work so far.
-    pub(in crate::model::onnx) fn work(&self) -> u64 {
-        self.work
+    /// Counts what a step made.
+    pub(super) fn made(&mut self, values: &[Value]) -> Result<()> {
+        self.made += values.iter().map(|v| v.len() as u64).sum::<u64>();
+        if self.made > MAX_MADE {
+            return Err(Error::model("the graph makes more numbers than one pass may"));
+        }
+        Ok(())
     }
 
     /// Marks an input whose gradient is wanted; its place on the tape.
@@ -439,7 +446,13 @@ impl Tape {
             }
             (Data::Float(v), true) => Data::Float(v),
             (Data::Float(v), false) => {
-                let whole = |v: &f32| if to == Kind::Bool { i64::from(*v != 0.0) } else { to.wrap(*v as i64) };
+                let whole = |v: &f32| match to {
+                    Kind::Bool => i64::from(*v != 0.0),
+                    // Four bits saturate.
+                    Kind::Int4 => (v.round_ties_even() as i64).clamp(-8, 7),
+                    Kind::Uint4 => (v.round_ties_even() as i64).clamp(0, 15),
+                    _ => to.wrap(*v as i64),
+                };
                 Data::Int(Arc::new(v.iter().map(whole).collect()))
             }
             (Data::Int(v), true) => {

@@ -150,9 +150,10 @@ pub struct Value {
 
 /// How many elements a shape has; an error above the limit.
 pub(super) fn elements(shape: &[usize]) -> Result<usize> {
-    let product = shape.iter().try_fold(1usize, |p, n| p.checked_mul(*n));
+    // The other sizes of an empty tensor are bounded, too, so that no product of some of them runs over.
+    let product = shape.iter().try_fold(1usize, |p, n| p.checked_mul((*n).max(1)).filter(|p| *p <= MAX_ELEMENTS));
     product
-        .filter(|n| *n <= MAX_ELEMENTS)
+        .map(|n| if shape.contains(&0) { 0 } else { n })
         .ok_or_else(|| Error::model(format!("a tensor of the shape {shape:?} has more than {MAX_ELEMENTS} elements")))
 }
 

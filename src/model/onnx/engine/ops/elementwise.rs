@@ -306,8 +306,7 @@ impl Tape {
         let (shape, kind, node) = (x.shape.clone(), x.kind, x.node);
         let inside: Vec<bool> = if node.is_some() { x.f()?.iter().map(|v| *v >= low && *v <= high).collect() } else { Vec::new() };
         let mut values = x.into_floats()?;
-        values.iter_mut().for_each(|v| *v = if *v < low { low } else { *v });
-        values.iter_mut().for_each(|v| *v = if *v > high { high } else { *v });
+        super::super::kernel::clamp(&mut values, low, high);
         let out = Value { shape, kind, data: Data::Float(Arc::new(values)), node: None };
         Ok(self.record(out, &[node], || {
             Box::new(move |mut g| {

@@ -1,13 +1,19 @@
 //! The operators: one line each in the table, one family a file.
 
+mod control;
 mod conv;
 pub(in crate::model::onnx) mod elementwise;
+mod image;
 pub(in crate::model::onnx) mod index;
+mod loss;
 pub(in crate::model::onnx) mod matrix;
 pub(in crate::model::onnx) mod norm;
 mod pool;
+mod quantize;
+mod recurrent;
 mod reduce;
 mod shape;
+mod signal;
 
 use super::{
     plan::{Attribute, Graph, Node},
@@ -136,7 +142,23 @@ pub(super) fn find(domain: &str, name: &str) -> Option<&'static Operator> {
 
 /// Every operator that can be run.
 pub fn families() -> impl Iterator<Item = &'static [Operator]> {
-    [conv::TABLE, elementwise::TABLE, index::TABLE, matrix::TABLE, norm::TABLE, pool::TABLE, reduce::TABLE, shape::TABLE].into_iter()
+    [
+        control::TABLE,
+        conv::TABLE,
+        elementwise::TABLE,
+        image::TABLE,
+        index::TABLE,
+        loss::TABLE,
+        matrix::TABLE,
+        norm::TABLE,
+        pool::TABLE,
+        quantize::TABLE,
+        recurrent::TABLE,
+        reduce::TABLE,
+        shape::TABLE,
+        signal::TABLE,
+    ]
+    .into_iter()
 }
 
 /// Lines of a table: operators of the standard domain with what a gradient does there.

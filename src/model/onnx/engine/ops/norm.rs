@@ -156,6 +156,9 @@ fn lrn(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
     let (alpha, beta, bias) = (node.float("alpha", 1e-4), node.float("beta", 0.75), node.float("bias", 1.0));
     let size = node.sizes_of("size")?;
     let c = v.dim(1)?;
+    if c.saturating_mul(size.min(c)) > 1 << 26 {
+        return Err(Error::model("the window of a normalisation is too large"));
+    }
     let rows = (0..c).map(|i| (i.saturating_sub((size - 1) / 2)..(i + size / 2 + 1).min(c)).map(|j| (j, 1.0)).collect()).collect();
     let squares = t.map_in(v.clone(), |v| v * v, |x| 2.0 * x)?;
     let sums = t.along(&squares, 1, rows)?;

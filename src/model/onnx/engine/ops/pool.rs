@@ -35,7 +35,11 @@ fn frame(node: &Node, v: &Value) -> Result<Frame> {
     if node.ints("kernel_shape").is_none() {
         return Err(Error::model("a pool without `kernel_shape`"));
     }
-    Frame::new(node, &v.shape[2..], node.sizes("kernel_shape", v.rank() - 2, 1, 1)?)
+    let of = Frame::new(node, &v.shape[2..], node.sizes("kernel_shape", v.rank() - 2, 1, 1)?)?;
+    if of.kernel.iter().zip(&of.output).any(|(k, n)| k.saturating_mul(*n) > 1 << 26) {
+        return Err(Error::model("the window of a pool is too large"));
+    }
+    Ok(of)
 }
 
 fn whole(t: &mut Tape, v: &Value, mean: bool) -> Result<Value> {

@@ -206,6 +206,7 @@ fn slice(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
         let from_end = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
         let (start, len) = match step {
             0 => return Err(Error::model("a slice with step 0")),
+            _ if n == 0 => (0, 0),
             1.. => {
                 let (start, end) = (from_end(starts[i]).clamp(0, n), from_end(ends[i]).clamp(0, n));
                 (start, (end - start).max(0).div_ceil_by(step))
@@ -286,8 +287,9 @@ fn pad(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
     }
     let n = elements(&shape)?;
     t.spend(n)?;
-    let sources: Vec<Vec<Option<usize>>> =
-        (0..v.rank()).map(|a| (0..shape[a] as i64).map(|i| source(i - starts[a], v.shape[a] as i64, &mode)).collect()).collect();
+    let sources: Vec<Vec<Option<usize>>> = (0..v.rank())
+        .map(|a| (0..shape[a] as i64).map(|i| source(i.saturating_sub(starts[a]), v.shape[a] as i64, &mode)).collect())
+        .collect();
     let own = strides(&v.shape);
     let mut index: Vec<usize> = vec![0];
     for (axis, places) in sources.iter().enumerate() {
