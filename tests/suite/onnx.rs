@@ -96,7 +96,7 @@ fn the_official_operator_tests() {
             continue;
         }
         let result = judged(&path);
-        let mut count = |line: &mut Line| if result.is_ok() { line.passed += 1 } else { line.failed += 1 };
+        let count = |line: &mut Line| if result.is_ok() { line.passed += 1 } else { line.failed += 1 };
         count(&mut totals);
         for operator in operators().filter(|o| used.iter().any(|u| u == o.name)) {
             count(lines.entry(operator.name).or_default());
