@@ -18,7 +18,7 @@ pub enum ErrorKind {
     Policy,
     /// A model refused its input or gave an unusable answer.
     Model,
-    /// A file or folder could not be read or written.
+    /// A file or folder could not be read or written, or another program could not be asked.
     Io,
     /// A broken promise inside this crate: please report it.
     Internal,

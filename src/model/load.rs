@@ -95,6 +95,10 @@ pub fn open(path: &Path) -> Result<Arc<dyn Model>> {
         Some("fusion") => super::fusion::FusionModel::from_file(&header, weights).map(|m| Arc::new(m) as _),
         #[cfg(not(feature = "burn"))]
         Some("fusion") => Err(Error::model("a fusion model needs a build with the feature `burn`")),
+        // A file of weights starts no program.
+        Some("command") => {
+            Err(Error::model("the file stands for a program; name it in the pipeline: `model: { command: { run: [...] } }`"))
+        }
         Some(other) => Err(Error::model(format!("unknown architecture `{other}`; known: cnn, fusion, linear, onnx"))),
         None if header.get("checkpoint").is_some() => Err(Error::model("expected a model, found a training checkpoint")),
         None => Err(Error::model("the header does not name an architecture")),

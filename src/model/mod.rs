@@ -4,6 +4,7 @@
 pub mod adapter;
 pub mod ascent;
 pub mod cnn;
+pub mod command;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
@@ -465,6 +466,10 @@ pub trait ModelSource: Send + Sync {
     fn open_at(&self, _base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         self.open(profile, seeds)
     }
+    /// Opens what [`Model::save`] of a model of this source wrote, for replay; `base` is the folder of the pipeline file.
+    fn reopen(&self, _base: &Path, file: &Path) -> Result<Arc<dyn Model>> {
+        load::open(file)
+    }
 }
 
 /// What is known of a model before it is opened.
@@ -529,7 +534,8 @@ pub struct ModelSet {
 
 /// The shipped model sources.
 pub fn table() -> crate::operator::Table<dyn ModelSource> {
-    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<linear::Linear>().with::<load::Load>().with::<onnx::Onnx>();
+    let table = crate::operator::Table::default().with::<cnn::Cnn>().with::<command::Command>();
+    let table = table.with::<linear::Linear>().with::<load::Load>().with::<onnx::Onnx>();
     #[cfg(feature = "burn")]
     let table = table.with::<fusion::Fusion>();
     table

@@ -6,7 +6,7 @@ use crate::{
     context::{FeedContext, ReplayContext},
     error::{Error, Result},
     feed::{self, Feeder},
-    model::{Model, ModelSet, load},
+    model::{Model, ModelSet},
     operator::unknown,
     pipeline::{Plan, PlanStage},
     progress::Progress,
@@ -173,7 +173,8 @@ impl<'a> Workshop<'a> {
         if let Some(model) = self.models.get(digest) {
             return Ok(model.clone());
         }
-        let model = load::open(&self.folder.path(&format!("models/{digest}.safetensors")))?;
+        let file = self.folder.path(&format!("models/{digest}.safetensors"));
+        let model = self.plan.model.operator.reopen(&self.plan.data.base, &file)?;
         if model.spec().digest != digest {
             return Err(Error::data(format!("the model's file has the digest {}", model.spec().digest)).at("model", digest));
         }

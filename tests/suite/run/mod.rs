@@ -6,6 +6,7 @@ mod attacks;
 mod balance;
 mod budget;
 mod bytes;
+mod command;
 mod door;
 mod guarded;
 mod input;
