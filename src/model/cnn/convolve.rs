@@ -1,7 +1,12 @@
 //! Convolutions over planes of lanes, with what follows and precedes them: ReLU, the maximum of 2 x 2 places, and the ways back.
 //!
+//! The loops use ranges and slices alone: without optimisation across the parts of a crate an iterator's adapter or a closure may stay a call, outside the
+//! wide registers.
+//!
 //! A plane is `rows x stride` places with a border of zeros as wide as the kernel needs; the planes of the channels follow one another. Sums run
 //! over input channel, kernel row and kernel column in that order, whatever the registers.
+
+#![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Lanes, Task};
 
@@ -139,26 +144,36 @@ impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
     #[inline(always)]
     fn tile<const X: usize>(&mut self, column: usize) {
         let mut sums = [[V::splat(0.0); X]; C];
-        for (sums, bias) in sums.iter_mut().zip(self.bias) {
-            *sums = [V::splat(*bias); X];
+        for c in 0..C {
+            sums[c] = [V::splat(self.bias[c]); X];
         }
-        let mut taps = self.weights.as_chunks::<C>().0.chunks_exact(self.kernel);
-        for plane in self.input.chunks_exact(self.planes.plane) {
-            for line in plane[self.start + column..].chunks(self.planes.stride()).take(self.kernel) {
-                let Some(taps) = taps.next() else { return };
-                for (weights, cells) in taps.iter().zip(line.windows(X)) {
-                    for (sums, weight) in sums.iter_mut().zip(weights) {
-                        let weight = V::splat(*weight);
+        let (k, stride, plane) = (self.kernel, self.planes.stride(), self.planes.plane);
+        let taps = self.weights.as_chunks::<C>().0;
+        let (mut start, mut tap) = (self.start + column, 0);
+        for _ in 0..self.planes.channels {
+            let mut at = start;
+            for _ in 0..k {
+                let (line, weights) = (&self.input[at..at + X + k - 1], &taps[tap..tap + k]);
+                for kx in 0..k {
+                    let (cells, weights) = (&line[kx..kx + X], &weights[kx]);
+                    for c in 0..C {
+                        let weight = V::splat(weights[c]);
                         for x in 0..X {
-                            sums[x] = sums[x].plus_product(weight, cells[x]);
+                            sums[c][x] = sums[c][x].plus_product(weight, cells[x]);
                         }
                     }
                 }
+                tap += k;
+                at += stride;
             }
+            start += plane;
         }
-        for (channel, sums) in sums.iter().enumerate() {
-            let at = self.first + channel * self.step + column;
-            self.sums[at..at + X].copy_from_slice(sums);
+        for c in 0..C {
+            let at = self.first + c * self.step + column;
+            let to = &mut self.sums[at..at + X];
+            for x in 0..X {
+                to[x] = sums[c][x];
+            }
         }
     }
 }
@@ -223,16 +238,17 @@ struct PoolRow<'a, V> {
 impl<V: Lanes> Task for PoolRow<'_, V> {
     #[inline(always)]
     fn run(self) {
-        let pairs = self.upper.as_chunks::<2>().0.iter().zip(self.lower.as_chunks::<2>().0);
-        for (([a, b], [c, d]), (to, masks)) in pairs.zip(self.to.iter_mut().zip(self.masks)) {
-            let most = a.max(*b).max(c.max(*d));
+        let count = self.to.len().min(self.masks.len()).min(self.upper.len() / 2).min(self.lower.len() / 2);
+        for at in 0..count {
+            let (a, b, c, d) = (self.upper[2 * at], self.upper[2 * at + 1], self.lower[2 * at], self.lower[2 * at + 1]);
+            let most = a.max(b).max(c.max(d));
             let alive = most.above(V::splat(0.0));
             // The first of equals, as the usual frameworks do.
-            let first = alive & !most.above(*a);
-            let second = alive & !most.above(*b) & !first;
-            let third = alive & !most.above(*c) & !first & !second;
-            *masks = [first, second, third, alive & !first & !second & !third];
-            *to = V::splat(0.0).max(most);
+            let first = alive & !most.above(a);
+            let second = alive & !most.above(b) & !first;
+            let third = alive & !most.above(c) & !first & !second;
+            self.masks[at] = [first, second, third, alive & !first & !second & !third];
+            self.to[at] = V::splat(0.0).max(most);
         }
     }
 }
@@ -266,9 +282,9 @@ struct ReluRow<'a, V> {
 impl<V: Lanes> Task for ReluRow<'_, V> {
     #[inline(always)]
     fn run(self) {
-        for ((from, to), mask) in self.from.iter().zip(self.to).zip(self.masks) {
-            *mask = from.above(V::splat(0.0));
-            *to = V::splat(0.0).max(*from);
+        for at in 0..self.from.len().min(self.to.len()).min(self.masks.len()) {
+            self.masks[at] = self.from[at].above(V::splat(0.0));
+            self.to[at] = V::splat(0.0).max(self.from[at]);
         }
     }
 }
@@ -329,8 +345,8 @@ struct MaskRow<'a, V> {
 impl<V: Lanes> Task for MaskRow<'_, V> {
     #[inline(always)]
     fn run(self) {
-        for ((from, to), mask) in self.from.iter().zip(self.to).zip(self.masks) {
-            *to = from.keep(*mask);
+        for at in 0..self.from.len().min(self.to.len()).min(self.masks.len()) {
+            self.to[at] = self.from[at].keep(self.masks[at]);
         }
     }
 }
@@ -345,10 +361,13 @@ struct SpreadRow<'a, V> {
 impl<V: Lanes> Task for SpreadRow<'_, V> {
     #[inline(always)]
     fn run(self) {
-        let places = self.upper.as_chunks_mut::<2>().0.iter_mut().zip(self.lower.as_chunks_mut::<2>().0);
-        for ((upper, lower), (from, masks)) in places.zip(self.from.iter().zip(self.masks)) {
-            *upper = [from.keep(masks[0]), from.keep(masks[1])];
-            *lower = [from.keep(masks[2]), from.keep(masks[3])];
+        let count = self.from.len().min(self.masks.len()).min(self.upper.len() / 2).min(self.lower.len() / 2);
+        for at in 0..count {
+            let (from, masks) = (self.from[at], self.masks[at]);
+            self.upper[2 * at] = from.keep(masks[0]);
+            self.upper[2 * at + 1] = from.keep(masks[1]);
+            self.lower[2 * at] = from.keep(masks[2]);
+            self.lower[2 * at + 1] = from.keep(masks[3]);
         }
     }
 }
@@ -421,14 +440,17 @@ impl<V: Lanes, const C: usize, const K: usize> Task for Slope<'_, V, C, K> {
         let (input, from, line, slopes, planes) = self.of;
         let mut sums = [[V::splat(0.0); K]; C];
         let mut totals = [V::splat(0.0); C];
+        let (stride, columns) = (from.stride(), planes.columns);
         for row in 0..planes.rows {
-            let start = (row + line) * from.stride();
-            let cells = &input[start..start + from.stride()];
-            let rows: [&[V]; C] = std::array::from_fn(|c| {
+            let start = (row + line) * stride;
+            let cells = &input[start..start + columns + K - 1];
+            let mut rows = [&slopes[..0]; C];
+            for c in 0..C {
                 let start = planes.at(c, row);
-                &slopes[start..start + planes.columns]
-            });
-            for (column, cells) in cells.windows(K).take(planes.columns).enumerate() {
+                rows[c] = &slopes[start..start + columns];
+            }
+            for column in 0..columns {
+                let cells = &cells[column..column + K];
                 for c in 0..C {
                     let slope = rows[c][column];
                     for k in 0..K {
@@ -437,19 +459,23 @@ impl<V: Lanes, const C: usize, const K: usize> Task for Slope<'_, V, C, K> {
                 }
             }
             if self.bias.is_some() {
-                for (total, row) in totals.iter_mut().zip(rows) {
-                    *total = row.iter().fold(*total, |total, slope| total.plus_product(*slope, V::splat(1.0)));
+                for c in 0..C {
+                    for column in 0..columns {
+                        totals[c] = totals[c].plus_product(rows[c][column], V::splat(1.0));
+                    }
                 }
             }
         }
         let (weights, at, step) = self.to;
-        for (c, sums) in sums.iter().enumerate() {
-            for (k, sum) in sums.iter().enumerate() {
-                weights[at + c * step + k] += over_lanes(*sum);
+        for c in 0..C {
+            for k in 0..K {
+                weights[at + c * step + k] += over_lanes(sums[c][k]);
             }
         }
         if let Some(bias) = self.bias {
-            bias.iter_mut().zip(totals).for_each(|(bias, total)| *bias += over_lanes(total));
+            for c in 0..C {
+                bias[c] += over_lanes(totals[c]);
+            }
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Fully connected layers over lanes.
+//! Fully connected layers over lanes. The loops use ranges and slices alone, as those of the convolutions do.
+
+#![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Lanes, Task};
 use rayon::prelude::*;
@@ -52,18 +54,25 @@ struct Apply<'a, V> {
 impl<V: Lanes> Task for Apply<'_, V> {
     #[inline(always)]
     fn run(self) {
-        let groups = self.dense.weights.chunks_exact(self.dense.inputs.max(1));
-        let outputs = self.output.chunks_mut(TOGETHER).zip(self.dense.bias.chunks(TOGETHER));
-        for (weights, (output, bias)) in groups.zip(outputs) {
+        let (dense, inputs) = (self.dense, self.dense.inputs.min(self.input.len()));
+        let input = &self.input[..inputs];
+        let outputs = self.output.len().min(dense.bias.len());
+        for group in 0..outputs.div_ceil(TOGETHER) {
+            let first = group * TOGETHER;
+            let count = TOGETHER.min(outputs - first);
             let mut sums = [V::splat(0.0); TOGETHER];
-            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = V::splat(*bias));
-            for (weights, x) in weights.iter().zip(self.input) {
+            for o in 0..count {
+                sums[o] = V::splat(dense.bias[first + o]);
+            }
+            let weights = &dense.weights[group * dense.inputs..][..inputs];
+            for i in 0..inputs {
+                let (weights, x) = (&weights[i], input[i]);
                 for o in 0..TOGETHER {
-                    sums[o] = sums[o].plus_product(V::splat(weights[o]), *x);
+                    sums[o] = sums[o].plus_product(V::splat(weights[o]), x);
                 }
             }
-            for (output, sum) in output.iter_mut().zip(sums) {
-                *output = if self.relu { V::splat(0.0).max(sum) } else { sum };
+            for o in 0..count {
+                self.output[first + o] = if self.relu { V::splat(0.0).max(sums[o]) } else { sums[o] };
             }
         }
     }
@@ -82,8 +91,8 @@ struct ThroughRelu<'a, V> {
 impl<V: Lanes> Task for ThroughRelu<'_, V> {
     #[inline(always)]
     fn run(self) {
-        for (slope, value) in self.slopes.iter_mut().zip(self.values) {
-            *slope = slope.keep(value.above(V::splat(0.0)));
+        for at in 0..self.slopes.len().min(self.values.len()) {
+            self.slopes[at] = self.slopes[at].keep(self.values[at].above(V::splat(0.0)));
         }
     }
 }

@@ -9,10 +9,10 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     const TILE: usize;
     /// The same number in all lanes.
     fn splat(value: f32) -> Self;
-    /// The first `COUNT` values; what is missing is 0.
-    fn read(values: &[f32]) -> Self;
-    /// Writes one value a lane, as far as there is room.
-    fn write(self, values: &mut [f32]);
+    /// The first `COUNT` values.
+    fn read(values: &[f32; 16]) -> Self;
+    /// Writes one value a lane.
+    fn write(self, values: &mut [f32; 16]);
     /// `self + a * b`, in one rounding where the processor can.
     fn plus_product(self, a: Self, b: Self) -> Self;
     /// The larger one, lane by lane; `other` where one is no number.
@@ -42,14 +42,14 @@ impl Lanes for Plain {
         Self([value; 8])
     }
     #[inline(always)]
-    fn read(values: &[f32]) -> Self {
+    fn read(values: &[f32; 16]) -> Self {
         let mut lanes = [0.0; 8];
-        lanes.iter_mut().zip(values).for_each(|(lane, v)| *lane = *v);
+        lanes.copy_from_slice(&values[..8]);
         Self(lanes)
     }
     #[inline(always)]
-    fn write(self, values: &mut [f32]) {
-        values.iter_mut().zip(self.0).for_each(|(v, lane)| *v = lane);
+    fn write(self, values: &mut [f32; 16]) {
+        values[..8].copy_from_slice(&self.0);
     }
     #[inline(always)]
     fn plus_product(mut self, a: Self, b: Self) -> Self {
@@ -60,15 +60,30 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+        let mut most = other;
+        for i in 0..8 {
+            if self.0[i] > other.0[i] {
+                most.0[i] = self.0[i];
+            }
+        }
+        most
     }
     #[inline(always)]
     fn above(self, other: Self) -> u16 {
-        (0..8).fold(0, |mask, i| mask | (u16::from(self.0[i] > other.0[i]) << i))
+        let mut mask = 0;
+        for i in 0..8 {
+            mask |= u16::from(self.0[i] > other.0[i]) << i;
+        }
+        mask
     }
     #[inline(always)]
-    fn keep(self, mask: u16) -> Self {
-        Self(std::array::from_fn(|i| if mask >> i & 1 == 1 { self.0[i] } else { 0.0 }))
+    fn keep(mut self, mask: u16) -> Self {
+        for i in 0..8 {
+            if mask >> i & 1 == 0 {
+                self.0[i] = 0.0;
+            }
+        }
+        self
     }
     #[inline(always)]
     fn run<T: Task>(task: T) {
@@ -116,16 +131,12 @@ mod wide {
             Self(unsafe { _mm512_set1_ps(value) })
         }
         #[inline(always)]
-        fn read(values: &[f32]) -> Self {
-            let mut lanes = [0.0; 16];
-            lanes.iter_mut().zip(values).for_each(|(lane, v)| *lane = *v);
-            Self(unsafe { _mm512_loadu_ps(lanes.as_ptr()) })
+        fn read(values: &[f32; 16]) -> Self {
+            Self(unsafe { _mm512_loadu_ps(values.as_ptr()) })
         }
         #[inline(always)]
-        fn write(self, values: &mut [f32]) {
-            let mut lanes = [0.0; 16];
-            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), self.0) };
-            values.iter_mut().zip(lanes).for_each(|(v, lane)| *v = lane);
+        fn write(self, values: &mut [f32; 16]) {
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), self.0) };
         }
         #[inline(always)]
         fn plus_product(self, a: Self, b: Self) -> Self {
@@ -161,16 +172,12 @@ mod wide {
             Self(unsafe { _mm256_set1_ps(value) })
         }
         #[inline(always)]
-        fn read(values: &[f32]) -> Self {
-            let mut lanes = [0.0; 8];
-            lanes.iter_mut().zip(values).for_each(|(lane, v)| *lane = *v);
-            Self(unsafe { _mm256_loadu_ps(lanes.as_ptr()) })
+        fn read(values: &[f32; 16]) -> Self {
+            Self(unsafe { _mm256_loadu_ps(values.as_ptr()) })
         }
         #[inline(always)]
-        fn write(self, values: &mut [f32]) {
-            let mut lanes = [0.0; 8];
-            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), self.0) };
-            values.iter_mut().zip(lanes).for_each(|(v, lane)| *v = lane);
+        fn write(self, values: &mut [f32; 16]) {
+            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) };
         }
         #[inline(always)]
         fn plus_product(self, a: Self, b: Self) -> Self {

@@ -3,7 +3,7 @@
 use super::{
     convolve::{Back, Copy, Kernels, Masks, Planes, Pool, Relu, convolve, weight_slopes},
     dense::{Dense, through_relu},
-    lanes::{Lanes, Plain},
+    lanes::{Lanes, Plain, Task},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -241,24 +241,52 @@ impl<V: Lanes> Buffers<V> {
 
 /// Rows of samples to lanes; lanes without a sample are 0.
 fn spread<V: Lanes>(rows: &[&[f32]], to: &mut [V]) {
-    for (at, to) in to.iter_mut().enumerate() {
-        let mut lanes = [0.0; 16];
-        for (lane, row) in lanes.iter_mut().zip(rows) {
-            *lane = row[at];
+    V::run(Spread { rows, to });
+}
+
+struct Spread<'a, V> {
+    rows: &'a [&'a [f32]],
+    to: &'a mut [V],
+}
+
+impl<V: Lanes> Task for Spread<'_, V> {
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    fn run(self) {
+        for at in 0..self.to.len() {
+            let mut lanes = [0.0; 16];
+            for lane in 0..self.rows.len().min(16) {
+                lanes[lane] = self.rows[lane][at];
+            }
+            self.to[at] = V::read(&lanes);
         }
-        *to = V::read(&lanes);
     }
 }
 
 /// Lanes to rows: sample after sample, `count` of them.
 fn gather<V: Lanes>(from: &[V], count: usize, rows: &mut Vec<f32>) {
-    let (start, width) = (rows.len(), from.len());
-    rows.resize(start + count * width, 0.0);
-    for (at, vector) in from.iter().enumerate() {
-        let mut lanes = [0.0; 16];
-        vector.write(&mut lanes);
-        for (sample, lane) in lanes.iter().enumerate().take(count) {
-            rows[start + sample * width + at] = *lane;
+    let start = rows.len();
+    rows.resize(start + count * from.len(), 0.0);
+    V::run(Gather { from, count, rows: &mut rows[start..] });
+}
+
+struct Gather<'a, V> {
+    from: &'a [V],
+    count: usize,
+    rows: &'a mut [f32],
+}
+
+impl<V: Lanes> Task for Gather<'_, V> {
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    fn run(self) {
+        let width = self.from.len();
+        for at in 0..width {
+            let mut lanes = [0.0; 16];
+            self.from[at].write(&mut lanes);
+            for sample in 0..self.count.min(16) {
+                self.rows[sample * width + at] = lanes[sample];
+            }
         }
     }
 }
