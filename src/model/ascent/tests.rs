@@ -110,7 +110,8 @@ fn the_optimum_on_a_linear_model_of_several_classes_is_reached() {
             })
             .collect();
         let found: Vec<Ascent> = attacks.iter().map(|config| one(&model, &input, y, config)).collect();
-        let margins = found.iter().map(|f| -f64::from(measure::margin(model.forward(std::slice::from_ref(&f.input)).unwrap().logits.row(0), y)));
+        let margins =
+            found.iter().map(|f| -f64::from(measure::margin(model.forward(std::slice::from_ref(&f.input)).unwrap().logits.row(0), y)));
         let worst = margins.fold(f64::MIN, f64::max);
         assert!((worst - best).abs() < 1e-5, "{norm:?}: {worst} {best}");
         assert!(found.iter().all(|f| f.aim.is_some_and(|aim| aim != y) && f.forwards == 2 && f.gradients == 60));

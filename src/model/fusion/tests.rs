@@ -183,7 +183,10 @@ fn a_perturbed_embedding_is_that_of_the_other_text() {
     // A neighbour's perturbation is not one's own, and one whose text is missing has no effect.
     assert_eq!(found.row(2), model.forward(&mixed(9)[2..3]).unwrap().logits.row(0));
     let gone = Input { text: None, ..inputs[1].clone() };
-    assert_eq!(model.forward(std::slice::from_ref(&gone)).unwrap().logits, model.forward(&[Input { text_shift: None, ..gone }]).unwrap().logits);
+    assert_eq!(
+        model.forward(std::slice::from_ref(&gone)).unwrap().logits,
+        model.forward(&[Input { text_shift: None, ..gone }]).unwrap().logits
+    );
     let short = Input { text_shift: Some([1.0f32].into()), ..input(0) };
     assert!(model.forward(&[short]).unwrap_err().to_string().contains("expected 48 finite numbers"));
     let slopes = model.gradient(&inputs, &targets(9), Objective::CrossEntropy, ModalitySet::one(Modality::Text)).unwrap();
