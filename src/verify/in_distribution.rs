@@ -4,7 +4,7 @@ use super::Verifier;
 use crate::{
     context::{EmbeddingIndex, Judged, VerifyContext},
     error::{Error, Problem, Result},
-    nearest::{nearest, normalise},
+    nearest::{Neighbour, nearest, normalise},
     operator::{Configure, Requirements, Table},
     sample::{Claim, Modality, PerModality, Verdict},
 };
@@ -70,17 +70,21 @@ fn rows(of: &Embeddings, modality: Modality, dimensions: usize) -> Vec<f32> {
     rows
 }
 
-/// Distance of unit vectors by their cosine.
-fn distance(similarity: f32) -> f64 {
-    (2.0 - 2.0 * f64::from(similarity)).max(0.0).sqrt()
-}
+/// Neighbours that are looked at beyond the wanted one: the inner products that find them are rounded, and differently in another batch.
+const SPARE: usize = 4;
 
 impl Reference {
     /// For each query the distance to the `k`-th nearest key that `differs` from it; `None` where there are fewer.
     fn distances(&self, queries: &[f32], k: usize, differs: impl Fn(usize, &[f32]) -> bool + Sync) -> Vec<Option<f64>> {
         let key = |at: usize| &self.keys[at * self.dimensions..(at + 1) * self.dimensions];
-        let found = nearest(queries, &self.keys, self.dimensions, k, |query, at| differs(query, key(at)));
-        found.into_iter().map(|near| near.get(k - 1).map(|neighbour| distance(neighbour.similarity))).collect()
+        let found = nearest(queries, &self.keys, self.dimensions, k + SPARE, |query, at| differs(query, key(at)));
+        let exact = |(query, near): (&[f32], Vec<Neighbour>)| {
+            let square = |at: usize| query.iter().zip(key(at)).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+            let mut squares: Vec<f64> = near.into_iter().map(|neighbour| square(neighbour.row)).collect();
+            squares.sort_by(f64::total_cmp);
+            squares.get(k - 1).map(|square| square.sqrt())
+        };
+        queries.chunks_exact(self.dimensions).zip(found).map(exact).collect()
     }
 }
 

@@ -534,6 +534,7 @@ fn gradients_of_a_lesson_agree_with_finite_differences() {
 fn a_step_gives_the_gradient_of_its_inputs() {
     let mut config = Fusion { auxiliary: 0.0, ..small() };
     config.image.reconstruction = 0.0;
+    config.audio.reconstruction = 0.0;
     let mut trainer = config.trainer(&profile(), &SeedTree::new(9)).unwrap();
     let (inputs, targets) = (mixed(7), targets(7));
     let frozen = trainer.freeze().unwrap();

@@ -15,7 +15,7 @@ stages:
   - score: { loss: {} }
   - score: { uncertainty: {} }
   - mine: { top_fraction: { by: entropy, fraction: 0.3 } }
-  - generate: { pgd: { modalities: [image], epsilon: 8/255, steps: 3 } }
+  - generate: { pgd: { modalities: [image], epsilon: 64/255, steps: 5 } }
   - verify: { within_ball: {} }
   - feed: { manifest: { path: hard } }
 "#;
