@@ -72,7 +72,7 @@ fn sign<R: Rng + ?Sized>(rng: &mut R) -> f64 {
     if rng.random_bool(0.5) { 1.0 } else { -1.0 }
 }
 
-/// Where the search begins: stripes of `+-epsilon` down the columns for `linf`; a grid of squares of [`bump`]s at full radius otherwise. `None` if
+/// Where the search begins: stripes of `+-epsilon` down the columns for `linf`; a grid of squares of bumps at full radius otherwise. `None` if
 /// `centre` has not the size of the plane.
 pub fn start<R: Rng + ?Sized>(ball: &Ball, plane: Plane, centre: &[f32], rng: &mut R) -> Option<Vec<f32>> {
     if centre.len() != plane.len() || centre.is_empty() {
