@@ -171,9 +171,7 @@ impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
         for c in 0..C {
             let at = self.first + c * self.step + column;
             let to = &mut self.sums[at..at + X];
-            for x in 0..X {
-                to[x] = sums[c][x];
-            }
+            to[..X].copy_from_slice(&sums[c][..X]);
         }
     }
 }
