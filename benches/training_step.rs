@@ -63,7 +63,7 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
     let mut miner = BatchMiner::new(rules)?;
     let mut queue: ReplayQueue<()> = ReplayQueue::new(1024, 50)?;
     let mut rng = SeedTree::new(1).rng();
-    let (mut plain, mut mined, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut plain, mut mined, mut beside, mut begun) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut step = 0u64;
     let trained = |model: &mut dyn Trainable, batch: &Batch| {
         let Batch { inputs, targets, weights, .. } = batch;
@@ -78,10 +78,10 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
         plain.push(began.elapsed().as_secs_f64() / batches.len() as f64);
         let began = Instant::now();
         let mut own = 0.0;
-        // An epoch begins with the priorities of now.
+        // An epoch begins with the priorities of now: once in as many steps as the samples of the bank fill.
         let at = Instant::now();
         let mut replay = bank.sampler(step, Priorities::default());
-        own += at.elapsed().as_secs_f64();
+        begun.push(at.elapsed().as_secs_f64());
         for batch in batches {
             let report = trained(model, batch)?;
             let at = Instant::now();
@@ -100,14 +100,16 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
         mined.push(began.elapsed().as_secs_f64() / batches.len() as f64);
         beside.push(own / batches.len() as f64);
     }
-    let [plain, mined, beside] = [plain, mined, beside].map(median);
+    let [plain, mined, beside, begun] = [plain, mined, beside, begun].map(median);
+    let a_step = beside + begun / (known as f64 / BATCH as f64);
     println!(
-        "bank of {known}: step of {BATCH} {:.2} ms, with mining {:.2} ms ({:+.2} %); mining alone {:.3} ms, {:.3} % of the step",
+        "bank of {known}: step of {BATCH} {:.2} ms, {STEPS} steps and an epoch's beginning with mining {:.2} ms each; mining {:.3} ms a step and {:.2} ms an epoch of {}, {:.3} % of a step in all",
         1e3 * plain,
         1e3 * mined,
-        100.0 * (mined / plain - 1.0),
         1e3 * beside,
-        100.0 * beside / plain
+        1e3 * begun,
+        known / BATCH,
+        100.0 * a_step / plain
     );
     Ok(())
 }

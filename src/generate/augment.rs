@@ -58,32 +58,18 @@ impl Configure<dyn Generator> for Augment {
     const EXAMPLE: &'static str = "{ transforms: [ { one_of: [ { gaussian_blur: { sigma: [1, 4] } }, { add_noise: { snr_db: [0, 15] } } ] }, { babble: { probability: 0.5 } } ], pick: 2 }";
 
     fn build(self, table: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
-        let mut problems = engine::problems(self.severity_range, self.variants, self.search);
-        if self.transforms.is_empty() {
-            problems.push(Problem::new("transforms", "expected at least one transform, such as `- gaussian_blur: {}`"));
-        }
-        if self.pick.is_some_and(|pick| pick == 0 || pick > self.transforms.len().max(1)) {
-            let message = format!("expected a number in 1..={}, found {}", self.transforms.len().max(1), self.pick.unwrap_or(0));
-            problems.push(Problem::new("pick", message));
-        }
-        let read = with_transforms(table, |table| engine::nodes(&self.transforms, table, "transforms"));
-        match read {
-            Ok(nodes) if problems.is_empty() => Ok(Box::new(Policy {
-                cures: cures(&nodes),
-                nodes,
-                pick: self.pick,
-                order: self.order,
-                severity_range: self.severity_range,
-                variants: self.variants,
-                search: self.search,
-                names_undrawn: false,
-            })),
-            Ok(_) => Err(problems),
-            Err(found) => {
-                problems.extend(found);
-                Err(problems)
-            }
-        }
+        let problems = engine::problems(self.severity_range, self.variants, self.search);
+        let nodes = engine::listed(&self.transforms, self.pick, table, "gaussian_blur: {}", problems)?;
+        Ok(Box::new(Policy {
+            cures: cures(&nodes),
+            nodes,
+            pick: self.pick,
+            order: self.order,
+            severity_range: self.severity_range,
+            variants: self.variants,
+            search: self.search,
+            names_undrawn: false,
+        }))
     }
 
     fn resolved(&self, table: &Table<dyn Generator>) -> serde_json::Result<Value> {

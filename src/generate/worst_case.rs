@@ -64,27 +64,14 @@ impl Configure<dyn Generator> for WorstCase {
 
     fn build(self, table: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
         let mut problems = engine::problems(self.severity_range, self.variants, Search::default());
-        if self.transforms.is_empty() {
-            problems.push(Problem::new("transforms", "expected at least one transform, such as `- rotate: {}`"));
-        }
-        if self.pick.is_some_and(|pick| pick == 0 || pick > self.transforms.len().max(1)) {
-            let message = format!("expected a number in 1..={}, found {}", self.transforms.len().max(1), self.pick.unwrap_or(0));
-            problems.push(Problem::new("pick", message));
-        }
         if !(1..=1000).contains(&self.draws) {
             problems.push(Problem::new("draws", format!("expected a number in 1..=1000, found {}", self.draws)));
         }
         if self.refinements > 16 {
             problems.push(Problem::new("refinements", format!("expected a number in 0..=16, found {}", self.refinements)));
         }
-        match with_transforms(table, |table| engine::nodes(&self.transforms, table, "transforms")) {
-            Ok(nodes) if problems.is_empty() => Ok(Box::new(self.worst_of(nodes))),
-            Ok(_) => Err(problems),
-            Err(found) => {
-                problems.extend(found);
-                Err(problems)
-            }
-        }
+        let nodes = engine::listed(&self.transforms, self.pick, table, "rotate: {}", problems)?;
+        Ok(Box::new(self.worst_of(nodes)))
     }
 
     fn resolved(&self, table: &Table<dyn Generator>) -> serde_json::Result<Value> {
@@ -148,6 +135,6 @@ mod tests {
     fn wrong_numbers_are_told_with_their_paths() {
         let written = json!({ "worst_case": { "transforms": [], "draws": 0, "refinements": 17, "pick": 3 } });
         let paths: Vec<String> = table().build(&written).err().unwrap().into_iter().map(|problem| problem.path).collect();
-        assert_eq!(paths, ["worst_case.transforms", "worst_case.pick", "worst_case.draws", "worst_case.refinements"]);
+        assert_eq!(paths, ["worst_case.draws", "worst_case.refinements", "worst_case.transforms", "worst_case.pick"]);
     }
 }

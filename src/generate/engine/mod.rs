@@ -18,6 +18,7 @@ use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
     model::Target,
+    operator::Table,
     random::SeedTree,
     record::TransformBalance,
     sample::{Candidate, Claim, ModalitySet, ReasonCode, Sample, SampleId},
@@ -90,6 +91,29 @@ pub fn problems(severity_range: Range, variants: usize, search: Search) -> Vec<P
         problems.push(Problem::new("severity_range", message));
     }
     problems
+}
+
+/// The transforms of an operator that draws some of a list, and how many (`pick`); or all problems, those of its other fields (`problems`) first. `example` is what an
+/// empty list is told to hold.
+pub fn listed(
+    transforms: &[Value],
+    pick: Option<usize>,
+    table: &Table<dyn Generator>,
+    example: &str,
+    mut problems: Vec<Problem>,
+) -> Result<Vec<Node>, Vec<Problem>> {
+    if transforms.is_empty() {
+        problems.push(Problem::new("transforms", format!("expected at least one transform, such as `- {example}`")));
+    }
+    let most = transforms.len().max(1);
+    if let Some(pick) = pick.filter(|pick| !(1..=most).contains(pick)) {
+        problems.push(Problem::new("pick", format!("expected a number in 1..={most}, found {pick}")));
+    }
+    match with_transforms(table, |table| nodes(transforms, table, "transforms")) {
+        Ok(nodes) if problems.is_empty() => Ok(nodes),
+        Ok(_) => Err(problems),
+        Err(found) => Err(problems.into_iter().chain(found).collect()),
+    }
 }
 
 /// One draw with what it needs to be applied.

@@ -396,44 +396,22 @@ fn an_embedded_text_is_perturbed_in_its_own_ball() {
 /// PGD-10 without a random start on the network of the reference ends at the losses that torchattacks ended at.
 #[test]
 fn torchattacks_ends_at_the_same_loss() {
-    use crate::model::{DataProfile, Trainable, cnn::Cnn};
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference");
-    let (weights, reference) = (folder.join("cnn28.safetensors"), folder.join("cnn28_reference.safetensors"));
-    if !reference.exists() {
-        eprintln!("skipped: ../shared/reference is not there");
-        return;
-    }
-    let profile = DataProfile {
-        classes: names(10),
-        modalities: ModalitySet::one(Modality::Image),
-        image: Some((28, 28, 1)),
-        ..DataProfile::default()
-    };
-    let config = Cnn { weights: Some(weights), ..Cnn::default() };
-    let model = config.trainer(&profile, &SeedTree::new(0)).unwrap().freeze().unwrap();
-    let bytes = std::fs::read(reference).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |name: &str| -> Vec<f32> {
-        file.tensor(name).unwrap().data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-    };
-    let targets: Vec<Target> = file.tensor("y").unwrap().data().chunks_exact(8).map(|b| Target::Class(usize::from(b[0]))).collect();
-    let picture = |values: &[f32]| Pixels { width: 28, height: 28, channels: 1, values: values.to_vec() };
-    let inputs: Vec<Input> =
-        floats("x").chunks_exact(784).map(|v| Input { image: Some(Arc::new(picture(v))), ..Input::default() }).collect();
+    let Some(reference) = crate::model::cnn::tests::PyTorch::read() else { return };
+    let crate::model::cnn::tests::PyTorch { model, inputs, targets, .. } = &reference;
     let attacks = [
         (Norm::Linf, 8.0 / 255.0, 2.0 / 255.0, "loss_after_linf", "pgd10_linf_eps8_alpha2_255"),
         (Norm::L2, 1.0, 0.2, "loss_after_l2", "pgd10_l2_eps1_alpha0.2"),
     ];
     for (norm, epsilon, step, loss, points) in attacks {
         let budget = Budget { step_size: Some(step), ..Budget::new(norm, epsilon) };
-        let found =
-            ascend(&*model, &inputs, &targets, &AttackConfig { image: Some(budget), ..attack(norm, epsilon) }, &seeds(inputs.len()))
-                .unwrap();
+        let found = ascend(&**model, inputs, targets, &AttackConfig { image: Some(budget), ..attack(norm, epsilon) }, &seeds(inputs.len()))
+            .unwrap();
         let mean = |of: fn(&Ascent) -> f32| found.iter().map(|a| f64::from(of(a))).sum::<f64>() / found.len() as f64;
-        let (last, kept, wanted) = (mean(|a| a.losses.last().copied().unwrap_or(f32::NAN)), mean(Ascent::loss), f64::from(floats(loss)[0]));
+        let (last, kept, wanted) =
+            (mean(|a| a.losses.last().copied().unwrap_or(f32::NAN)), mean(Ascent::loss), f64::from(reference.floats(loss)[0]));
         assert!((last - wanted).abs() < 5e-3 * wanted, "{norm:?}: {last} {wanted}");
         assert!(kept >= last, "{kept} {last}");
-        let theirs = floats(points);
+        let theirs = reference.floats(points);
         let apart = found.iter().zip(theirs.chunks_exact(784)).map(|(a, b)| ball::distance(Norm::L2, values(&a.input), b)).sum::<f64>();
         let moved = inputs.iter().zip(theirs.chunks_exact(784)).map(|(a, b)| ball::distance(Norm::L2, values(a), b)).sum::<f64>();
         assert!(apart < 0.1 * moved, "{norm:?}: {apart} {moved}");

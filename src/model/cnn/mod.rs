@@ -160,4 +160,4 @@ impl Cnn {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{Apart, Balance, Input, Lesson, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, load, measure},
+    model::{Apart, Balance, Input, Lesson, Model, Objective, Pair, Pixels, Target, Trainable, TrainingBatch, load, measure},
     sample::Classes,
 };
 use proptest::prelude::*;
@@ -386,32 +386,50 @@ fn what_cannot_be_is_refused() {
     assert!(Shape { size: (0, 9, 1), ..right }.check().is_err());
 }
 
-/// PyTorch's logits, gradients of the mean loss with respect to the images, and its losses after PGD-10 without a random start.
+/// The reference network with PyTorch's weights, its inputs and what PyTorch and torchattacks computed.
+pub(in crate::model) struct PyTorch {
+    pub model: Arc<dyn Model>,
+    pub inputs: Vec<Input>,
+    pub targets: Vec<Target>,
+    bytes: Vec<u8>,
+}
+
+impl PyTorch {
+    /// `None`, and a line that says so, where the files are not there.
+    pub fn read() -> Option<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference");
+        let (weights, reference) = (folder.join("cnn28.safetensors"), folder.join("cnn28_reference.safetensors"));
+        if !reference.exists() {
+            eprintln!("skipped: ../shared/reference is not there");
+            return None;
+        }
+        let classes = Classes::from_names((0..10).map(|digit| digit.to_string()));
+        let profile = DataProfile { classes, image: Some((28, 28, 1)), ..profile() };
+        let config = Cnn { weights: Some(weights), ..Cnn::default() };
+        let model = config.trainer(&profile, &SeedTree::new(0)).unwrap().freeze().unwrap();
+        let mut read = Self { model, inputs: Vec::new(), targets: Vec::new(), bytes: std::fs::read(reference).unwrap() };
+        read.targets = read.tensor("y").chunks_exact(8).map(|b| Target::Class(usize::from(b[0]))).collect();
+        let picture = |values: &[f32]| Pixels { width: 28, height: 28, channels: 1, values: values.to_vec() };
+        read.inputs = read.floats("x").chunks_exact(784).map(|v| Input { image: Some(Arc::new(picture(v))), ..Input::default() }).collect();
+        Some(read)
+    }
+    fn tensor(&self, name: &str) -> Vec<u8> {
+        safetensors::SafeTensors::deserialize(&self.bytes).unwrap().tensor(name).unwrap().data().to_vec()
+    }
+    pub fn floats(&self, name: &str) -> Vec<f32> {
+        self.tensor(name).chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+}
+
+/// PyTorch's logits and gradients of the mean loss with respect to the images; its losses after PGD-10 are held against ours in `model::ascent`.
 #[test]
 fn pytorch_gives_the_same() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference");
-    let (weights, reference) = (folder.join("cnn28.safetensors"), folder.join("cnn28_reference.safetensors"));
-    if !reference.exists() {
-        eprintln!("skipped: ../shared/reference is not there");
-        return;
-    }
-    let classes = Classes::from_names((0..10).map(|digit| digit.to_string()));
-    let profile = DataProfile { classes, image: Some((28, 28, 1)), ..profile() };
-    let config = Cnn { weights: Some(weights), ..Cnn::default() };
-    let model = config.trainer(&profile, &SeedTree::new(0)).unwrap().freeze().unwrap();
-    let bytes = std::fs::read(reference).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |name: &str| -> Vec<f32> {
-        file.tensor(name).unwrap().data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-    };
-    let targets: Vec<Target> = file.tensor("y").unwrap().data().chunks_exact(8).map(|b| Target::Class(usize::from(b[0]))).collect();
-    let picture = |values: &[f32]| Pixels { width: 28, height: 28, channels: 1, values: values.to_vec() };
-    let inputs: Vec<Input> =
-        floats("x").chunks_exact(784).map(|v| Input { image: Some(Arc::new(picture(v))), ..Input::default() }).collect();
-    let found = model.gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::one(Modality::Image)).unwrap();
-    let logits = relative(&found.logits.values, &floats("logits"));
+    let Some(reference) = PyTorch::read() else { return };
+    let PyTorch { model, inputs, targets, .. } = &reference;
+    let found = model.gradient(inputs, targets, Objective::CrossEntropy, ModalitySet::one(Modality::Image)).unwrap();
+    let logits = relative(&found.logits.values, &reference.floats("logits"));
     let share = 1.0 / inputs.len() as f32;
     let gradient: Vec<f32> = found.image.into_iter().flatten().flatten().map(|g| g * share).collect();
-    let gradient = relative(&gradient, &floats("grad"));
+    let gradient = relative(&gradient, &reference.floats("grad"));
     assert!(logits < 1e-4 && gradient < 1e-4, "logits {logits:e}, gradient {gradient:e}");
 }

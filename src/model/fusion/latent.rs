@@ -2,13 +2,13 @@
 
 use super::{
     block::{MicroBatch, column, transposed},
-    model::{FusionModel, MICRO_BATCH},
+    model::{FusionModel, MICRO_BATCH, slopes},
     net::{Codes, Leaves, host, matrix},
 };
 use crate::{
     error::{Error, Result},
     model::{
-        Input, Latent, LatentGradients, Latents, Matrix, Objective, Pixels, Target, Waveform, measure,
+        Input, Latent, LatentGradients, Latents, Matrix, Objective, Pixels, Target, Waveform,
         preprocess::{AudioMap, render},
     },
     sample::{Modality, ModalitySet, PerModality},
@@ -169,13 +169,7 @@ impl Latent for FusionModel {
             }
             let pass = self.net.forward(&self.weights, &batch, &self.net.leaves(&batch), Some(&codes))?;
             let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
-            let mut slope = vec![0.0; classes * MICRO_BATCH];
-            let mut values = Vec::with_capacity(part.len());
-            for (at, (row, target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
-                values.push(measure::objective(row, target, objective));
-                let own = measure::objective_gradient(row, target, objective);
-                own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
-            }
+            let (values, slope) = slopes(&logits, targets, objective, classes);
             let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
             if pass.logits.is_tracked() {
                 let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();

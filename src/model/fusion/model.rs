@@ -140,13 +140,7 @@ impl Model for FusionModel {
             let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
             // The objective is a function of a few logits: its slope is exact on the host, and what is left for the graph is
             // linear.
-            let mut slope = vec![0.0; classes * MICRO_BATCH];
-            let mut values = Vec::with_capacity(part.len());
-            for (at, (row, target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
-                values.push(measure::objective(row, target, objective));
-                let own = measure::objective_gradient(row, target, objective);
-                own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
-            }
+            let (values, slope) = slopes(&logits, targets, objective, classes);
             let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
             if pass.logits.is_tracked() {
                 let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();
@@ -200,4 +194,16 @@ impl Model for FusionModel {
         }
         self.parameters.write(path, &self.shape.architecture())
     }
+}
+
+/// The objective of each row of logits, and its slope along them in the layout of the device: `classes x MICRO_BATCH`, 0 for the rows that fill up.
+pub(super) fn slopes(logits: &[f32], targets: &[Target], objective: Objective, classes: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut slope = vec![0.0; classes * MICRO_BATCH];
+    let mut values = Vec::with_capacity(targets.len());
+    for (at, (row, target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
+        values.push(measure::objective(row, target, objective));
+        let own = measure::objective_gradient(row, target, objective);
+        own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
+    }
+    (values, slope)
 }

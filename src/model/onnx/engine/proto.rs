@@ -1,5 +1,5 @@
-//! The messages of an ONNX file that a run needs. A reader of our own: `onnx-ir`, burn's front end for code generation, folds, renames and drops
-//! what it does not know and panics on what it does not expect, and a file is not to be trusted.
+//! The messages of an ONNX file that a run needs. A reader of our own, with limits: a file is not to be trusted, and the graph is wanted as it stands (`onnx-ir` prepares one
+//! for the generation of code).
 
 use super::{
     value::{Data, Kind, Value, elements, half_to_float},
