@@ -447,24 +447,40 @@ fn cures(value: Option<&Value>, stages: &Stages, problems: &mut Vec<Problem>) ->
     Some(cures)
 }
 
+fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> super::RobustPlan {
+    let attack: super::RobustPlan = fields(Some(written), path, problems);
+    from_one(&format!("{path}.steps"), attack.steps, MOST_REPEATS, problems);
+    from_one(&format!("{path}.restarts"), attack.restarts, MOST_REPEATS, problems);
+    if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
+        problems.push(Problem::new(path, "expected a radius above 0 for the image or the audio, found 0 for both"));
+    }
+    attack
+}
+
 fn evaluate(
     value: Option<&Value>,
     registry: &Registry,
     problems: &mut Vec<Problem>,
 ) -> (EvaluatePlan, BTreeMap<String, Built<dyn Reader>>) {
-    // A robust attack has fields of its own, each to be told.
+    // An attack has fields of its own, each to be told.
     let mut value = value.cloned();
-    let robust =
-        value.as_mut().and_then(Value::as_object_mut).and_then(|map| map.shift_remove("robust")).filter(|robust| !robust.is_null());
+    let mut taken =
+        |key: &str| value.as_mut().and_then(Value::as_object_mut).and_then(|map| map.shift_remove(key)).filter(|v| !v.is_null());
+    let (robust, attacks) = (taken("robust"), taken("attacks"));
     let mut plan: EvaluatePlan = fields(value.as_ref(), "evaluate", problems);
-    if let Some(written) = &robust {
-        let attack: super::RobustPlan = fields(Some(written), "evaluate.robust", problems);
-        from_one("evaluate.robust.steps", attack.steps, MOST_REPEATS, problems);
-        from_one("evaluate.robust.restarts", attack.restarts, MOST_REPEATS, problems);
-        if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
-            problems.push(Problem::new("evaluate.robust", "expected a radius above 0 for the image or the audio, found 0 for both"));
+    plan.robust = robust.map(|written| attack(&written, "evaluate.robust", problems));
+    match attacks {
+        Some(Value::Object(named)) => {
+            plan.attacks = named
+                .iter()
+                .map(|(name, written)| (name.clone(), attack(written, &format!("evaluate.attacks.{name}"), problems)))
+                .collect();
         }
-        plan.robust = Some(attack);
+        Some(other) => problems.push(Problem::new(
+            "evaluate.attacks",
+            format!("expected attacks by name, such as `{{ fgsm: {{ image_epsilon: 0.3, steps: 1, restarts: 1 }} }}`, found {other}"),
+        )),
+        None => {}
     }
     let mut extra = BTreeMap::new();
     for (name, written) in &plan.extra {

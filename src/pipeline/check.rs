@@ -289,7 +289,8 @@ pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built
         problems
             .push(Problem::new("evaluate.withhold", format!("nothing is left of {}; withhold fewer modalities", capabilities.modalities)));
     }
-    if let Some(robust) = &evaluate.robust {
+    let named = evaluate.attacks.iter().map(|(name, attack)| (format!("evaluate.attacks.{name}"), attack));
+    for (path, robust) in evaluate.robust.iter().map(|robust| ("evaluate.robust".to_owned(), robust)).chain(named) {
         let attacked = [(Modality::Image, robust.image_epsilon), (Modality::Audio, robust.audio_epsilon)];
         for (modality, epsilon) in attacked.into_iter().filter(|(modality, _)| capabilities.modalities.has(*modality)) {
             if epsilon.get() > 0.0 && !capabilities.gradients.has(modality) {
@@ -297,7 +298,7 @@ pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built
                     "needs the input gradient of {modality}, but the model `{}` has that of {}",
                     model.name, capabilities.gradients
                 );
-                problems.push(Problem::new(format!("evaluate.robust.{modality}_epsilon"), message));
+                problems.push(Problem::new(format!("{path}.{modality}_epsilon"), message));
             }
         }
     }

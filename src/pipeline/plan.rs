@@ -212,6 +212,8 @@ pub struct EvaluatePlan {
     pub withhold: Vec<Modality>,
     /// White-box attack; absent for none.
     pub robust: Option<RobustPlan>,
+    /// Further white-box attacks, by name, each with a budget of its own: `{ fgsm: { image_epsilon: 0.3, steps: 1, restarts: 1 } }`.
+    pub attacks: BTreeMap<String, RobustPlan>,
     /// Further test sets, by name: stored corruptions of the test split, as `{ manifest: { path } }`.
     #[schemars(with = "BTreeMap<String, Value>")]
     pub extra: BTreeMap<String, Value>,

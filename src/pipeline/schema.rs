@@ -40,7 +40,8 @@ pub fn schema(registry: &Registry) -> Value {
     let mut evaluate = definitions.of::<EvaluatePlan>();
     let robust = definitions.of::<RobustPlan>();
     evaluate["properties"]["robust"] =
-        json!({ "description": "White-box attack; absent for none.", "anyOf": [robust, { "type": "null" }] });
+        json!({ "description": "White-box attack; absent for none.", "anyOf": [robust.clone(), { "type": "null" }] });
+    evaluate["properties"]["attacks"]["additionalProperties"] = robust;
     evaluate["properties"]["extra"]["additionalProperties"] = reader.clone();
     let mut train = definitions.of::<TrainPlan>();
     let dropout = definitions.of::<DropoutPlan>();

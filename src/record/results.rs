@@ -17,6 +17,9 @@ pub struct Results {
     /// The attack behind the robust accuracies, where one was run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub robust: Option<RobustBudget>,
+    /// Further attacks, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attacks: BTreeMap<String, RobustBudget>,
     /// One entry an arm and seed: arms in the order they ran, seeds ascending within.
     pub arms: Vec<ArmResult>,
     /// Differences of each arm to the baseline, paired by seed.
@@ -89,6 +92,9 @@ pub struct RobustAccuracy {
     pub attacked: ModalitySet,
     /// `cross_entropy`, `carlini_wagner`, `worst` for the worse answer of these two, or `auto_attack` for the worst of these and an ensemble of attacks.
     pub objective: String,
+    /// Name of the attack among [`Results::attacks`]; empty for [`Results::robust`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub attack: String,
     /// Samples attacked.
     pub n: u64,
     /// Share that stayed right, `0..=1`.
@@ -229,7 +235,11 @@ impl ArmResult {
         let mut metrics = vec![Metric::Accuracy];
         metrics.extend(self.worst_class.is_some().then_some(Metric::WorstClass));
         metrics.extend(self.subsets.keys().cloned().map(Metric::Subset));
-        metrics.extend(self.robust.iter().map(|row| Metric::Robust { attacked: row.attacked, objective: row.objective.clone() }));
+        metrics.extend(self.robust.iter().map(|row| Metric::Robust {
+            attacked: row.attacked,
+            objective: row.objective.clone(),
+            attack: row.attack.clone(),
+        }));
         for (key, values) in &self.slices {
             metrics.extend(values.keys().map(|value| Metric::Slice { key: key.clone(), value: value.clone() }));
         }
@@ -242,10 +252,10 @@ impl ArmResult {
             Metric::Accuracy => Some(self.accuracy),
             Metric::WorstClass => self.worst_class.as_ref().map(|class| Accuracy { n: class.n, accuracy: class.accuracy }),
             Metric::Subset(subset) => self.subsets.get(subset).copied(),
-            Metric::Robust { attacked, objective } => self
+            Metric::Robust { attacked, objective, attack } => self
                 .robust
                 .iter()
-                .find(|row| row.attacked == *attacked && row.objective == *objective)
+                .find(|row| row.attacked == *attacked && row.objective == *objective && row.attack == *attack)
                 .map(|row| Accuracy { n: row.n, accuracy: row.accuracy }),
             Metric::Slice { key, value } => self.slices.get(key)?.get(value).copied(),
             Metric::Extra(name) => self.extra.get(name).copied(),
@@ -270,6 +280,9 @@ pub enum Metric {
         attacked: ModalitySet,
         /// Objective of the attack.
         objective: String,
+        /// Name of the attack; empty for the first.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        attack: String,
     },
     /// On the samples whose field has this value.
     Slice {
@@ -288,7 +301,8 @@ impl fmt::Display for Metric {
             Self::Accuracy => f.write_str("accuracy"),
             Self::WorstClass => f.write_str("worst class"),
             Self::Subset(subset) => write!(f, "{subset} only"),
-            Self::Robust { attacked, objective } => write!(f, "{attacked} attacked ({objective})"),
+            Self::Robust { attacked, objective, attack } if attack.is_empty() => write!(f, "{attacked} attacked ({objective})"),
+            Self::Robust { attacked, objective, attack } => write!(f, "{attacked} attacked ({attack}, {objective})"),
             Self::Slice { key, value } => write!(f, "{key} = {value}"),
             Self::Extra(name) => f.write_str(name),
         }
@@ -383,12 +397,29 @@ mod tests {
         assert_eq!(arm.worst_class.as_ref().unwrap().class, "1");
         arm.subsets.insert("image".into(), Accuracy { n: 10, accuracy: 0.8 });
         arm.slices.entry("speaker".into()).or_default().insert("a".into(), Accuracy { n: 3, accuracy: 1.0 });
-        arm.robust.push(RobustAccuracy { attacked: ModalitySet::ALL, objective: "worst".into(), n: 10, accuracy: 0.1 });
+        arm.robust.push(RobustAccuracy {
+            attacked: ModalitySet::ALL,
+            objective: "worst".into(),
+            attack: String::new(),
+            n: 10,
+            accuracy: 0.1,
+        });
+        arm.robust.push(RobustAccuracy {
+            attacked: ModalitySet::ALL,
+            objective: "worst".into(),
+            attack: "fgsm".into(),
+            n: 10,
+            accuracy: 0.3,
+        });
         arm.extra.insert("snr_5".into(), Accuracy { n: 10, accuracy: 0.7 });
         let metrics = arm.metrics();
-        assert_eq!(metrics.len(), 6);
+        assert_eq!(metrics.len(), 7);
         assert!(metrics.iter().all(|metric| arm.metric(metric).is_some()) && metrics.is_sorted());
         assert_eq!(arm.metric(&metrics[3]).unwrap().accuracy, 0.1);
+        assert_eq!(
+            (metrics[4].to_string().as_str(), arm.metric(&metrics[4]).unwrap().accuracy),
+            ("image+audio+text attacked (fgsm, worst)", 0.3)
+        );
         for metric in metrics {
             let text = serde_json::to_string(&metric).unwrap();
             assert_eq!(serde_json::from_str::<Metric>(&text).unwrap(), metric);

@@ -68,7 +68,8 @@ pub(super) fn table(results: &Results, arms: &[&str]) -> Vec<Value> {
         rows.push(plain_row(results, arms, "calibration error (ECE)", |arm| arm.ece.map(|e| e * 100.0), |v| format!("{v:.1}")));
     }
     groups.push(group("Modalities missing".into(), String::new(), &|metric| matches!(metric, Metric::Subset(_))));
-    let budget = results.robust.as_ref().map(budget_words).unwrap_or_default();
+    let named = results.attacks.iter().map(|(name, budget)| format!("{name}: {}", budget_words(budget)));
+    let budget = results.robust.as_ref().map(budget_words).into_iter().chain(named).collect::<Vec<_>>().join("; ");
     groups.push(group("Under attack".into(), budget, &|metric| matches!(metric, Metric::Robust { .. })));
     let mut keys: Vec<&String> = results.arms.iter().flat_map(|arm| arm.slices.keys()).collect();
     keys.sort();

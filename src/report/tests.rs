@@ -336,7 +336,13 @@ fn results(seeds: usize) -> Results {
             for (attacked, accuracy) in
                 [(ModalitySet::one(Modality::Image).with(Modality::Audio), 0.21), (ModalitySet::one(Modality::Image), 0.4)]
             {
-                arm.robust.push(RobustAccuracy { attacked, objective: "worst".into(), n: 200, accuracy: at(accuracy, 0.03) });
+                arm.robust.push(RobustAccuracy {
+                    attacked,
+                    objective: "worst".into(),
+                    attack: String::new(),
+                    n: 200,
+                    accuracy: at(accuracy, 0.03),
+                });
             }
             for (kind, accuracy) in [("explicit", 0.96), ("indirect", 0.93), ("vague", 0.84)] {
                 arm.slices
@@ -372,6 +378,7 @@ fn results(seeds: usize) -> Results {
             restarts: 3,
             samples: 200,
         }),
+        attacks: Default::default(),
         arms,
         comparisons: Vec::new(),
     };

@@ -15,8 +15,8 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     record::{
-        ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RunRecord, SampleBalance, SetAside, SharedMedia,
-        Splits as SplitRecords, Timing, TimingStep, TrainingRecord,
+        ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RobustAccuracy, RunRecord, SampleBalance, SetAside,
+        SharedMedia, Splits as SplitRecords, Timing, TimingStep, TrainingRecord,
     },
     registry::Registry,
     report::ReportInput,
@@ -423,6 +423,12 @@ impl<'a> Run<'a> {
             (result.robust, result.masking) =
                 train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), self.progress)?;
         }
+        for (name, attack) in &plan.attacks {
+            let told = format!("{} ({name})", arm.name());
+            let seeds = seeds.child("attacks").child(name.as_str());
+            let (rows, _) = train::robust(&told, &finished.model, split, attack, withheld, &seeds, self.progress)?;
+            result.robust.extend(rows.into_iter().map(|row| RobustAccuracy { attack: name.clone(), ..row }));
+        }
         for (name, split) in &self.extra {
             result.extra.insert(name.clone(), train::accuracy(&finished.model, split, withheld)?);
         }
@@ -447,6 +453,7 @@ impl<'a> Run<'a> {
             withheld: plan.withhold.iter().copied().collect(),
             primary: Metric::Accuracy,
             robust: plan.robust.as_ref().map(|robust| train::budget(robust, split)),
+            attacks: plan.attacks.iter().map(|(name, attack)| (name.clone(), train::budget(attack, split))).collect(),
             arms: arms.into_iter().flat_map(|(_, results)| results).collect(),
             comparisons: Vec::new(),
         };

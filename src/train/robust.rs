@@ -119,7 +119,13 @@ pub fn robust(
     let n = order.len() as u64;
     let rows = sets.iter().zip(right).flat_map(|(set, right)| {
         let row = move |objective: &str, right: u64| {
-            Accuracy::of(right, n).map(|a| RobustAccuracy { attacked: *set, objective: objective.to_owned(), n: a.n, accuracy: a.accuracy })
+            Accuracy::of(right, n).map(|a| RobustAccuracy {
+                attacked: *set,
+                objective: objective.to_owned(),
+                attack: String::new(),
+                n: a.n,
+                accuracy: a.accuracy,
+            })
         };
         [row("cross_entropy", right[0]), row("worst", right[1]), row("auto_attack", right[2]).filter(|_| plan.auto_attack)]
     });

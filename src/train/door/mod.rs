@@ -1,6 +1,6 @@
 //! The door for a trainer's own loop: the losses of a batch in, what the backward pass should see out, and a queue for what comes again.
 
-use super::memory_bank::{MemoryBank, Priorities};
+use super::memory_bank::{MemoryBank, Place, Priorities};
 use crate::{
     error::{Error, Result},
     sample::SampleId,
@@ -115,7 +115,7 @@ impl Passes {
 #[derive(Debug, Clone)]
 pub struct BatchMiner {
     rules: BatchRules,
-    pool: Vec<SampleId>,
+    pool: Vec<(Place, SampleId)>,
     refreshed: Option<u64>,
     passes: Passes,
 }
@@ -197,17 +197,17 @@ impl BatchMiner {
     fn recall<'a>(&'a mut self, step: u64, bank: Option<&MemoryBank>, ids: &'a [SampleId], ranked: &mut Vec<Ranked<'a>>) -> Result<()> {
         let Some(bank) = bank else { return Err(Error::usage("these rules take samples from a memory bank; expected one, found none")) };
         if self.refreshed.is_none_or(|last| step < last || step - last >= self.rules.refresh) {
-            self.pool = bank.hardest(self.rules.pool, step, &self.rules.priorities).into_iter().map(|(id, _)| id).collect();
+            self.pool = bank.hardest_places(self.rules.pool, step, &self.rules.priorities);
             self.refreshed = Some(step);
         }
         let in_batch: HashMap<&SampleId, usize> = ids.iter().enumerate().rev().map(|(row, id)| (id, row)).collect();
-        for id in &self.pool {
+        // What was trained on since, or set aside, has another priority now, or none.
+        let mut known = Vec::with_capacity(self.pool.len());
+        bank.priorities(&self.pool, step, &self.rules.priorities, |at, hardness| known.push((at, hardness)));
+        for (at, hardness) in known {
+            let id = &self.pool[at].1;
             let row = in_batch.get(id).copied();
-            if row.is_some() && self.rules.take == Take::Both {
-                continue;
-            }
-            // What was trained on since, or set aside, has another priority now, or none.
-            if let Some(hardness) = bank.get(id).and_then(|memory| memory.priority(step, &self.rules.priorities)) {
+            if row.is_none() || self.rules.take != Take::Both {
                 ranked.push(Ranked { hardness, id, row });
             }
         }

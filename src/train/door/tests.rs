@@ -60,6 +60,23 @@ fn the_bank_and_the_batch_stand_in_one_ranking() {
 }
 
 #[test]
+fn a_sample_that_moved_in_the_bank_is_found_and_one_that_went_is_not() {
+    let all: Vec<SampleId> = (0..600).map(|i| SampleId::new(format!("s{i}"))).collect();
+    let bank = MemoryBank::new(BankConfig::default()).unwrap();
+    bank.observe(0, &all.iter().enumerate().map(|(i, id)| Observation::loss(id, i as f32)).collect::<Vec<_>>()).unwrap();
+    let mut miner = BatchMiner::new(BatchRules { refresh: 100, pool: 600, ..rules(Take::Bank, 1.0) }).unwrap();
+    let batch: Vec<SampleId> = (0..600).map(|i| SampleId::new(format!("other{i}"))).collect();
+    let losses = vec![0.0; 600];
+    let chosen =
+        |miner: &mut BatchMiner, step| miner.choose(step, &batch, &losses, Some(&bank), &mut SeedTree::new(1).rng()).unwrap().recalled;
+    assert_eq!(chosen(&mut miner, 1), all.iter().rev().cloned().collect::<Vec<_>>());
+    // What goes gives its place to another of its part.
+    bank.forget(all.iter().step_by(3)).unwrap();
+    let left: Vec<SampleId> = (0..600).rev().filter(|i| i % 3 != 0).map(|i| all[i].clone()).collect();
+    assert_eq!(chosen(&mut miner, 2), left);
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let refused = |rules: BatchRules| BatchMiner::new(rules).unwrap_err().to_string();
     let usual = BatchRules::default();

@@ -82,6 +82,13 @@ pub struct Taken {
     pub let_go: usize,
 }
 
+/// Where a sample was found in a bank; what stands there later may be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    shard: usize,
+    slot: usize,
+}
+
 struct Slot {
     id: SampleId,
     /// Place in the order in which the samples were first taken.
@@ -213,6 +220,37 @@ impl MemoryBank {
         let mut all: Vec<(SampleId, f64)> = Vec::new();
         self.each(|slot| all.extend(slot.memory.priority(step, rules).map(|priority| (slot.id.clone(), priority))));
         first(all, k, |a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)))
+    }
+
+    /// The samples of [`MemoryBank::hardest`] with their places, in the order of these.
+    pub(crate) fn hardest_places(&self, k: usize, step: u64, rules: &Priorities) -> Vec<(Place, SampleId)> {
+        let mut all: Vec<(f64, Place, SampleId)> = Vec::new();
+        for (at, shard) in self.shards.iter().enumerate() {
+            for (i, slot) in shard.read().unwrap_or_else(PoisonError::into_inner).slots.iter().enumerate() {
+                let place = Place { shard: at, slot: i };
+                all.extend(slot.memory.priority(step, rules).map(|priority| (priority, place, slot.id.clone())));
+            }
+        }
+        let chosen = first(all, k, |a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+        let mut places: Vec<(Place, SampleId)> = chosen.into_iter().map(|(_, place, id)| (place, id)).collect();
+        places.sort_unstable_by_key(|(place, _)| *place);
+        places
+    }
+
+    /// The priorities of now of samples found by [`MemoryBank::hardest_places`]: a lock for the run of a part's places, and no search but for those that moved.
+    pub(crate) fn priorities(&self, places: &[(Place, SampleId)], step: u64, rules: &Priorities, mut take: impl FnMut(usize, f64)) {
+        let mut begin = 0;
+        for run in places.chunk_by(|a, b| a.0.shard == b.0.shard) {
+            let shard = self.shards[run[0].0.shard].read().unwrap_or_else(PoisonError::into_inner);
+            for (i, (place, id)) in run.iter().enumerate() {
+                let there = shard.slots.get(place.slot).filter(|slot| slot.id == *id);
+                let slot = there.or_else(|| shard.index.get(id).and_then(|at| shard.slots.get(*at as usize)));
+                if let Some(priority) = slot.and_then(|slot| slot.memory.priority(step, rules)) {
+                    take(begin + i, priority);
+                }
+            }
+            begin += run.len();
+        }
     }
 
     /// The samples that were not seen for more than `max_age` steps, at most `k`, the longest unseen first, equal ones by id; none that

@@ -6,7 +6,8 @@ use crate::golden::root;
 #[test]
 fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradients() {
     let text = std::fs::read_to_string(root("pipelines/attacks.yaml")).unwrap();
-    let small = ["data.limit=120", "evaluate.robust.samples=24", "evaluate.robust.steps=8"];
+    let fgsm = "evaluate.attacks={ fgsm: { steps: 1, restarts: 1, samples: 24 } }";
+    let small = ["data.limit=120", "evaluate.robust.samples=24", "evaluate.robust.steps=8", fgsm];
     let done = Done::of(plan_in(&root("pipelines"), &text, &small));
     let record = done.record();
     assert!(record.problems().is_empty(), "{:?}", record.problems());
@@ -24,11 +25,19 @@ fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradi
     // A linear model has a slope everywhere.
     let flat = checks.iter().find(|check| check["check"] == "zero_gradients").unwrap();
     assert_eq!(flat["passed"], true, "{checks:?}");
-    let share = |attacked: &str, objective: &str| {
+    let of = |attack: &str, attacked: &str, objective: &str| {
         let rows = arm["robust"].as_array().unwrap();
-        let row = rows.iter().find(|row| row["attacked"].to_string().contains(attacked) && row["objective"] == objective);
+        let row = rows.iter().find(|row| {
+            row["attacked"].to_string().contains(attacked)
+                && row["objective"] == objective
+                && row["attack"].as_str().unwrap_or_default() == attack
+        });
         row.unwrap_or_else(|| panic!("{rows:?}"))["accuracy"].as_f64().unwrap()
     };
+    let share = |attacked: &str, objective: &str| of("", attacked, objective);
     assert!(share("image", "auto_attack") <= share("image", "worst") && share("image", "worst") <= share("image", "cross_entropy"));
+    // The further attack has a row of its own, and one step at the same radius finds no more than eight from two starts.
+    assert!(of("fgsm", "image", "cross_entropy") >= share("image", "cross_entropy"));
+    assert_eq!(done.results()["attacks"]["fgsm"]["steps"], 1);
     super::bytes::regenerates(&done);
 }
