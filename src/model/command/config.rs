@@ -21,7 +21,7 @@ use std::{
 /// `micro_batch` samples, and answers with logits, embeddings, and the product of a slope with its Jacobian; hardmine computes the objective, and brings
 /// media to the model's sizes by maps whose transposes bring gradients back to native pixels and samples. `examples/hardmine_process.py` speaks the protocol, which
 /// `model::command` describes; `examples/command_model.py` is a PyTorch model that uses it. It is asked and not trained: write `train: none`. A pipeline with a command
-/// runs that command: read it before you run what you were sent.
+/// runs that command, and so does `regenerate` on what such a run left: read it before you run what you were sent.
 ///
 /// Reference: the safetensors format, <https://github.com/huggingface/safetensors>.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -88,7 +88,7 @@ impl Part {
         });
         let batch = fixed.max().unwrap_or(config.micro_batch).min(1024);
         let roles = wanted.into_iter().map(|(role, _)| role).collect();
-        Ok(Self::new(Plan { sources, roles, names, batch }, session, bytes))
+        Ok(Self::new(Plan { sources, roles, names, batch }, session, Session::whole(bytes, folder)?))
     }
 }
 

@@ -84,6 +84,31 @@ fn a_file_answers_with_its_gradients_and_is_saved_whole() {
 }
 
 #[test]
+fn numbers_beside_the_file_are_saved_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights: Vec<f32> = (0..8).map(|i| i as f32 - 3.5).collect();
+    let raw: Vec<u8> = weights.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(folder.path().join("w.bin"), [vec![7u8; 4], raw].concat()).unwrap();
+    let pair = |key: &str, value: &str| bytes(13, &[text(1, key), text(2, value)].concat());
+    let outside = [
+        [int(1, 4), int(1, 2), int(2, 1), text(8, "w")].concat(),
+        [pair("location", "w.bin"), pair("offset", "4"), pair("length", "32"), int(14, 1)].concat(),
+    ];
+    let nodes = [node("Flatten", &["x"], &["flat"], &[]), node("MatMul", &["flat", "w"], &["y"], &[])];
+    let (x, y) = (info("x", 1, &[0, 1, 2, 2]), info("y", 1, &[0, 2]));
+    std::fs::write(folder.path().join("m.onnx"), model(&nodes, &[outside.concat()], &[x], &[y])).unwrap();
+    let model = frozen(folder.path(), serde_json::json!({ "path": "m.onnx", "inputs": { "image": {} } }));
+    let inputs = [picture([1.0, 0.5, 0.25, 0.0])];
+    let logits = model.forward(&inputs).unwrap().logits;
+    assert_eq!(logits.row(0), [-3.5 - 0.5 * 1.5 + 0.25 * 0.5, -2.5 - 0.5 * 0.5 + 0.25 * 1.5]);
+    let path = folder.path().join("m.safetensors");
+    model.save(&path).unwrap();
+    // Elsewhere, without the file beside it.
+    std::fs::remove_file(folder.path().join("w.bin")).unwrap();
+    assert_eq!(load::open(&path).unwrap().forward(&inputs).unwrap().logits, logits);
+}
+
+#[test]
 fn what_does_not_fit_is_told_with_what_the_graph_has() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.onnx"), small()).unwrap();

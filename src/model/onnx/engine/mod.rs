@@ -5,6 +5,7 @@
 //! its input, matrix products are the `gemm` crate's, and the same pass gives the same bits whatever else runs. Every operator is made of the few
 //! steps of `tape`, which know their own gradients, so that an operator needs no gradient code of its own.
 
+mod inline;
 mod kernel;
 pub(super) mod ops;
 mod plan;
@@ -33,6 +34,11 @@ pub fn read_tensor(bytes: &[u8]) -> crate::error::Result<Value> {
 }
 
 impl Session {
+    /// The bytes of a loaded file with the numbers inside that it keeps beside it, in `folder`.
+    pub fn whole(bytes: Vec<u8>, folder: Option<&std::path::Path>) -> crate::error::Result<Vec<u8>> {
+        Ok(inline::whole(&bytes, folder)?.unwrap_or(bytes))
+    }
+
     /// The names of the outputs that a file declares, without making the graph ready.
     pub fn declared(bytes: &[u8]) -> crate::error::Result<Vec<String>> {
         let model = proto::ModelProto::parse(bytes)?;

@@ -394,6 +394,11 @@ impl<'a> TensorProto<'a> {
         Value::ints(kind, shape, values)
     }
 
+    /// Its bytes, where they lie beside the file.
+    pub(super) fn outside(&self, folder: Option<&Path>) -> Result<Option<Vec<u8>>> {
+        self.is_external.then(|| self.external(folder).map_err(|e| e.at("tensor", &self.name))).transpose()
+    }
+
     /// The bytes that lie beside the file.
     fn external(&self, folder: Option<&Path>) -> Result<Vec<u8>> {
         let entry = |key: &str| self.external.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
