@@ -5,10 +5,16 @@
 //! its input, matrix products are the `gemm` crate's, and the same pass gives the same bits whatever else runs. Every operator is made of the few
 //! steps of `tape`, which know their own gradients, so that an operator needs no gradient code of its own.
 
+mod channels_last;
+mod fuse;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod fused_tests;
 mod kernel;
 pub(super) mod ops;
 mod plan;
 mod proto;
+mod rooms;
 mod tape;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
