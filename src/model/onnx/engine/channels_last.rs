@@ -11,7 +11,7 @@ use super::{kernel::Window, rooms::Rooms};
 use crate::model::lanes::{Avx2, Avx512};
 use crate::model::lanes::{Lanes, Plain, Task};
 use rayon::prelude::*;
-use std::{ptr, sync::OnceLock};
+use std::{mem::MaybeUninit, ptr, sync::OnceLock};
 
 /// Multiplications from which on a step is split over threads.
 const SPLIT: usize = 1 << 19;
@@ -647,12 +647,20 @@ impl<V: Lanes> Dense<'_, V> {
                     }
                 }
             }
+            // `sums` is indexed by constants alone, so that it stays in registers; what follows is no unrolled loop.
+            let mut done = MaybeUninit::<[[V; C]; R]>::uninit();
+            for r in 0..R {
+                for c in 0..C {
+                    done.as_mut_ptr().cast::<V>().add(r * C + c).write(sums[r][c]);
+                }
+            }
+            let done = done.assume_init();
             for c in 0..C {
                 let channel = (vector + c) * V::COUNT;
                 let valid = (self.panels.outputs - channel).min(V::COUNT);
                 for r in 0..R {
                     let place = *self.places.get_unchecked(first + r);
-                    self.end.write(sums[r][c], place, self.group * self.panels.outputs + channel, valid);
+                    self.end.write(done[r][c], place, self.group * self.panels.outputs + channel, valid);
                 }
             }
         }
@@ -801,9 +809,14 @@ impl<V: Lanes> Deep<'_, V> {
                     from = from.wrapping_add(self.ahead);
                 }
             }
+            let mut done = MaybeUninit::<[V; R]>::uninit();
+            for r in 0..R {
+                done.as_mut_ptr().cast::<V>().add(r).write(sums[r]);
+            }
+            let done = done.assume_init();
             for r in 0..R {
                 let place = self.first.wrapping_add((first + r).wrapping_mul(self.step));
-                self.end.write(sums[r], place, channel, count);
+                self.end.write(done[r], place, channel, count);
             }
         }
     }
