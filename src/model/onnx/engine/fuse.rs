@@ -60,6 +60,20 @@ pub(super) fn fuse(nodes: Vec<Node>, known: &mut HashMap<usize, Value>, wanted: 
     all.out
 }
 
+/// The steps that something wanted is made of.
+pub(super) fn needed(steps: Vec<Node>, wanted: &[usize]) -> Vec<Node> {
+    let mut needed: HashSet<usize> = wanted.iter().copied().collect();
+    let mut kept: Vec<Node> = Vec::new();
+    for step in steps.into_iter().rev() {
+        if step.outputs.iter().flatten().any(|at| needed.contains(at)) {
+            needed.extend(step.inputs.iter().flatten().copied().chain(step.captures.iter().map(|(_, here, _)| *here)));
+            kept.push(step);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
 struct Fuser<'k> {
     known: &'k mut HashMap<usize, Value>,
     places: &'k mut usize,

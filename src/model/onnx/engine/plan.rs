@@ -443,7 +443,7 @@ impl<'b> Builder<'b> {
             })?;
             wanted.push(at);
         }
-        let mut steps = needed(steps, &wanted);
+        let mut steps = fuse::needed(steps, &wanted);
         if self.fused {
             steps = fuse::fuse(steps, &mut self.known, &wanted, &mut self.places);
         }
@@ -544,20 +544,6 @@ impl<'b> Builder<'b> {
         }
         Ok(Some(node))
     }
-}
-
-/// The steps that something wanted is made of.
-fn needed(steps: Vec<Node>, wanted: &[usize]) -> Vec<Node> {
-    let mut needed: HashSet<usize> = wanted.iter().copied().collect();
-    let mut kept: Vec<Node> = Vec::new();
-    for step in steps.into_iter().rev() {
-        if step.outputs.iter().flatten().any(|at| needed.contains(at)) {
-            needed.extend(step.inputs.iter().flatten().copied().chain(step.captures.iter().map(|(_, here, _)| *here)));
-            kept.push(step);
-        }
-    }
-    kept.reverse();
-    kept
 }
 
 /// The nodes so that each follows what it reads. An error where they go round in a circle.
