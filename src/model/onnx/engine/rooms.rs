@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 /// The most floats that are kept between two uses.
-const MOST: usize = 1 << 25;
+const MOST: usize = 1 << 26;
 /// The most buffers that are kept.
 const MOST_BUFFERS: usize = 256;
 

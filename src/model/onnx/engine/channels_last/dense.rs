@@ -4,7 +4,7 @@
 
 use super::{
     CHUNK, End, LINE, SPLIT, Width, each,
-    sides::{Share, Sides, gather, shares},
+    sides::{Sides, gather, shares},
 };
 use crate::model::{lanes::*, onnx::engine::kernel::Window};
 use std::{mem::MaybeUninit, ptr};
