@@ -8,6 +8,7 @@ pub mod command;
 pub mod counted;
 #[cfg(feature = "burn")]
 pub mod fusion;
+mod lanes;
 pub mod lesson;
 pub mod linear;
 pub mod load;

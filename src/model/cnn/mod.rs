@@ -2,7 +2,6 @@
 
 mod convolve;
 mod dense;
-mod lanes;
 mod model;
 mod net;
 mod shape;
@@ -11,7 +10,7 @@ mod train;
 pub use model::CnnModel;
 pub use train::CnnTrainer;
 
-use super::{Capabilities, DataProfile, Learns, ModelSource, Opened, parameters::Parameters};
+use super::{Capabilities, DataProfile, Learns, ModelSource, Opened, lanes, parameters::Parameters};
 use crate::{
     error::{Error, Problem, Result},
     operator::{Configure, Table},

@@ -151,7 +151,7 @@ impl Window {
         self.channels.0 == self.groups && self.channels.1 == self.groups && plain && wide(1).saturating_mul(wide(2)) <= 1 << 24
     }
     /// Every patch is one value.
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         Self::size(self.kernel) == 1 && self.input == self.output && self.pad == [0; 3] && self.stride == [1; 3]
     }
     /// Rows of the output (of its last dimension) that one strip holds.

@@ -2,14 +2,21 @@
 //!
 //! An interpreter of our own, not burn's tensors: their rank is fixed at compile time, they panic on shapes that do not fit, and most of the time of
 //! their backend goes into moving data. Here a tensor has any rank, an error is an error, an element-wise step works in place where nothing else needs
-//! its input, matrix products are the `gemm` crate's, and the same pass gives the same bits whatever else runs. Every operator is made of the few
-//! steps of `tape`, which know their own gradients, so that an operator needs no gradient code of its own.
+//! its input, and the same pass gives the same bits whatever else runs. Convolutions and products with constant weights are put together with what follows
+//! them at load (`fuse`) and run over wide registers with their channels side by side (`channels_last`); other matrix products are the `gemm` crate's.
+//! Every operator is made of the few steps of `tape`, which know their own gradients, so that an operator needs no gradient code of its own.
 
+mod channels_last;
+mod fuse;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod fused_tests;
 mod inline;
 mod kernel;
 pub(super) mod ops;
 mod plan;
 mod proto;
+mod rooms;
 mod tape;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -1,8 +1,11 @@
 //! A graph made ready: names become places, constants are computed once, every tensor is let go after its last use.
 
 use super::{
+    channels_last::Filter,
+    fuse,
     ops::{self, Inputs, Operator},
     proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfo},
+    rooms::Rooms,
     tape::Tape,
     value::Value,
 };
@@ -29,6 +32,8 @@ pub(super) enum Attribute {
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Texts(Vec<String>),
+    /// Constant weights made ready; no file has it.
+    Filter(Arc<Filter>),
 }
 
 /// One step of a graph.
@@ -39,12 +44,12 @@ pub(super) struct Node {
     /// Version of the operator set that it follows.
     pub(super) version: i64,
     pub(super) attributes: HashMap<String, Attribute>,
-    inputs: Vec<Option<usize>>,
-    outputs: Vec<Option<usize>>,
+    pub(super) inputs: Vec<Option<usize>>,
+    pub(super) outputs: Vec<Option<usize>>,
     /// Places of this graph that the graphs in its attributes see: attribute, place here, place there.
-    captures: Vec<(String, usize, usize)>,
+    pub(super) captures: Vec<(String, usize, usize)>,
     /// Places nobody needs after this step.
-    release: Vec<usize>,
+    pub(super) release: Vec<usize>,
 }
 
 /// A graph whose names are places.
@@ -58,6 +63,13 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Numbers held as constants.
+    fn weights(&self) -> usize {
+        let ready = self.nodes.iter().flat_map(|n| n.attributes.values());
+        let ready = ready.map(|a| if let Attribute::Filter(f) = a { f.len() } else { 0 }).sum::<usize>();
+        self.constants.iter().map(|(_, v)| v.len()).sum::<usize>() + ready
+    }
+
     /// Runs it. `seen` are values from outside, for the body of a branch or loop.
     pub(super) fn run(&self, inputs: Vec<Value>, seen: &[(usize, Value)], tape: &mut Tape) -> Result<Vec<Value>> {
         let mut places: Vec<Option<Value>> = vec![None; self.places];
@@ -104,7 +116,7 @@ impl Node {
             found.push(value);
         }
         for at in &self.release {
-            places[*at] = None;
+            places[*at].take().into_iter().for_each(|value| tape.give(value));
         }
         tape.spend(50_000).map_err(|e| self.place(e))?;
         let outputs = (self.operator.run)(self, tape, Inputs { values: found, seen }).map_err(|e| self.place(e))?;
@@ -150,12 +162,18 @@ pub struct Session {
     producer: String,
     /// Numbers held as constants.
     weights: usize,
+    rooms: Arc<Rooms>,
 }
 
 impl Session {
     /// Reads a file's bytes. `folder` is where its external data lies; `outputs` names any values of the graph, `None` for those it declares.
     /// Errors list every operator that cannot be run.
     pub fn load(bytes: &[u8], folder: Option<&Path>, outputs: Option<&[String]>) -> Result<Self> {
+        Self::open(bytes, folder, outputs, true)
+    }
+
+    /// Without `fused`, every node is a step of its own, as the file has it.
+    pub(super) fn open(bytes: &[u8], folder: Option<&Path>, outputs: Option<&[String]>, fused: bool) -> Result<Self> {
         let model = ModelProto::parse(bytes)?;
         let graph = model.graph.as_ref().ok_or_else(|| Error::internal("a model without a graph"))?;
         let reports = report(&model);
@@ -173,11 +191,19 @@ impl Session {
             Some(names) => names.to_vec(),
             None => graph.outputs.iter().map(|o| o.name.clone()).collect(),
         };
-        let mut builder = Builder::new(folder, &version, &functions, None);
+        let mut builder = Builder::new(folder, &version, &functions, None, fused);
         let (ready, _) = builder.build(graph, &nodes, &inputs, &names)?;
-        let weights = ready.constants.iter().map(|(_, v)| v.len()).sum();
+        let weights = ready.weights();
         let metadata = model.metadata.into_iter().collect();
-        Ok(Self { graph: ready, inputs, outputs: graph.outputs.clone(), metadata, producer: model.producer, weights })
+        Ok(Self {
+            graph: ready,
+            inputs,
+            outputs: graph.outputs.clone(),
+            metadata,
+            producer: model.producer,
+            weights,
+            rooms: Arc::default(),
+        })
     }
 
     /// Which operators a file uses, in order of first use, whether they are supported or not.
@@ -215,6 +241,7 @@ impl Session {
                 return Err(Error::model(format!("the input {info} was given {:?}", value.kind)));
             }
         }
+        tape.rooms = self.rooms.clone();
         self.graph.run(inputs, &[], tape)
     }
 }
@@ -333,6 +360,8 @@ struct Builder<'b> {
     known: HashMap<usize, Value>,
     folded: usize,
     captures: Vec<(usize, usize)>,
+    /// Whether steps are put together.
+    fused: bool,
 }
 
 /// What a graph sees of the one around it.
@@ -358,6 +387,7 @@ impl<'b> Builder<'b> {
         version: &'b dyn Fn(&str) -> i64,
         functions: &'b Functions<'b, 'b>,
         parent: Option<&'b mut dyn Outside>,
+        fused: bool,
     ) -> Self {
         Self {
             folder,
@@ -369,6 +399,7 @@ impl<'b> Builder<'b> {
             known: HashMap::new(),
             folded: 0,
             captures: Vec::new(),
+            fused,
         }
     }
 
@@ -411,6 +442,10 @@ impl<'b> Builder<'b> {
                 Error::model(format!("the graph has no value `{name}`; nearest: {}", near.join(", ")))
             })?;
             wanted.push(at);
+        }
+        let mut steps = fuse::needed(steps, &wanted);
+        if self.fused {
+            steps = fuse::fuse(steps, &mut self.known, &wanted, &mut self.places);
         }
         // Backwards: steps that nothing needs are left out, and each place is released by its last reader.
         let mut needed: HashSet<usize> = wanted.iter().copied().collect();
@@ -475,8 +510,8 @@ impl<'b> Builder<'b> {
                 let graph = of.graph.as_deref().ok_or_else(|| Error::model("a graph attribute without a graph"))?;
                 let nodes = Expander { functions: self.functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
                 let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
-                let (folder, version, functions) = (self.folder, self.version, self.functions);
-                let mut inner = Builder::new(folder, version, functions, Some(self));
+                let (folder, version, functions, fused) = (self.folder, self.version, self.functions, self.fused);
+                let mut inner = Builder::new(folder, version, functions, Some(self), fused);
                 let (graph, seen) = inner.build(graph, &nodes, &graph.inputs, &names)?;
                 captures.extend(seen.into_iter().map(|(outer, inner)| (of.name.clone(), outer, inner)));
                 Attribute::Graph(Arc::new(graph))

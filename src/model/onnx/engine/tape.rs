@@ -1,6 +1,7 @@
 //! The tape: what a pass through the graph did, so that it can be gone back along. Every operator is made of the steps of `tape` and its
 //! neighbours, each of which knows its own way back; a pass that wants no gradient records nothing.
 
+use super::rooms::Rooms;
 use super::value::{Data, Kind, Value, broadcast, elements, stretched, strides, walk, walk2};
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Tape {
     entries: Vec<Entry>,
     work: u64,
     made: u64,
+    pub(super) rooms: Arc<Rooms>,
 }
 
 impl Tape {
@@ -42,6 +44,15 @@ impl Tape {
             return Err(Error::model("the graph makes more numbers than one pass may"));
         }
         Ok(())
+    }
+
+    /// Keeps the buffer of a value that is not needed any more, where nothing else holds it.
+    pub(super) fn give(&self, value: Value) {
+        if let Data::Float(values) = value.data
+            && let Ok(values) = Arc::try_unwrap(values)
+        {
+            self.rooms.give(values);
+        }
     }
 
     /// Marks an input whose gradient is wanted; its place on the tape.

@@ -283,9 +283,9 @@ fn honest() -> Vec<u8> {
             node("Reshape", &["c", "t"], &["f"], &[]),
             node("Relu", &["f"], &["y"], &[]),
         ],
-        &[tensor("w", &[2, 1, 3, 3], &numbers(18, 1, -1.0, 1.0)), integers("t", &[2], &[1, -1])],
+        &[tensor("w", &[8, 1, 3, 3], &numbers(72, 1, -1.0, 1.0)), integers("t", &[2], &[1, -1])],
         &[info("x", 1, &[1, 1, 4, 4])],
-        &[info("y", 1, &[1, 32])],
+        &[info("y", 1, &[1, 128])],
     )
 }
 
@@ -310,7 +310,7 @@ fn a_truncated_file_is_an_error() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn no_byte_makes_it_panic(at in 0usize..600, to in any::<u8>(), second in 0usize..600, too in any::<u8>()) {
+    fn no_byte_makes_it_panic(at in 0usize..900, to in any::<u8>(), second in 0usize..900, too in any::<u8>()) {
         let mut bytes = honest();
         let n = bytes.len();
         bytes[at % n] = to;

@@ -73,7 +73,7 @@ pub(super) fn three(of: &[usize], fill: usize) -> Result<[usize; 3]> {
     Ok(out)
 }
 
-fn window(frame: &Frame, batch: usize, channels: (usize, usize), groups: usize, input: &[usize]) -> Result<Window> {
+pub(super) fn window(frame: &Frame, batch: usize, channels: (usize, usize), groups: usize, input: &[usize]) -> Result<Window> {
     Ok(Window {
         batch,
         groups,

@@ -1,5 +1,6 @@
 //! The operators: one line each in the table, one family a file.
 
+pub(in crate::model::onnx) mod channels_last;
 mod control;
 mod conv;
 pub(in crate::model::onnx) mod elementwise;
@@ -89,13 +90,13 @@ impl Node {
     fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.get(name)
     }
-    fn int(&self, name: &str, default: i64) -> i64 {
+    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
         match self.attribute(name) {
             Some(Attribute::Int(v)) => *v,
             _ => default,
         }
     }
-    fn float(&self, name: &str, default: f32) -> f32 {
+    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
         match self.attribute(name) {
             Some(Attribute::Float(v)) => *v,
             _ => default,
@@ -107,7 +108,7 @@ impl Node {
             _ => default,
         }
     }
-    fn ints(&self, name: &str) -> Option<&[i64]> {
+    pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
         match self.attribute(name) {
             Some(Attribute::Ints(v)) => Some(v),
             _ => None,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 table! {
     "MaxPool" Exact max_pool,
-    "AveragePool" Exact |n, t, mut x| { let v = x.take(0)?; one(average(n, t, &v)) },
+    "AveragePool" Exact |n, t, mut x| { let v = x.take(0)?; one(average(n, t, &v, 2)) },
     "LpPool" Exact lp_pool,
     "GlobalAveragePool" Exact |_, t, mut x| { let v = x.take(0)?; one(whole(t, &v, true)) },
     "GlobalMaxPool" Exact |_, t, mut x| {
@@ -28,14 +28,15 @@ table! {
     "MaxUnpool" Exact unpool,
 }
 
-fn frame(node: &Node, v: &Value) -> Result<Frame> {
+/// Windows over the dimensions from `first` on.
+pub(super) fn frame(node: &Node, v: &Value, first: usize) -> Result<Frame> {
     if v.rank() < 3 {
         return Err(Error::model(format!("a pool needs at least three dimensions, found {:?}", v.shape)));
     }
     if node.ints("kernel_shape").is_none() {
         return Err(Error::model("a pool without `kernel_shape`"));
     }
-    let of = Frame::new(node, &v.shape[2..], node.sizes("kernel_shape", v.rank() - 2, 1, 1)?)?;
+    let of = Frame::new(node, &v.shape[first..first + v.rank() - 2], node.sizes("kernel_shape", v.rank() - 2, 1, 1)?)?;
     if of.kernel.iter().zip(&of.output).any(|(k, n)| k.saturating_mul(*n) > 1 << 26) {
         return Err(Error::model("the window of a pool is too large"));
     }
@@ -55,27 +56,41 @@ fn rows(of: &Frame, axis: usize, size: usize) -> Vec<Vec<usize>> {
     (0..of.output[axis]).map(|i| (0..of.kernel[axis]).filter_map(|k| place(i, k)).collect()).collect()
 }
 
-/// The mean of every window, one axis after another.
-fn average(node: &Node, t: &mut Tape, v: &Value) -> Result<Value> {
-    let of = frame(node, v)?;
+/// Each window's places along all three axes.
+pub(super) fn places(of: &Frame, input: [usize; 3]) -> Result<[Vec<Vec<usize>>; 3]> {
+    let lift = |of: &[usize], fill| three(of, fill).map(|v| v.to_vec());
+    let wide = Frame {
+        kernel: lift(&of.kernel, 1)?,
+        stride: lift(&of.stride, 1)?,
+        dilation: lift(&of.dilation, 1)?,
+        begin: lift(&of.begin, 0)?,
+        end: lift(&of.end, 0)?,
+        output: lift(&of.output, 1)?,
+    };
+    Ok([0, 1, 2].map(|a| rows(&wide, a, input[a])))
+}
+
+/// The mean of every window, one axis after another; `first` is the first one.
+pub(super) fn average(node: &Node, t: &mut Tape, v: &Value, first: usize) -> Result<Value> {
+    let of = frame(node, v, first)?;
     let padded = node.int("count_include_pad", 0) != 0;
     let mut out = v.clone();
     for axis in 0..of.output.len() {
-        let size = v.shape[axis + 2];
+        let size = v.shape[axis + first];
         let weighted = rows(&of, axis, size).into_iter().enumerate().map(|(i, row)| {
             // A window counts its padding, but never what lies beyond it.
             let inside = |k: &usize| i * of.stride[axis] + k * of.dilation[axis] < of.begin[axis] + size + of.end[axis];
             let n = if padded { (0..of.kernel[axis]).filter(inside).count() } else { row.len() };
             row.into_iter().map(|j| (j, 1.0 / n as f32)).collect()
         });
-        out = t.along(&out, axis + 2, weighted.collect())?;
+        out = t.along(&out, axis + first, weighted.collect())?;
     }
     Ok(out)
 }
 
 fn lp_pool(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
     let (v, p) = (x.take(0)?, node.int("p", 2) as f32);
-    let of = frame(node, &v)?;
+    let of = frame(node, &v, 2)?;
     let sizes = v.shape.clone();
     let mut out = t.map_in(v, move |v| v.abs().powf(p), move |v| p * v.abs().powf(p - 1.0) * v.signum())?;
     for axis in 0..of.output.len() {
@@ -87,21 +102,12 @@ fn lp_pool(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
 
 fn max_pool(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
     let v = x.take(0)?;
-    let of = frame(node, &v)?;
+    let of = frame(node, &v, 2)?;
     let shape = [&v.shape[..2], of.output.as_slice()].concat();
     let n = elements(&shape)?;
     t.spend(n.saturating_mul(of.kernel.iter().product()))?;
-    let (input, output) = (three(&v.shape[2..], 1)?, three(&of.output, 1)?);
-    let lift = |of: &[usize], fill| three(of, fill);
-    let wide = Frame {
-        kernel: lift(&of.kernel, 1)?.to_vec(),
-        stride: lift(&of.stride, 1)?.to_vec(),
-        dilation: lift(&of.dilation, 1)?.to_vec(),
-        begin: lift(&of.begin, 0)?.to_vec(),
-        end: lift(&of.end, 0)?.to_vec(),
-        output: output.to_vec(),
-    };
-    let places: Vec<Vec<Vec<usize>>> = (0..3).map(|a| rows(&wide, a, input[a])).collect();
+    let input = three(&v.shape[2..], 1)?;
+    let places = places(&of, input)?;
     let (plane_in, planes) = (input.iter().product::<usize>(), v.shape[0] * v.shape[1]);
     let mut index = Vec::with_capacity(n);
     // Integers up to 2^24 are exact as floats, and pools of integers are of bytes.

@@ -1,12 +1,14 @@
-//! Vectors whose lanes are samples. A loop over places and channels is then the same arithmetic for every sample, no sample's numbers depend on
-//! its neighbours, and neither pooling nor borders need a shuffle.
+//! Vectors whose lanes are samples (`cnn`) or channels (`onnx`). A loop over places is then the same arithmetic in every lane, no lane's numbers depend
+//! on its neighbours, and neither pooling nor borders need a shuffle.
 
-/// As many samples as a register holds, one number of each.
-pub(super) trait Lanes: Copy + Send + Sync + 'static {
-    /// Samples side by side.
+/// As many samples or channels as a register holds, one number of each.
+pub(in crate::model) trait Lanes: Copy + Send + Sync + 'static {
+    /// Lanes side by side.
     const COUNT: usize;
     /// Most places side by side of a tile of four channels: the sums of a tile stay in registers.
     const TILE: usize;
+    /// Rows and columns of the tile of a matrix product, columns in vectors: the sums, a row of weights and one more stay in registers.
+    const BLOCK: (usize, usize);
     /// The same number in all lanes.
     fn splat(value: f32) -> Self;
     /// The first `COUNT` values.
@@ -21,22 +23,37 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     fn above(self, other: Self) -> u16;
     /// The lanes of a mask, and 0 elsewhere.
     fn keep(self, mask: u16) -> Self;
+    /// The smaller one, lane by lane; `other` where one is no number.
+    fn min(self, other: Self) -> Self;
+    /// A bit a lane: whether it lies between two bounds, these included.
+    fn within(self, low: Self, high: Self) -> u16;
+    /// The first `count` values, at most [`Lanes::COUNT`], and 0 in the other lanes.
+    ///
+    /// # Safety
+    /// `count` values can be read there.
+    unsafe fn load(from: *const f32, count: usize) -> Self;
+    /// Writes the first `count` lanes.
+    ///
+    /// # Safety
+    /// `count` values, at most [`Lanes::COUNT`], can be written there.
+    unsafe fn store(self, to: *mut f32, count: usize);
     /// Runs a task compiled for these registers.
     fn run<T: Task>(task: T);
 }
 
 /// A loop that [`Lanes::run`] compiles for wide registers. Its `run` must be `#[inline(always)]`.
-pub(super) trait Task {
+pub(in crate::model) trait Task {
     fn run(self);
 }
 
-/// Eight samples in plain Rust.
+/// Eight lanes in plain Rust.
 #[derive(Clone, Copy)]
-pub(super) struct Plain([f32; 8]);
+pub(in crate::model) struct Plain([f32; 8]);
 
 impl Lanes for Plain {
     const COUNT: usize = 8;
     const TILE: usize = 2;
+    const BLOCK: (usize, usize) = (2, 2);
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; 8])
@@ -86,13 +103,42 @@ impl Lanes for Plain {
         self
     }
     #[inline(always)]
+    fn min(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            if self.0[i] >= other.0[i] || self.0[i].is_nan() || other.0[i].is_nan() {
+                self.0[i] = other.0[i];
+            }
+        }
+        self
+    }
+    #[inline(always)]
+    fn within(self, low: Self, high: Self) -> u16 {
+        let mut mask = 0;
+        for i in 0..8 {
+            mask |= u16::from(self.0[i] >= low.0[i] && self.0[i] <= high.0[i]) << i;
+        }
+        mask
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; 8];
+        // SAFETY: as the caller promises.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count.min(8)) };
+        Self(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, count: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, count.min(8)) };
+    }
+    #[inline(always)]
     fn run<T: Task>(task: T) {
         task.run();
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use wide::{Avx2, Avx512};
+pub(in crate::model) use wide::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
@@ -101,15 +147,15 @@ mod wide {
     use super::{Lanes, Task};
     use std::arch::x86_64::*;
 
-    /// Sixteen samples.
+    /// Sixteen lanes.
     #[derive(Clone, Copy)]
     #[repr(transparent)]
-    pub(in super::super) struct Avx512(__m512);
+    pub(in crate::model) struct Avx512(__m512);
 
-    /// Eight samples.
+    /// Eight lanes.
     #[derive(Clone, Copy)]
     #[repr(transparent)]
-    pub(in super::super) struct Avx2(__m256);
+    pub(in crate::model) struct Avx2(__m256);
 
     impl Avx512 {
         pub fn available() -> bool {
@@ -126,6 +172,7 @@ mod wide {
     impl Lanes for Avx512 {
         const COUNT: usize = 16;
         const TILE: usize = 6;
+        const BLOCK: (usize, usize) = (8, 3);
         #[inline(always)]
         fn splat(value: f32) -> Self {
             Self(unsafe { _mm512_set1_ps(value) })
@@ -155,6 +202,28 @@ mod wide {
             Self(unsafe { _mm512_maskz_mov_ps(mask, self.0) })
         }
         #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            Self(unsafe { _mm512_min_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn within(self, low: Self, high: Self) -> u16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self.0, low.0) & _mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, high.0) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            if count >= 16 {
+                return Self(unsafe { _mm512_loadu_ps(from) });
+            }
+            Self(unsafe { _mm512_maskz_loadu_ps((1u16 << count) - 1, from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            if count >= 16 {
+                return unsafe { _mm512_storeu_ps(to, self.0) };
+            }
+            unsafe { _mm512_mask_storeu_ps(to, (1u16 << count) - 1, self.0) };
+        }
+        #[inline(always)]
         fn run<T: Task>(task: T) {
             #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
             fn inner<T: Task>(task: T) {
@@ -167,6 +236,7 @@ mod wide {
     impl Lanes for Avx2 {
         const COUNT: usize = 8;
         const TILE: usize = 3;
+        const BLOCK: (usize, usize) = (4, 3);
         #[inline(always)]
         fn splat(value: f32) -> Self {
             Self(unsafe { _mm256_set1_ps(value) })
@@ -197,6 +267,37 @@ mod wide {
                 let bits = _mm256_set_epi32(128, 64, 32, 16, 8, 4, 2, 1);
                 let kept = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(i32::from(mask)), bits), bits);
                 Self(_mm256_and_ps(self.0, _mm256_castsi256_ps(kept)))
+            }
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            Self(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn within(self, low: Self, high: Self) -> u16 {
+            unsafe {
+                let above = _mm256_cmp_ps::<_CMP_GE_OQ>(self.0, low.0);
+                _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps::<_CMP_LE_OQ>(self.0, high.0))) as u16
+            }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            if count >= 8 {
+                return Self(unsafe { _mm256_loadu_ps(from) });
+            }
+            let mut lanes = [0.0f32; 8];
+            unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count) };
+            Self(unsafe { _mm256_loadu_ps(lanes.as_ptr()) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            if count >= 8 {
+                return unsafe { _mm256_storeu_ps(to, self.0) };
+            }
+            let mut lanes = [0.0f32; 8];
+            unsafe {
+                _mm256_storeu_ps(lanes.as_mut_ptr(), self.0);
+                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
             }
         }
         #[inline(always)]
