@@ -1,5 +1,5 @@
 use super::level::db_to_factor;
-use crate::{augment::wide::wide, sample::AudioBuffer};
+use crate::sample::AudioBuffer;
 
 /// What a [`compress`] does above its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,148 +84,53 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
     if super::peak(audio.samples()) <= threshold {
         return;
     }
+    // By how much less than 1 the gain of each frame has to be.
+    let missing = |level: f32| if level > threshold { 1.0 - threshold / level } else { 0.0 };
     let width = ahead.min(frames) + 1;
-    // By how much less than 1 the gain of each frame has to be, and silence behind, so that every window is whole.
-    let mut needs = vec![0f32; (frames + width).next_multiple_of(LANES)];
+    let mut needs = vec![0f32; (frames + width).next_multiple_of(width)];
     if channels == 1 {
-        missing(audio.samples(), threshold, &mut needs[..frames]);
+        needs.iter_mut().zip(audio.samples()).for_each(|(n, s)| *n = missing(s.abs()));
     } else {
         let level = |frame: &[f32]| frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
-        let mut levels = vec![0f32; frames];
-        levels.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(l, frame)| *l = level(frame));
-        missing(&levels, threshold, &mut needs[..frames]);
+        needs.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(n, frame)| *n = missing(level(frame)));
     }
-    largest_ahead(&mut needs, width);
+    let most = largest_ahead(needs, width, frames);
     // Held, recovering, and averaged over the last `width` frames: each of their gains is at most what this frame needs. Before the sound the first one held.
-    recover(&mut needs, release as f32);
-    if channels == 1 {
-        turn_down(audio.samples_mut(), &needs, width, threshold);
-        return;
-    }
-    let mut factors = vec![1f32; frames];
-    turn_down(&mut factors, &needs, width, 1.0);
-    for (frame, factor) in audio.samples_mut().chunks_exact_mut(channels).zip(&factors) {
+    let first = f64::from(most.first().copied().unwrap_or(0.0));
+    let (mut state, mut sum, share) = (0f64, first * width as f64, 1.0 / width as f64);
+    let mut held = vec![first; width];
+    let mut place = 0;
+    for (frame, need) in audio.samples_mut().chunks_exact_mut(channels).zip(&most) {
+        state = f64::from(*need).max(release * state);
+        sum += state - held[place];
+        held[place] = state;
+        place = if place + 1 == width { 0 } else { place + 1 };
+        let factor = (1.0 - sum * share) as f32;
         frame.iter_mut().for_each(|s| *s = (*s * factor).clamp(-threshold, threshold));
     }
 }
 
-/// Frames that are worked on side by side.
-const LANES: usize = 16;
-
-wide! {
-    /// By how much less than 1 the gain has to be for each level (of either sign) to come to the threshold.
-    fn missing(levels: &[f32], threshold: f32, out: &mut [f32]) {
-        let levels = &levels[..out.len()];
-        for i in 0..out.len() {
-            // A level at or below the threshold is divided by the threshold itself: nothing is missing.
-            out[i] = 1.0 - threshold / levels[i].abs().max(threshold);
+/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one
+/// and the beginning of the next
+/// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
+fn largest_ahead(values: Vec<f32>, width: usize, count: usize) -> Vec<f32> {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (mut from_end, mut from_start) = (values.clone(), values);
+    for (back, front) in from_end.chunks_exact_mut(width).zip(from_start.chunks_exact_mut(width)) {
+        let mut most = 0f32;
+        for value in front {
+            most = larger(most, *value);
+            *value = most;
+        }
+        most = 0.0;
+        for value in back.iter_mut().rev() {
+            most = larger(most, *value);
+            *value = most;
         }
     }
-}
-
-wide! {
-    /// The larger of each value and of the one `step` places on, where there is one.
-    fn larger_ahead(from: &[f32], step: usize, out: &mut [f32]) {
-        let joined = from.len() - step.min(from.len());
-        let (near, far) = (&from[..joined], &from[from.len() - joined..]);
-        let (own, rest) = out[..from.len()].split_at_mut(joined);
-        for i in 0..joined {
-            own[i] = if far[i] > near[i] { far[i] } else { near[i] };
-        }
-        rest.copy_from_slice(&from[joined..]);
-    }
-}
-
-/// In the place of each value the largest of the `width` from it on, as far as there are any. Windows double: of two that lie beside each other, and at last of two
-/// that overlap. Pieces stay in the nearest cache.
-fn largest_ahead(values: &mut [f32], width: usize) {
-    const PIECE: usize = 2048;
-    let (mut piece, mut next) = (vec![0f32; PIECE + width], vec![0f32; PIECE + width]);
-    let len = values.len();
-    for first in (0..len).step_by(PIECE) {
-        // Values behind a piece are read before their own piece is changed.
-        let count = (PIECE + width).min(len - first);
-        piece[..count].copy_from_slice(&values[first..first + count]);
-        let mut covered = 1;
-        while covered < width {
-            let step = covered.min(width - covered);
-            larger_ahead(&piece[..count], step, &mut next);
-            std::mem::swap(&mut piece, &mut next);
-            covered += step;
-        }
-        let own = PIECE.min(count);
-        values[first..first + own].copy_from_slice(&piece[..own]);
-    }
-}
-
-wide! {
-    /// Each value or what is left of the one before it, `keep` of it a frame, whichever is larger. Whole [`LANES`]; first inside a block, then from block to block.
-    fn recover(values: &mut [f32], keep: f32) {
-        // The powers 1, 2, 4, 8 of what is kept, and those of every lane.
-        let mut powers = [keep; LANES];
-        for i in 1..LANES {
-            powers[i] = powers[i - 1] * keep;
-        }
-        let mut last = 0f32;
-        for block in values.as_chunks_mut::<LANES>().0 {
-            let mut now = *block;
-            let mut step = 1;
-            while step < LANES {
-                let before = now;
-                let kept = powers[step - 1];
-                for i in 0..LANES {
-                    let from = if i >= step { before[i - step] * kept } else { 0.0 };
-                    now[i] = if from > now[i] { from } else { now[i] };
-                }
-                step *= 2;
-            }
-            for i in 0..LANES {
-                let from = last * powers[i];
-                now[i] = if from > now[i] { from } else { now[i] };
-            }
-            last = now[LANES - 1];
-            *block = now;
-        }
-    }
-}
-
-wide! {
-    /// Multiplies by what the mean of the last `width` needs leaves, cut at `limit`. Before the first stands the first.
-    fn turn_down(samples: &mut [f32], needs: &[f32], width: usize, limit: f32) {
-        let (count, share) = (samples.len(), 1.0 / width as f64);
-        let first = f64::from(needs[0]);
-        let mut sum = first * width as f64;
-        for at in (0..count).step_by(LANES) {
-            let lanes = LANES.min(count - at);
-            // What comes into the mean and what leaves it, and the sums of both up to each lane.
-            let mut change = [0f64; LANES];
-            for i in 0..lanes {
-                change[i] = f64::from(needs[at + i]);
-            }
-            if at >= width {
-                for i in 0..lanes {
-                    change[i] -= f64::from(needs[at + i - width]);
-                }
-            } else {
-                for i in 0..lanes {
-                    change[i] -= if at + i >= width { f64::from(needs[at + i - width]) } else { first };
-                }
-            }
-            let mut step = 1;
-            while step < LANES {
-                let before = change;
-                for i in 0..LANES {
-                    change[i] = before[i] + if i >= step { before[i - step] } else { 0.0 };
-                }
-                step *= 2;
-            }
-            for i in 0..lanes {
-                let factor = (1.0 - (sum + change[i]) * share) as f32;
-                samples[at + i] = (samples[at + i] * factor).max(-limit).min(limit);
-            }
-            sum += change[LANES - 1];
-        }
-    }
+    from_end.truncate(count);
+    from_end.iter_mut().zip(&from_start[width - 1..]).for_each(|(a, b)| *a = larger(*a, *b));
+    from_end
 }
 
 #[cfg(test)]
@@ -272,24 +177,6 @@ mod tests {
     }
 
     proptest! {
-        /// Blocks and lanes give what the definition gives frame by frame.
-        #[test]
-        fn blocks_are_the_recursion(samples in prop::collection::vec(-1f32..1.0, 1..400), attack in 0usize..90, release_s in 0f64..0.05) {
-            let (rate, threshold) = (8000.0, 0.3f32);
-            let mut found = AudioBuffer::new(8000, 1, samples.clone()).unwrap();
-            limit(&mut found, 20.0 * f64::from(threshold).log10(), attack as f64 / rate, release_s);
-            let width = attack.min(samples.len()) + 1;
-            let need = |i: usize| samples.get(i).map_or(0.0, |s| 1.0 - f64::from(threshold) / f64::from(s.abs().max(threshold)));
-            let kept = if release_s > 0.0 { (-1.0 / (release_s * rate)).exp() } else { 0.0 };
-            let (mut state, mut states) = (0f64, Vec::new());
-            for i in 0..samples.len() {
-                state = (i..i + width).map(need).fold(0.0, f64::max).max(kept * state);
-                states.push(state);
-                let mean = (0..width).map(|k| if i >= k { states[i - k] } else { states[0] }).sum::<f64>() / width as f64;
-                prop_assert!((f64::from(found.samples()[i]) - f64::from(samples[i]) * (1.0 - mean)).abs() < 2e-6, "{i}");
-            }
-        }
-
         #[test]
         fn nothing_is_above_the_threshold(samples in prop::collection::vec(-1f32..1.0, 1..200), channels in 1usize..3, threshold in -60.0f64..0.0, attack in 0.0f64..0.02, release in 0.0f64..0.1) {
             let samples: Vec<f32> = samples.iter().flat_map(|s| vec![*s; channels]).collect();

@@ -53,19 +53,13 @@ fn kernel() -> &'static [f32] {
 /// Lanes of a sum of products.
 const LANES: usize = 16;
 
-/// A line of the cache: a register is filled from one line, not from parts of two.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line([f32; LANES]);
-
 /// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
 struct Phases {
     taps: usize,
     count: usize,
     /// Samples before the current one that a kernel begins at.
     before: usize,
-    /// Kernel after kernel, `taps / LANES` lines each.
-    lines: Vec<Line>,
+    values: Vec<f32>,
     /// Whether every position that comes up is one of them.
     exact: bool,
 }
@@ -81,12 +75,9 @@ impl Phases {
         let count = exact.filter(|n| *n <= 4 * PHASES && *n <= most);
         let between = ((PHASES as f64 / scale).ceil() as usize).clamp(1, most);
         let (count, exact) = (count.unwrap_or(between), count.is_some());
-        let (mut lines, mut row) = (vec![Line([0.0; LANES]); (count + 1) * taps / LANES], vec![0f32; taps]);
-        for (at, lines) in lines.chunks_exact_mut(taps / LANES).enumerate() {
-            kernel_at(&mut row, at as f64 / count as f64, half, scale);
-            lines.iter_mut().zip(row.as_chunks::<LANES>().0).for_each(|(line, values)| line.0 = *values);
-        }
-        Self { taps, count, before: half - 1, lines, exact }
+        let mut values = vec![0f32; (count + 1) * taps];
+        values.chunks_exact_mut(taps).enumerate().for_each(|(at, row)| kernel_at(row, at as f64 / count as f64, half, scale));
+        Self { taps, count, before: half - 1, values, exact }
     }
 
     /// The usual case of a rate that rises: always the same table.
@@ -140,16 +131,15 @@ wide! {
     /// Reads `out.len()` samples at steps of `down / up`, kernels as exact as the positions.
     fn read_exactly(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
         let (taps, last) = (phases.taps, padded.len() - phases.taps);
-        let lines = taps / LANES;
         let mut place = Place { whole: 0, part: 0 };
         for out in out {
-            let (x, row) = (&padded[place.whole.min(last)..][..taps], &phases.lines[place.part as usize * lines..][..lines]);
+            let (x, row) = (&padded[place.whole.min(last)..][..taps], &phases.values[place.part as usize * taps..][..taps]);
             let mut sums = [0f32; LANES];
-            let x = x.as_chunks::<LANES>().0;
+            let (x, row) = (x.as_chunks::<LANES>().0, row.as_chunks::<LANES>().0);
             let row = &row[..x.len()];
             for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[t][i] * row[t].0[i];
+                    sums[i] += x[t][i] * row[t][i];
                 }
             }
             *out = total(sums);
@@ -162,22 +152,21 @@ wide! {
     /// The same between kernels.
     fn read_between(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
         let (taps, last) = (phases.taps, padded.len() - phases.taps);
-        let lines = taps / LANES;
         let mut place = Place { whole: 0, part: 0 };
         let scale = phases.count as f64 / up as f64;
         for out in out {
             let exact = place.part as f64 * scale;
             let row = (exact as usize).min(phases.count - 1);
             let share = (exact - row as f64) as f32;
-            let (x, pair) = (&padded[place.whole.min(last)..][..taps], &phases.lines[row * lines..][..2 * lines]);
-            let (this, next) = pair.split_at(lines);
+            let (x, pair) = (&padded[place.whole.min(last)..][..taps], &phases.values[row * taps..][..2 * taps]);
+            let (this, next) = pair.split_at(taps);
             let (mut sums, mut more) = ([0f32; LANES], [0f32; LANES]);
             let x = x.as_chunks::<LANES>().0;
-            let (this, next) = (&this[..x.len()], &next[..x.len()]);
+            let (this, next) = (&this.as_chunks::<LANES>().0[..x.len()], &next.as_chunks::<LANES>().0[..x.len()]);
             for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[t][i] * this[t].0[i];
-                    more[i] += x[t][i] * next[t].0[i];
+                    sums[i] += x[t][i] * this[t][i];
+                    more[i] += x[t][i] * next[t][i];
                 }
             }
             for i in 0..LANES {

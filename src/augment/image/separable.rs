@@ -23,10 +23,8 @@ pub(super) fn separable(image: &ImageBuffer, kernel: &[f32]) -> ImageBuffer {
     let side = reach * channels;
     let mut row = vec![0u16; stride + 2 * side];
     let mut rows: Vec<&[u8]> = Vec::with_capacity(kernel.len());
-    // The picture grows row by row: nothing is cleared only to be overwritten.
-    let mut pixels = Vec::with_capacity(stride * height);
-    let mut target = vec![0; stride];
-    for y in 0..height {
+    let mut pixels = vec![0; stride * height];
+    for (y, target) in pixels.chunks_exact_mut(stride).enumerate() {
         rows.clear();
         rows.extend((0..kernel.len()).map(|i| {
             let from = (y + i).saturating_sub(reach).min(height - 1);
@@ -42,12 +40,7 @@ pub(super) fn separable(image: &ImageBuffer, kernel: &[f32]) -> ImageBuffer {
             row[i] = row[side + i % channels];
             row[side + stride + i] = row[side + stride - channels + i % channels];
         }
-        if few {
-            across(&row, &weights, channels, &mut target)
-        } else {
-            across_many(&row, &weights, channels, &mut target)
-        }
-        pixels.extend_from_slice(&target);
+        if few { across(&row, &weights, channels, target) } else { across_many(&row, &weights, channels, target) }
     }
     ImageBuffer::new(width, height, channels, pixels).unwrap_or_else(|_| image.clone())
 }
@@ -108,23 +101,16 @@ wide! {
 wide! {
     fn across_plain(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
         const SOME: usize = 256;
-        let half = weights.len() / 2;
-        let bias = 128 + half as u16 / 2;
+        let bias = 128 + (weights.len() / 2) as u16;
         let mut sum = [0u16; SOME];
         for first in (0..out.len()).step_by(SOME) {
             let count = SOME.min(out.len() - first);
             let (sum, out) = (&mut sum[..count], &mut out[first..first + count]);
-            let middle = &row[first + half * channels..][..count];
-            for i in 0..count {
-                sum[i] = bias.wrapping_add(high_half(middle[i], weights[half]));
-            }
-            // Pixels at the same distance have the same weight: their mean and twice the weight.
-            for t in 0..half {
-                let (left, right) = (&row[first + t * channels..][..count], &row[first + (2 * half - t) * channels..][..count]);
-                let twice = weights[t].wrapping_mul(2);
+            sum.fill(bias);
+            for t in 0..weights.len() {
+                let source = &row[first + t * channels..][..count];
                 for i in 0..count {
-                    let mean = ((u32::from(left[i]) + u32::from(right[i]) + 1) >> 1) as u16;
-                    sum[i] = sum[i].wrapping_add(high_half(mean, twice));
+                    sum[i] = sum[i].wrapping_add(high_half(source[i], weights[t]));
                 }
             }
             for i in 0..count {
@@ -139,8 +125,8 @@ wide! {
 mod x86 {
     use super::{BLOCK, after};
     use std::arch::x86_64::{
-        __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi16, _mm512_avg_epu16, _mm512_cvtepi16_epi8, _mm512_cvtepu8_epi16,
-        _mm512_loadu_si512, _mm512_mulhi_epu16, _mm512_set1_epi16, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_si512,
+        __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi16, _mm512_cvtepi16_epi8, _mm512_cvtepu8_epi16, _mm512_loadu_si512,
+        _mm512_mulhi_epu16, _mm512_set1_epi16, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_si512,
     };
 
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -174,21 +160,16 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn across(row: &[u16], weights: &[u16], channels: usize, out: &mut [u8]) {
-        let half = weights.len() / 2;
-        let bias = _mm512_set1_epi16(128 + half as i16 / 2);
-        let middle = _mm512_set1_epi16(weights[half].cast_signed());
+        let bias = _mm512_set1_epi16(128 + (weights.len() / 2) as i16);
         let mut next = Some(0);
         while let Some(at) = next {
             next = after(at, out.len());
-            let values = |t: usize| {
+            let mut sum = bias;
+            for t in 0..weights.len() {
                 let source = &row[at + t * channels..][..BLOCK];
                 // SAFETY: it reads the 64 bytes of the slice.
-                unsafe { _mm512_loadu_si512(source.as_ptr().cast()) }
-            };
-            let mut sum = _mm512_add_epi16(bias, _mm512_mulhi_epu16(values(half), middle));
-            for t in 0..half {
-                let twice = _mm512_set1_epi16(weights[t].wrapping_mul(2).cast_signed());
-                sum = _mm512_add_epi16(sum, _mm512_mulhi_epu16(_mm512_avg_epu16(values(t), values(2 * half - t)), twice));
+                let source = unsafe { _mm512_loadu_si512(source.as_ptr().cast()) };
+                sum = _mm512_add_epi16(sum, _mm512_mulhi_epu16(source, _mm512_set1_epi16(weights[t].cast_signed())));
             }
             let out = &mut out[at..at + BLOCK];
             // SAFETY: it writes the 32 bytes of the slice.
