@@ -1,4 +1,4 @@
-//! Letters of the text changed along the gradient, alone or together with attacked media.
+//! Letters and words of the text changed along the gradient, alone or together with attacked media.
 
 use super::{
     Generated, Generator, Outcome,
@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// HotFlip: letters of the text are replaced, inserted, left out or swapped where the gradient of the loss says that it rises most, searched to the difficulty band.
+/// HotFlip: letters of the text are replaced, inserted, left out or swapped, and words replaced by synonyms, where the gradient of the loss says that it rises most, searched to the difficulty band.
 ///
-/// Method: of every admissible edit of one letter the rise of the objective is foretold by the change of the embedded text times the gradient there; of the `candidates` that promise most the true objective is measured and the best kept,
+/// Method: of every admissible edit of one letter (with `synonym`: of one word of the embedded list, where its use is sure) the rise of the objective is foretold by the change of the embedded text times the gradient there; of the `candidates` that promise most the true objective is measured and the best kept,
 /// until the loss passes the upper end of the band, no edit raises it, or the share of edited characters is spent. Nothing inside a span of the text, a protected word or (`protect_classes`) a word of a class name is touched. Then so many of the
 /// edits, in their order, are taken that the loss of the written child lies in the band. With `media` the text is attacked with half of its share, then picture and sound by that attack against the edited text, then the original text
 /// again against the attacked media (set-level guidance); one magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
@@ -35,9 +35,9 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HotFlip {
-    /// What may be done to a letter: any of `replace`, `insert`, `delete`, `swap`.
+    /// What may be done to a letter: any of `replace`, `insert`, `delete`, `swap`; and to a word: `synonym`.
     pub flips: Vec<Flip>,
-    /// Largest share of the characters that is edited, above 0 and at most 1, rounded down to whole edits.
+    /// Largest share of the characters that is edited, above 0 and at most 1, rounded down to whole characters; an edit of a letter counts as one, a word as its length.
     pub max_share: Fraction,
     /// Texts that are carried on from edit to edit, 1..=16.
     pub beam: usize,
@@ -114,7 +114,7 @@ impl HotFlip {
         let mut problems = Vec::new();
         let kinds: BTreeSet<Flip> = self.flips.iter().copied().collect();
         if kinds.is_empty() || kinds.len() != self.flips.len() {
-            problems.push(Problem::new("flips", "expected some of replace, insert, delete and swap, each once"));
+            problems.push(Problem::new("flips", "expected some of replace, insert, delete, swap and synonym, each once"));
         }
         if self.max_share.get() == 0.0 {
             problems.push(Problem::new("max_share", "expected a share above 0, found 0"));

@@ -8,6 +8,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 fn share(value: f64) -> Fraction {
     Fraction::new(value).unwrap_or_else(|_| unreachable!("a constant inside 0..=1"))
@@ -87,17 +88,19 @@ impl Balls {
 /// Least and greatest number of a field.
 type Limits = (f64, f64);
 
-/// `focal`: the loss `-(1 - p)^gamma ln p` of the label's probability p, the gradient going through both factors.
+/// `focal`: the loss `-alpha (1 - p)^gamma ln p` of the label's probability p, the gradient going through both factors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Focal {
     /// How much less what is easy counts, 0..=10; 0 is the cross entropy.
     pub gamma: f64,
+    /// Factor of the loss by class, 0..=1000; 1 for one that is not named.
+    pub alpha: BTreeMap<String, f64>,
 }
 
 impl Default for Focal {
     fn default() -> Self {
-        Self { gamma: 2.0 }
+        Self { gamma: 2.0, alpha: BTreeMap::new() }
     }
 }
 
@@ -220,8 +223,8 @@ impl Default for Trades {
 }
 
 /// `fgsm_rs`: one signed step from a uniformly random point of the ball. After each epoch a projected gradient attack on held-out samples (of the validation split; of
-/// the training split without one) measures the robust accuracy; where it falls by more than `fall` from the best epoch before, the last good state is brought back and
-/// the attack takes one step more from then on, all together as long as before.
+/// the training split without one) measures the robust accuracy; where it falls by more than `fall` from the best epoch before, or is more than `gap` below that
+/// under the attack that is trained on, the last good state is brought back and the attack takes one step more from then on, all together as long as before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FgsmRs {
@@ -239,12 +242,15 @@ pub struct FgsmRs {
     pub check_steps: usize,
     /// Fall of the robust accuracy that is an alarm, above 0, at most 1.
     pub fall: Fraction,
+    /// Robust accuracy less than under the attack that is trained on that is an alarm, above 0, at most 1.
+    pub gap: Fraction,
 }
 
 impl Default for FgsmRs {
     fn default() -> Self {
         let (check_samples, check_steps) = (128, 10);
-        Self { balls: Balls::default(), step: 1.25, ramp: share(0.0), on: On::All, check_samples, check_steps, fall: share(0.2) }
+        let (fall, gap) = (share(0.2), share(0.4));
+        Self { balls: Balls::default(), step: 1.25, ramp: share(0.0), on: On::All, check_samples, check_steps, fall, gap }
     }
 }
 
@@ -383,7 +389,12 @@ impl TrainingObjective {
         let mut problems = Vec::new();
         match self {
             Self::CrossEntropy {} => {}
-            Self::Focal(own) => reals.push(("gamma", own.gamma, (0.0, 10.0))),
+            Self::Focal(own) => {
+                reals.push(("gamma", own.gamma, (0.0, 10.0)));
+                let wrong = own.alpha.iter().filter(|(_, factor)| !(0.0..=1000.0).contains(*factor));
+                let told = |factor: &f64| format!("expected a number in 0..=1000, found {factor}");
+                problems.extend(wrong.map(|(class, factor)| Problem::new(format!("alpha.{class}"), told(factor))));
+            }
             Self::Ohem(own) => above.push(("keep", own.keep.get(), 1.0)),
             Self::Superloss(own) => {
                 reals.extend(own.tau.map(|tau| ("tau", tau, (0.0, 100.0))));
@@ -406,7 +417,7 @@ impl TrainingObjective {
             }
             Self::FgsmRs(own) => {
                 wholes.extend([("check_samples", own.check_samples, 0, 100_000), ("check_steps", own.check_steps, 1, 1000)]);
-                above.extend([("step", own.step, 10.0), ("fall", own.fall.get(), 1.0)]);
+                above.extend([("step", own.step, 10.0), ("fall", own.fall.get(), 1.0), ("gap", own.gap.get(), 1.0)]);
             }
             Self::Free(own) => {
                 wholes.push(("replays", own.replays, 1, 100));

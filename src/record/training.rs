@@ -43,11 +43,14 @@ pub struct OverfittingCheck {
     pub epoch: usize,
     /// Samples attacked.
     pub n: u64,
-    /// Share that stayed right, `0..=1`.
+    /// Share that stayed right under the attack of the check, `0..=1`.
     pub accuracy: f64,
+    /// The same under the attack that is trained on.
+    #[serde(default)]
+    pub as_trained: f64,
     /// The best share of an epoch before that was kept.
     pub best: f64,
-    /// Whether that was a fall: the last good state is back, and the attack takes a step more.
+    /// Whether that was catastrophic overfitting: the last good state is back, if there was one, and the attack takes a step more.
     pub stepped_back: bool,
 }
 

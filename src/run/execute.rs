@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     model::{Model, Opened, Teachers, Trainable},
     operator::{FoldPlan, unknown},
-    pipeline::{Arm, Plan, Split, Stop, TrainPlan, open_extra, open_splits},
+    pipeline::{Arm, Plan, Split, Stop, TrainPlan, TrainingObjective, open_extra, open_splits},
     progress::Progress,
     random::SeedTree,
     record::{
@@ -139,6 +139,13 @@ impl<'a> Run<'a> {
             let known: BTreeSet<&String> = (0..self.train.len()).flat_map(|i| self.train.entry(i).fields.keys()).collect();
             let told = unknown("field", field, known.into_iter().map(String::as_str));
             return Err(Error::usage(format!("no training sample has it: {told}")).at("field", "data.group_by"));
+        }
+        if let Some(TrainPlan { objective: TrainingObjective::Focal(focal), .. }) = &self.plan.train {
+            let names = self.train.classes().names();
+            if let Some(class) = focal.alpha.keys().find(|class| !names.contains(class)) {
+                let told = unknown("class", class, names.iter().map(String::as_str));
+                return Err(Error::usage(told).at("field", "train.objective.focal.alpha"));
+            }
         }
         let (Some(_), Some((name, split))) = (&self.plan.train, self.judged_on()) else { return Ok(()) };
         let extra = self.extra.iter().map(|(name, split)| (name.as_str(), split));

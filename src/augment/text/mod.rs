@@ -55,6 +55,6 @@ pub use spelling::spelling_errors;
 pub use surface::{
     Case, add_punctuation, change_case, double_blanks, drop_punctuation, merge_words, random_case, repeat_punctuation, split_words,
 };
-pub use synonyms::synonyms;
+pub use synonyms::{every_synonym, synonyms};
 pub use tempo::{TempoWord, tempo_words};
 pub use words::{Sense, Word, words};

@@ -93,9 +93,8 @@ fn is_name(words: &[Word], at: usize) -> bool {
         || measure_words(window).iter().any(|word| word.range == *range && word.sense == Sense::Other)
 }
 
-/// A share of the words that have a synonym where they stand is replaced by one, in its form and case; an article before it is refitted. A word with a
-/// capital inside a sentence is a name and stays, as do hyphenated and quoted words.
-pub fn synonyms<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64, rng: &mut R) -> Vec<Edit> {
+/// The words that have a synonym where they stand, by index.
+fn open(text: &Text, words: &[Word]) -> Vec<(usize, Reading)> {
     let mut open: Vec<(usize, Reading)> = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let Some(reading) = reading(words, at) else { continue };
@@ -106,6 +105,30 @@ pub fn synonyms<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64, rng: &
             open.push((at, reading));
         }
     }
+    open
+}
+
+/// Every replacement of one word by a synonym, in the order of the words: one edit each, which takes an article before the word along where it is refitted.
+pub fn every_synonym(text: &Text, words: &[Word]) -> Vec<Edit> {
+    let one = |at: usize, new: &str| {
+        let edits = replace_word(text, words, at, new)?;
+        let (start, end) = (edits.iter().map(|edit| edit.range.start).min()?, edits.iter().map(|edit| edit.range.end).max()?);
+        let mut replacement = String::new();
+        let mut from = start;
+        for edit in &edits {
+            replacement.push_str(text.content.get(from..edit.range.start)?);
+            replacement.push_str(&edit.replacement);
+            from = edit.range.end;
+        }
+        Some(Edit { range: start..end, replacement })
+    };
+    open(text, words).into_iter().flat_map(|(at, reading)| others(reading).filter_map(move |new| one(at, new))).collect()
+}
+
+/// A share of the words that have a synonym where they stand is replaced by one, in its form and case; an article before it is refitted. A word with a
+/// capital inside a sentence is a name and stays, as do hyphenated and quoted words.
+pub fn synonyms<R: Rng + ?Sized>(text: &Text, words: &[Word], share: f64, rng: &mut R) -> Vec<Edit> {
+    let open = open(text, words);
     let mut edits = Vec::new();
     for site in sites(open.len(), share_of(share, open.len()), rng) {
         let (at, reading) = open[site.at];
@@ -167,6 +190,22 @@ mod tests {
         ] {
             assert_eq!(all(content, 3), content);
         }
+    }
+
+    #[test]
+    fn every_synonym_is_one_edit_with_its_article() {
+        let content = "A car drives on the street.";
+        let text = Text::new(content);
+        let found: Vec<String> =
+            every_synonym(&text, &words(content)).into_iter().map(|e| apply(&text, vec![e]).unwrap().text.content).collect();
+        assert!(found.contains(&"An automobile drives on the street.".to_owned()), "{found:?}");
+        assert!(found.contains(&"A car drives on the road.".to_owned()), "{found:?}");
+        // What a draw may make is among them.
+        for seed in 0..20 {
+            let drawn = apply(&text, synonyms(&text, &words(content), 0.01, &mut SeedTree::new(seed).rng())).unwrap().text.content;
+            assert!(drawn == content || found.contains(&drawn), "{drawn}");
+        }
+        assert!(every_synonym(&Text::new("rock music"), &words("rock music")).is_empty());
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Attacks on the letters of a text.
+//! Attacks on the letters and words of a text.
 
 use super::Until;
 use crate::{
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What may be done to a letter.
+/// What may be done to a letter, or to a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Flip {
@@ -24,14 +24,16 @@ pub enum Flip {
     Delete,
     /// It changes places with the next letter.
     Swap,
+    /// A word with one meaning where it stands is replaced by another of that meaning, in its form and case, its article with it.
+    Synonym,
 }
 
-/// An attack on the letters of a text.
+/// An attack on the letters and words of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlipConfig {
     /// What may be done.
     pub flips: Vec<Flip>,
-    /// Largest share of the characters that is edited, `0..=1`, rounded down to whole edits.
+    /// Largest share of the characters that is edited, `0..=1`, rounded down to whole characters; an edit of a letter counts as one, of a word as its length.
     pub max_share: f64,
     /// Texts that are carried on from edit to edit, at least 1.
     pub beam: usize,
@@ -84,6 +86,8 @@ struct Line {
     edits: Vec<Edit>,
     /// Characters that are edited.
     touched: BTreeSet<usize>,
+    /// Characters that count toward the limit.
+    cost: usize,
     losses: Vec<f32>,
     cross_entropy: f32,
     wrong: bool,
@@ -92,7 +96,7 @@ struct Line {
 /// One sample on the way.
 struct Item<'a> {
     text: &'a Text,
-    places: Vec<Place>,
+    candidates: Vec<Candidate>,
     most: usize,
     lines: Vec<Line>,
     done: bool,
@@ -110,10 +114,19 @@ struct Place {
     next: Option<char>,
 }
 
+/// One edit that may be made.
+#[derive(Debug, Clone)]
+struct Candidate {
+    edit: Edit,
+    /// The characters it touches, none of which may be touched before.
+    touched: Vec<usize>,
+    cost: usize,
+}
+
 /// Samples that are attacked together; it changes memory, not results.
 const TOGETHER: usize = 128;
 
-/// HotFlip: at every round the rise of the objective that each admissible edit of one letter promises, `(E' - E) . g` with the embedding `E` of the text
+/// HotFlip: at every round the rise of the objective that each admissible edit of one letter or word promises, `(E' - E) . g` with the embedding `E` of the text
 /// and the gradient `g` there, ranks the edits; of the best the true objective is measured, and the best of these are carried on, as long as it rises
 /// and the limit is not reached. A character is edited once, and nothing inside a span of the text or a protected word. The other media of `inputs`
 /// stay; its texts are `texts`. Nothing is drawn. Samples without a text, and texts too short for one edit, come back as they are.
@@ -202,9 +215,10 @@ fn flip_together(
 
 impl<'a> Item<'a> {
     fn begin(text: &'a Text, config: &FlipConfig) -> Self {
-        let places = places(text, &config.protect);
         let most = (config.max_share * text.content.chars().count() as f64 + 1e-9) as usize;
-        let line = Line { edits: Vec::new(), touched: BTreeSet::new(), losses: Vec::new(), cross_entropy: f32::NAN, wrong: false };
+        let mut candidates = candidates(text, config);
+        candidates.retain(|one| one.cost <= most);
+        let line = Line { edits: Vec::new(), touched: BTreeSet::new(), cost: 0, losses: Vec::new(), cross_entropy: f32::NAN, wrong: false };
         let flipped = Flipped {
             edits: Vec::new(),
             losses: Vec::new(),
@@ -214,8 +228,8 @@ impl<'a> Item<'a> {
             gradients: 0,
             forwards: 0,
         };
-        let done = most == 0 || places.is_empty();
-        Self { text, places, most, lines: vec![line], done, flipped }
+        let done = candidates.is_empty();
+        Self { text, candidates, most, lines: vec![line], done, flipped }
     }
 
     fn content(&self, edits: &[Edit]) -> String {
@@ -261,41 +275,43 @@ impl<'a> Item<'a> {
 
     /// Ends where no edit is left.
     fn settle(&mut self) {
-        self.done |= self.lines.iter().all(|line| line.edits.len() >= self.most);
+        self.done |= self.lines.iter().all(|line| line.cost >= self.most);
     }
 
     /// The edits of a carried text that promise most.
     fn promising(&self, model: &dyn Model, line: usize, slope: Option<&[f32]>, config: &FlipConfig) -> Result<Vec<Line>> {
         let (Some(line), Some(slope)) = (self.lines.get(line), slope) else { return Ok(Vec::new()) };
-        if line.edits.len() >= self.most {
+        if line.cost >= self.most {
             return Ok(Vec::new());
         }
         let rise = |text: &EmbeddedText| text.values.iter().zip(slope).map(|(e, g)| f64::from(*e) * f64::from(*g)).sum::<f64>();
         let before = rise(&model.embed_text(&self.content(&line.edits))?);
         let mut sorted: Vec<&Edit> = line.edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
-        let mut ranked: Vec<(f64, usize, Edit, Vec<usize>)> = Vec::new();
-        let best_first = |ranked: &mut Vec<(f64, usize, Edit, Vec<usize>)>| {
+        let mut ranked: Vec<(f64, usize)> = Vec::new();
+        let best_first = |ranked: &mut Vec<(f64, usize)>| {
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             ranked.truncate(config.candidates);
         };
-        let all = self.places.iter().flat_map(|place| edits(place, &config.flips));
-        for (number, (edit, touched)) in all.enumerate().filter(|(_, (_, touched))| touched.iter().all(|at| !line.touched.contains(at))) {
-            let promised = rise(&model.embed_text(&spliced(&self.text.content, &sorted, &edit))?) - before;
-            ranked.push((promised, number, edit, touched));
+        let open = |one: &Candidate| line.cost + one.cost <= self.most && one.touched.iter().all(|at| !line.touched.contains(at));
+        for (number, one) in self.candidates.iter().enumerate().filter(|(_, one)| open(one)) {
+            let promised = rise(&model.embed_text(&spliced(&self.text.content, &sorted, &one.edit))?) - before;
+            ranked.push((promised, number));
             // The list stays short: only the best are kept.
             if ranked.len() >= 64 + 4 * config.candidates {
                 best_first(&mut ranked);
             }
         }
         best_first(&mut ranked);
-        let next = |(_, _, edit, touched): (f64, usize, Edit, Vec<usize>)| {
+        let next = |(_, number): (f64, usize)| {
+            let one = self.candidates.get(number)?;
             let mut next = line.clone();
-            next.edits.push(edit);
-            next.touched.extend(touched);
-            next
+            next.edits.push(one.edit.clone());
+            next.touched.extend(&one.touched);
+            next.cost += one.cost;
+            Some(next)
         };
-        Ok(ranked.into_iter().map(next).collect())
+        Ok(ranked.into_iter().filter_map(next).collect())
     }
 
     /// Of the measured texts the best are carried on; ends where none is better than the answer so far.
@@ -332,14 +348,30 @@ fn spliced(content: &str, edits: &[&Edit], one: &Edit) -> String {
     out
 }
 
-/// The characters that may be edited: letters outside all spans and protected words.
-fn places(text: &Text, protect: &BTreeSet<String>) -> Vec<Place> {
+/// Every edit that may be made of a text: letters place by place, then words.
+fn candidates(text: &Text, config: &FlipConfig) -> Vec<Candidate> {
     let words = text::words(&text.content);
-    let kept: Vec<_> = words.iter().filter(|word| protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
+    let kept: Vec<_> = words.iter().filter(|word| config.protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
     let free = |start: usize, end: usize| {
         kept.iter().all(|range| range.end <= start || end <= range.start)
             && text.spans.iter().all(|span| span.end <= start || end <= span.start)
     };
+    let places = places(text, &free);
+    let mut all: Vec<Candidate> = places.iter().flat_map(|place| edits(place, &config.flips)).collect();
+    if config.flips.contains(&Flip::Synonym) {
+        let starts: Vec<usize> = text.content.char_indices().map(|(start, _)| start).collect();
+        let before = |at: usize| starts.partition_point(|start| *start < at);
+        let edits = text::every_synonym(text, &words).into_iter().filter(|edit| free(edit.range.start, edit.range.end));
+        all.extend(edits.map(|edit| {
+            let touched: Vec<usize> = (before(edit.range.start)..before(edit.range.end)).collect();
+            Candidate { cost: touched.len(), touched, edit }
+        }));
+    }
+    all
+}
+
+/// The characters that may be edited: letters outside all spans and protected words.
+fn places(text: &Text, free: &dyn Fn(usize, usize) -> bool) -> Vec<Place> {
     let characters: Vec<(usize, char)> = text.content.char_indices().collect();
     let open = |at: usize| {
         let (start, letter) = *characters.get(at)?;
@@ -352,9 +384,13 @@ fn places(text: &Text, protect: &BTreeSet<String>) -> Vec<Place> {
     (0..characters.len()).filter_map(place).collect()
 }
 
-/// All edits of one place with the characters they touch.
-fn edits(place: &Place, flips: &[Flip]) -> Vec<(Edit, Vec<usize>)> {
-    let of = |range: std::ops::Range<usize>, replacement: String, touched: Vec<usize>| (Edit { range, replacement }, touched);
+/// All edits of one place.
+fn edits(place: &Place, flips: &[Flip]) -> Vec<Candidate> {
+    let of = |range: std::ops::Range<usize>, replacement: String, touched: Vec<usize>| Candidate {
+        edit: Edit { range, replacement },
+        touched,
+        cost: 1,
+    };
     let alike = |c: char| if place.letter.is_uppercase() { c.to_ascii_uppercase() } else { c };
     let mut all = Vec::new();
     for flip in flips {
@@ -374,7 +410,7 @@ fn edits(place: &Place, flips: &[Flip]) -> Vec<(Edit, Vec<usize>)> {
                     all.push(of(range, format!("{next}{}", place.letter), vec![place.at, place.at + 1]));
                 }
             }
-            Flip::Insert => {}
+            Flip::Insert | Flip::Synonym => {}
         }
     }
     all
@@ -427,21 +463,20 @@ mod tests {
         let wide = FlipConfig { candidates: 40, max_share: 0.1, ..FlipConfig::default() };
         let found = one(&text, 1, &wide);
         let model = model();
-        let all = places(&text, &BTreeSet::new()).iter().flat_map(|place| edits(place, &wide.flips)).collect::<Vec<_>>();
+        let all = candidates(&text, &wide);
         let loss = |edit: &Edit| {
             let content = text::apply(&text, vec![edit.clone()]).unwrap().text.content;
             let logits = model.forward(&[Input { text: Some(content.into()), ..Input::default() }]).unwrap().logits;
             measure::cross_entropy(logits.row(0), &Target::Class(1))
         };
-        let best = all.iter().map(|(edit, _)| loss(edit)).fold(f32::MIN, f32::max);
+        let best = all.iter().map(|one| loss(&one.edit)).fold(f32::MIN, f32::max);
         assert_eq!((found.edits.len(), found.cross_entropy), (1, best));
     }
 
     #[test]
     fn the_quick_way_to_edit_gives_the_same_text() {
         let text = Text::new("two old cats");
-        let all: Vec<Edit> =
-            places(&text, &BTreeSet::new()).iter().flat_map(|p| edits(p, &FlipConfig::default().flips)).map(|(e, _)| e).collect();
+        let all: Vec<Edit> = candidates(&text, &FlipConfig::default()).into_iter().map(|one| one.edit).collect();
         let (a, b) = (Edit { range: 0..1, replacement: "x".into() }, Edit { range: 11..12, replacement: String::new() });
         for edit in all.iter().filter(|e| e.range.start > 1 && e.range.end < 11) {
             let wanted = text::apply(&text, vec![a.clone(), b.clone(), edit.clone()]).unwrap().text.content;
@@ -459,6 +494,22 @@ mod tests {
         assert!(!found.edits.is_empty() && found.edits.iter().all(|edit| edit.range.start >= 17), "{:?}", found.edits);
         let all = FlipConfig { protect: ["birds", "sing", "loudly"].map(String::from).into(), ..config };
         assert_eq!((one(&text, 2, &all).edits, one(&text, 2, &all).gradients), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn words_give_way_to_words_of_their_meaning() {
+        let text = Text::new("a small dog beside a car");
+        let config = FlipConfig { flips: vec![Flip::Synonym], max_share: 0.5, candidates: 64, ..FlipConfig::default() };
+        let found = one(&text, 0, &config);
+        assert!(!found.edits.is_empty(), "{found:?}");
+        let known: Vec<String> = text::every_synonym(&text, &text::words(&text.content)).into_iter().map(|e| e.replacement).collect();
+        assert!(found.edits.iter().all(|edit| known.contains(&edit.replacement)), "{found:?}");
+        // A word counts as its length: half of 24 characters, and with its article as theirs too.
+        assert!(found.edits.iter().map(|edit| edit.range.len()).sum::<usize>() <= 12, "{found:?}");
+        assert!(found.losses.windows(2).all(|pair| pair[1] > pair[0]), "{found:?}");
+        let kept = FlipConfig { protect: ["small", "dog", "car", "beside"].map(String::from).into(), ..config.clone() };
+        assert!(one(&text, 0, &kept).edits.is_empty());
+        assert!(one(&text, 0, &FlipConfig { max_share: 0.05, ..config }).edits.is_empty());
     }
 
     #[test]

@@ -20,9 +20,11 @@ pub(in super::super) struct Guarded {
 }
 
 impl Experiment<'_> {
-    /// Measures the robust accuracy after an epoch. Where it fell, the last good state is back, and the attack of training takes one step more.
+    /// Measures the robust accuracy after an epoch, under an attack of several steps and under that of the training. Where the first fell, or is far below the second,
+    /// the last good state is back, if there is one, and the attack of training takes one step more.
     ///
-    /// Reference: Wong, Rice and Kolter 2020, "Fast is better than free", section 5.4, where a fall stops the training.
+    /// Reference: Wong, Rice and Kolter 2020, "Fast is better than free", section 5.4, where a fall stops the training; Andriushchenko and Flammarion 2020,
+    /// "Understanding and Improving Fast Adversarial Training", section 3 (right under one step and wrong under many).
     pub(in super::super) fn check_overfitting(
         &self,
         session: &mut Session,
@@ -38,38 +40,42 @@ impl Experiment<'_> {
         }
         let order: Vec<usize> = (0..n).map(|k| labelled[k * labelled.len() / n]).collect();
         let radii = own.balls.radii();
-        let budget = |radius: Option<f64>| radius.map(|radius| Budget::new(own.balls.norm, radius));
-        let config = AttackConfig {
-            image: budget(radii.image),
-            audio: budget(radii.audio),
-            steps: own.check_steps,
-            until: Until::Misclassified,
-            ..AttackConfig::default()
+        let attack = |steps: usize, step: Option<f64>| {
+            let budget = |radius: Option<f64>| {
+                radius.map(|radius| Budget { step_size: step.map(|step| step * radius), ..Budget::new(own.balls.norm, radius) })
+            };
+            let until = Until::Misclassified;
+            AttackConfig { image: budget(radii.image), audio: budget(radii.audio), steps, until, ..AttackConfig::default() }
         };
+        let trained = 1 + session.memory.more_steps;
+        let configs = [attack(own.check_steps, None), attack(trained, Some(own.step / trained as f64))];
         let model = Counted::new(session.model.freeze()?);
-        let mut standing = 0u64;
+        let mut standing = [0u64; 2];
         split.stream(&order, BATCH, |batch| {
             let inputs: Vec<Input> = batch.iter().map(|(_, sample)| Input::of(sample)).collect();
             let targets: Vec<Target> =
                 batch.iter().filter_map(|(_, sample)| sample.label.as_ref().map(|label| Target::Class(label.class()))).collect();
             let nodes: Vec<SeedTree> = batch.iter().map(|(_, sample)| seeds.sample(&sample.id)).collect();
-            let found = ascend(&model, &inputs, &targets, &config, &nodes)?;
-            standing += found.iter().filter(|ascent| !ascent.solved && ascent.finite).count() as u64;
+            for (config, standing) in configs.iter().zip(&mut standing) {
+                let found = ascend(&model, &inputs, &targets, config, &nodes)?;
+                *standing += found.iter().filter(|ascent| !ascent.solved && ascent.finite).count() as u64;
+            }
             Ok(())
         })?;
         let spent = model.evaluations();
         session.spent.forward += spent.forward;
         session.spent.gradient += spent.gradient;
-        let accuracy = standing as f64 / n as f64;
+        let [accuracy, as_trained] = standing.map(|standing| standing as f64 / n as f64);
         let best = session.guarded.as_ref().map_or(accuracy, |guarded| guarded.best);
-        let fell = best - accuracy > own.fall.get();
-        match session.guarded.as_ref().filter(|_| fell) {
-            Some(guarded) => {
+        let overfitted = best - accuracy > own.fall.get() || as_trained - accuracy > own.gap.get();
+        if overfitted {
+            if let Some(guarded) = &session.guarded {
                 session.model = guarded.good.fork()?;
-                session.memory.more_steps += 1;
             }
-            None => session.guarded = Some(Guarded { best: best.max(accuracy), good: session.model.fork()? }),
+            session.memory.more_steps += 1;
+        } else {
+            session.guarded = Some(Guarded { best: best.max(accuracy), good: session.model.fork()? });
         }
-        Ok(Some(OverfittingCheck { epoch, n: n as u64, accuracy, best, stepped_back: fell }))
+        Ok(Some(OverfittingCheck { epoch, n: n as u64, accuracy, as_trained, best, stepped_back: overfitted }))
     }
 }

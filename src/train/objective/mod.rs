@@ -16,10 +16,11 @@ use crate::{
     model::{Apart, Balance, Input, Lesson, Matrix, Model, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure},
     pipeline::{Compared, Consistency, FgsmRs, Free, FreeLb, Madry, SuperLoss, Trades, TrainingObjective, Villa},
     random::SeedTree,
-    sample::{Modality, ModalitySet, PerModality},
+    sample::{Classes, Modality, ModalitySet, PerModality},
 };
 use attack::{Attack, Climb, Start};
 use rand::RngExt;
+use std::collections::BTreeMap;
 
 /// What the steps of an epoch learn.
 #[derive(Clone, Copy)]
@@ -90,7 +91,10 @@ impl Task<'_> {
     pub fn step(&self, model: &mut dyn Trainable, rows: &Rows, memory: &mut Memory, spent: &mut Spent) -> Result<StepReport> {
         match self.objective {
             TrainingObjective::CrossEntropy {} => self.learn(model, rows, &[], None, spent),
-            TrainingObjective::Focal(own) => self.learn(model, rows, &[], Some(&|l| focal_shape(l, own.gamma)), spent),
+            TrainingObjective::Focal(own) => {
+                let weighted = (!own.alpha.is_empty()).then(|| by_class(rows, &model.spec().classes, &own.alpha));
+                self.learn(model, weighted.as_ref().unwrap_or(rows), &[], Some(&|l| focal_shape(l, own.gamma)), spent)
+            }
             TrainingObjective::Superloss(own) => self.superloss(model, rows, own, memory, spent),
             TrainingObjective::Ohem(own) => self.hardest(model, rows, own.keep.get(), spent),
             TrainingObjective::Free(own) => self.free(model, rows, own, spent),
@@ -356,6 +360,20 @@ impl Task<'_> {
         }
         Ok(seen)
     }
+}
+
+/// The rows with weights times the factor of their class; of a soft label the mean of the factors under it.
+fn by_class(rows: &Rows, classes: &Classes, factors: &BTreeMap<String, f64>) -> Rows {
+    let of: Vec<f64> = classes.names().iter().map(|name| factors.get(name).copied().unwrap_or(1.0)).collect();
+    let factor = |class: usize| of.get(class).copied().unwrap_or(1.0);
+    let mut own = rows.clone();
+    for (weight, target) in own.weights.iter_mut().zip(&rows.targets) {
+        *weight *= match target {
+            Target::Class(class) => factor(*class),
+            Target::Soft(shares) => shares.iter().enumerate().map(|(class, share)| f64::from(*share) * factor(class)).sum(),
+        } as f32;
+    }
+    own
 }
 
 /// The inputs and targets of some rows.

@@ -284,9 +284,17 @@ fn subsets_are_held_to_the_whole() {
 #[test]
 fn losses_of_a_row_change_what_is_learnt_and_not_what_is_told() {
     let plain = step(&TrainingObjective::default(), 4, &[true; 4], 1.0, true);
-    let none = TrainingObjective::Focal(Focal { gamma: 0.0 });
+    let none = TrainingObjective::Focal(Focal { gamma: 0.0, ..Focal::default() });
     assert_eq!(step(&none, 4, &[true; 4], 1.0, true).report.losses, plain.report.losses);
     let focal = step(&TrainingObjective::Focal(Focal::default()), 4, &[true; 4], 1.0, true);
+    // The factor of a class is one of the weight: class `b` counts threefold, and what is not named as before.
+    let alpha = [("b".to_owned(), 3.0)].into_iter().collect();
+    let by_class = step(&TrainingObjective::Focal(Focal { alpha, ..Focal::default() }), 4, &[true; 4], 1.0, true);
+    for ((weight, plain), target) in by_class.seen[0].rows.weights.iter().zip(&focal.seen[0].rows.weights).zip(&focal.seen[0].rows.targets)
+    {
+        assert_eq!(*weight, plain * if target.class() == 1 { 3.0 } else { 1.0 });
+    }
+    assert!(focal.seen[0].rows.targets.iter().any(|target| target.class() == 1));
     let superloss = step(&TrainingObjective::Superloss(SuperLoss::default()), 4, &[true; 4], 1.0, true);
     for done in [&focal, &superloss] {
         whole(done, 4);
@@ -372,6 +380,12 @@ fn a_fall_of_the_robust_accuracy_brings_the_last_good_state_back() {
         let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate: 0.02 };
         good.step(&batch).unwrap();
     }
+    // Right under a step that hardly moves, wrong under an attack: an alarm without a good state before.
+    let near = FgsmRs { balls: balls(0.3), step: 1e-4, check_samples: 30, check_steps: 3, ..FgsmRs::default() };
+    let mut fooled = Session::new(Box::new(good.clone())).unwrap();
+    let found = experiment.check_overfitting(&mut fooled, &near, 1, &SeedTree::new(2)).unwrap().unwrap();
+    assert!(found.as_trained - found.accuracy > 0.4 && found.stepped_back && fooled.guarded.is_none(), "{found:?}");
+    assert_eq!((fooled.model.spec().digest, fooled.memory.more_steps), (good.spec().digest, 1));
     let own = FgsmRs { balls: balls(0.001), check_samples: 30, check_steps: 3, ..FgsmRs::default() };
     let mut session = Session::new(Box::new(good)).unwrap();
     let digest = session.model.spec().digest;
