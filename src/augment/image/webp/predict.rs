@@ -31,7 +31,7 @@ pub(super) fn whole<const N: usize>(above: &[u8], left: &[u8; N], has_above: boo
         }
         count += N as u32;
     }
-    let mean = if count == 0 { 128 } else { ((sum + count / 2) / count) as u8 };
+    let mean = (sum + count / 2).checked_div(count).unwrap_or(128) as u8;
     let mut out = [[[mean; N]; N]; 4];
     for y in 0..N {
         let down = i16::from(left[y]) - corner;
