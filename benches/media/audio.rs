@@ -148,7 +148,7 @@ fn operators() -> Result<Vec<(&'static str, Operator)>> {
                 snr(clip, &field, rng);
             }),
         ),
-        ("polarity_inversion", here(|clip, _| audio::invert(clip))),
+        ("polarity_inversion", Box::new(|clip, _| Ok(audio::inverted(clip)))),
         (
             "normalize",
             here(|clip, _| {

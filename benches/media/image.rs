@@ -2,7 +2,7 @@
 
 use crate::{Case, Peer, Peers, Wanted};
 use hardmine::{
-    augment::image::{self, Affine, Edge, Fill, Filter, Jitter, PixelRect, Rain},
+    augment::image::{self, Affine, Edge, Fill, Filter, Jitter, PixelRect, Rain, Sides, Snow, Tone},
     error::{Error, Result},
     random::SeedTree,
     sample::ImageBuffer,
@@ -16,7 +16,11 @@ use std::{hint::black_box, rc::Rc, time::Instant};
 const PEERS: &[Peer] = &[
     Peer { script: "image_ops.py", library: "albumentations", path: Some("PEERS_ALB208") },
     Peer { script: "image_ops.py", library: "albumentationsx", path: None },
+    // An absolute path stays what it is.
+    Peer { script: MORE, library: "albumentations", path: Some("PEERS_ALB208") },
+    Peer { script: MORE, library: "albumentationsx", path: None },
 ];
+const MORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/media/image_more.py");
 
 /// The peers' own pictures, or smooth ones of the same size where there is no Python.
 fn pictures(peers: Option<&Peers>, size: usize) -> Result<Vec<ImageBuffer>> {
@@ -142,11 +146,70 @@ fn operators(size: usize) -> Vec<(&'static str, Make)> {
     all
 }
 
+/// The operators of `image_more.py`.
+fn more(size: usize) -> Vec<(&'static str, Make)> {
+    let mut all: Vec<(&'static str, Make)> = Vec::new();
+    let mut add = |name, run: Make| all.push((name, run));
+    let side = size as f64;
+    add("webp_compression_q50", changed(|image, _| image::webp(image, 50.0)));
+    add("vflip", Box::new(|image, _| Ok(image::flip_vertical(image))));
+    let sides = Sides { left: 16, right: 16, top: 16, bottom: 16 };
+    add("pad_16", Box::new(move |image, _| image::pad(image, sides, Edge::Zero, [0; 4])));
+    add("downscale_half", Box::new(|image, _| image::resize_down_up(image, 0.5, Filter::Area, Filter::Bilinear)));
+    add("motion_blur_k7", Box::new(|image, rng| Ok(image::motion_blur(image, 7.0, rng.random_range(0.0..180.0)))));
+    add("defocus_r3", Box::new(|image, _| Ok(image::defocus_blur(image, 3.0))));
+    add("zoom_blur", Box::new(|image, rng| Ok(image::zoom_blur(image, rng.random_range(1.0..1.31)))));
+    add("glass_blur", Box::new(|image, rng| Ok(image::glass_blur(image, 0.7, 4.0, 2, rng.random()))));
+    // The peers' scale is the share of full light that one photon makes.
+    add("shot_noise", changed(|image, rng| image::shot_noise(image, 1.0 / rng.random_range(0.1f32..0.3), rng.random())));
+    add("salt_and_pepper", changed(|image, rng| image::impulse_noise(image, rng.random_range(0.01..0.06), rng.random())));
+    add("gamma", Box::new(|image, rng| Ok(image::toned(image, &[Tone::Gamma(rng.random_range(0.8..1.2))]))));
+    add("to_gray", changed(|image, _| image::grayscale(image, 1.0)));
+    add("solarize", Box::new(|image, _| Ok(image::toned(image, &[Tone::Solarize(0.5)]))));
+    add("invert", Box::new(|image, _| Ok(image::toned(image, &[Tone::Solarize(0.0)]))));
+    add("posterize_4", Box::new(|image, _| Ok(image::toned(image, &[Tone::Posterize(16)]))));
+    add("equalize", changed(|image, _| image::equalize(image, 1.0)));
+    add("clahe_8x8", changed(|image, _| image::clahe(image, 4.0, 8, 8, 1.0)));
+    add("sharpen", changed(|image, rng| image::sharpen(image, rng.random_range(0.2..0.5), 1.0)));
+    add(
+        "grid_dropout",
+        changed(move |image, rng| {
+            let unit = side / 8.0;
+            image::grid_mask(image, unit, 0.25, rng.random_range(0.0..unit), rng.random_range(0.0..unit), Fill::Black);
+        }),
+    );
+    add(
+        "random_snow",
+        changed(|image, rng| {
+            let by = Snow { density: 0.05, size: 2.0, trace: 6.0, degrees: rng.random_range(225.0..315.0), pale: 0.3 };
+            image::snow(image, &by, rng.random());
+        }),
+    );
+    add(
+        "random_shadow",
+        changed(move |image, rng| {
+            for _ in 0..rng.random_range(1..=2) {
+                let corners: [(f64, f64); 5] = std::array::from_fn(|_| (rng.random_range(0.0..side), rng.random_range(side / 2.0..side)));
+                image::shadow(image, &corners, 0.5);
+            }
+        }),
+    );
+    add(
+        "tones_4",
+        Box::new(|image, rng| {
+            let linear = Tone::Linear(rng.random_range(0.8..1.2), rng.random_range(-0.2..0.2));
+            Ok(image::toned(image, &[linear, Tone::Gamma(rng.random_range(0.8..1.2)), Tone::Solarize(0.5), Tone::Posterize(16)]))
+        }),
+    );
+    all
+}
+
 /// All image cases that are wanted.
 pub fn cases(peers: Option<&Peers>, wanted: &Wanted) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for size in [224, 512] {
-        let fresh: Vec<_> = operators(size).into_iter().map(|(name, run)| (format!("image/{name}/{size}"), run)).collect();
+        let fresh: Vec<_> =
+            operators(size).into_iter().chain(more(size)).map(|(name, run)| (format!("image/{name}/{size}"), run)).collect();
         if !fresh.iter().any(|(name, _)| wanted.has(name)) {
             continue;
         }
@@ -167,7 +230,8 @@ pub fn cases(peers: Option<&Peers>, wanted: &Wanted) -> Result<Vec<Case>> {
 /// How much faster two threads are than one, by wall clock, over a set of pictures: every operator, and all of them together.
 pub fn two_threads(peers: Option<&Peers>, wanted: &Wanted) -> Result<()> {
     const SIZE: usize = 512;
-    let run: Vec<_> = operators(SIZE).into_iter().filter(|(name, _)| wanted.has(&format!("image/{name}/threads"))).collect();
+    let run: Vec<_> =
+        operators(SIZE).into_iter().chain(more(SIZE)).filter(|(name, _)| wanted.has(&format!("image/{name}/threads"))).collect();
     if run.is_empty() {
         return Ok(());
     }

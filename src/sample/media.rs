@@ -253,6 +253,17 @@ impl AudioBuffer {
     pub fn samples(&self) -> &[f32] {
         &self.samples
     }
+    /// A new sound of the same kind whose samples are `change` of these: copied piece by piece, so that a piece is changed while it is in the nearest cache. `change`
+    /// keeps finite samples finite and looks at each alone.
+    pub(crate) fn pieces(&self, change: impl Fn(&mut [f32])) -> Self {
+        let mut samples = Vec::with_capacity(self.samples.len());
+        for piece in self.samples.chunks(4096) {
+            let start = samples.len();
+            samples.extend_from_slice(piece);
+            change(&mut samples[start..]);
+        }
+        Self { samples, ..*self }
+    }
     /// All samples, to change. Keep them finite.
     #[inline]
     pub fn samples_mut(&mut self) -> &mut [f32] {

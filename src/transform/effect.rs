@@ -1,5 +1,6 @@
 use super::{Files, Partners, Scene};
 use crate::{
+    augment::image::Tone,
     error::Problem,
     operator::{Configure, Table},
     random::{SeedPath, SeedTree},
@@ -48,6 +49,11 @@ pub trait Effect: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'sta
     /// Changes the scene at a severity in `0..=1`. Pure: the same numbers give the same bytes. An error is a refusal with its reason (`object_lost`), and
     /// the scene is then of no use.
     fn apply(draw: &Self::Draw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String>;
+    /// The change where it is one look-up of colours and nothing else: neighbours in a policy are then applied in one pass. Only for effects whose
+    /// `apply` is [`Scene::tone`] of it.
+    fn tone(_draw: &Self::Draw, _severity: f64) -> Option<Tone> {
+        None
+    }
     /// What becomes of the label. Who claims [`Claim::LabelMixed`] or [`Claim::LabelChanged`] puts the new label into the scene; [`Claim::Mismatched`] makes a
     /// labelled negative without a class.
     fn claim(_draw: &Self::Draw) -> Claim {
@@ -135,6 +141,8 @@ pub trait Transform: Send + Sync {
     fn plan(&self, site: &Site<'_>, severity: f64) -> Plan<Value>;
     /// Applies a recorded draw; at severity 0 or less the scene stays as it is.
     fn perform(&self, draw: &Value, severity: f64, scene: &mut Scene, partners: &[Sample]) -> Result<(), String>;
+    /// The look-up of colours that a recorded draw comes to, where it is nothing else; see [`Effect::tone`].
+    fn tone_of(&self, draw: &Value, severity: f64) -> Option<Tone>;
     /// What a recorded draw makes of the label.
     fn claim_of(&self, draw: &Value) -> Claim;
 }
@@ -192,6 +200,13 @@ impl<E: Effect> Transform for E {
             scene.mismatched = scene.mismatched.or(set);
         }
         Ok(())
+    }
+
+    fn tone_of(&self, draw: &Value, severity: f64) -> Option<Tone> {
+        if severity <= 0.0 {
+            return None;
+        }
+        E::tone(&E::Draw::deserialize(draw).ok()?, severity)
     }
 
     fn claim_of(&self, draw: &Value) -> Claim {

@@ -1,5 +1,8 @@
 use crate::{
-    augment::text::{self, Edit, Sense, SideWord, Word},
+    augment::{
+        image::{self, Tone},
+        text::{self, Edit, Sense, SideWord, Word},
+    },
     sample::{Annotations, AudioBuffer, BoundingBox, Bytes, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text},
 };
 use serde_json::Value;
@@ -86,6 +89,15 @@ impl Scene {
             edit(Arc::make_mut(image));
         }
     }
+    /// Looks the colours of the picture up, where there is one: in place, or copied and looked up in one pass where others still use it.
+    pub fn tone(&mut self, changes: &[Tone]) {
+        if let Some(picture) = &mut self.image {
+            match Arc::get_mut(picture) {
+                Some(own) => image::tones(own, changes),
+                None => *picture = image::toned(picture, changes).into(),
+            }
+        }
+    }
     /// Puts another picture in the place of this one, where there is one.
     pub fn map_image(&mut self, map: impl FnOnce(&ImageBuffer) -> ImageBuffer) {
         self.image = self.image.take().map(|image| Arc::new(map(&image)));
@@ -94,6 +106,15 @@ impl Scene {
     pub fn edit_audio(&mut self, edit: impl FnOnce(&mut AudioBuffer)) {
         if let Some(audio) = &mut self.audio {
             edit(Arc::make_mut(audio));
+        }
+    }
+    /// Changes the sound: in place, or by one that makes a new sound where others still use it, so that nothing is copied only to be changed.
+    pub fn change_audio(&mut self, edit: impl FnOnce(&mut AudioBuffer), make: impl FnOnce(&AudioBuffer) -> AudioBuffer) {
+        if let Some(audio) = &mut self.audio {
+            match Arc::get_mut(audio) {
+                Some(own) => edit(own),
+                None => *audio = make(audio).into(),
+            }
         }
     }
     /// Puts another sound in the place of this one, where there is one.

@@ -75,8 +75,7 @@ pub fn headroom_db(audio: &AudioBuffer) -> f64 {
 /// Multiplies by `gain_db` decibels (`-240..=240`, clamped), cut at `-1..=1` like a converter.
 pub fn gain(audio: &AudioBuffer, gain_db: f64) -> AudioBuffer {
     let factor = bounded_factor(gain_db);
-    let samples = audio.samples().iter().map(|s| (s * factor).clamp(-1.0, 1.0)).collect();
-    AudioBuffer::new(audio.sample_rate_hz(), audio.channels(), samples).unwrap_or_else(|_| audio.clone())
+    audio.pieces(|samples| multiply(samples, factor))
 }
 
 /// [`gain`] on the sound itself.
@@ -208,6 +207,11 @@ wide! {
 /// Turns every sample's sign.
 pub fn invert(audio: &mut AudioBuffer) {
     negate(audio.samples_mut());
+}
+
+/// [`invert`] into a new sound, in one pass.
+pub fn inverted(audio: &AudioBuffer) -> AudioBuffer {
+    audio.pieces(negate)
 }
 
 /// Swaps the channels in pairs: left and right, and with more than two the pairs of the usual orders (front, back, side); a centre and
@@ -387,7 +391,7 @@ mod tests {
         fn polarity_twice_is_the_identity(samples in prop::collection::vec(-1f32..1.0, 1..50)) {
             let audio = sound(&samples);
             let mut twice = audio.clone();
-            invert(&mut twice);
+            prop_assert_eq!(&inverted(&twice), &{ invert(&mut twice); twice.clone() });
             prop_assert!(twice.samples().iter().zip(&samples).all(|(a, b)| *a == -*b));
             invert(&mut twice);
             prop_assert_eq!(twice, audio);

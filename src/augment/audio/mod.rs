@@ -27,7 +27,7 @@ pub use filters::{
 };
 pub use level::{
     FadeShape, Measure, clip, clip_db, clip_share, db_to_factor, fade, fit, gain, gain_in_place, gain_transition, headroom_db, invert,
-    normalize, peak, power, soft_clip, swap_channels, swap_channels_in_place, to_mono,
+    inverted, normalize, peak, power, soft_clip, swap_channels, swap_channels_in_place, to_mono,
 };
 pub use mix::{Mixed, Mixture, active_power, babble, background, looped, mix_at_snr, mix_in_place, mix_over_active, overlap, snr_db};
 pub use noise::{Colour, add_gaussian, clicks, gaussian, hum, noise};

@@ -19,6 +19,7 @@ mod separable;
 mod shapes;
 mod tone;
 mod weather;
+mod webp;
 
 pub use blur::{box_blur, defocus_blur, gaussian_blur, gaussian_blur_cut, glass_blur, motion_blur, sharpen, zoom_blur};
 pub use boxes::{BoxMap, map_boxes, visible_share};
@@ -35,9 +36,11 @@ pub use map::PointMap;
 pub use noise::{add_field, gaussian_field, gaussian_noise, impulse_noise, shot_noise, speckle_noise};
 pub use shapes::{covered_share, move_shapes};
 pub use tone::{
-    brightness, brightness_in_place, clahe, contrast, contrast_in_place, equalize, gain, gain_in_place, gamma, linear, posterize, solarize,
+    Tone, brightness, brightness_in_place, clahe, contrast, contrast_in_place, equalize, gain, gain_in_place, gamma, linear, posterize,
+    solarize, toned, tones,
 };
 pub use weather::{Rain, Snow, fog, frost, rain, shadow, snow};
+pub use webp::webp;
 
 /// How many of a pixel's channels hold colour: all but alpha.
 #[inline]

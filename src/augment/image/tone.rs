@@ -9,71 +9,147 @@ pub(super) fn table(f: impl Fn(f32) -> f32) -> [u8; 256] {
     std::array::from_fn(|i| f(i as f32).round().clamp(0.0, 255.0) as u8)
 }
 
-/// Applies one table of 256 values to every colour byte.
-fn tabulate(image: &mut ImageBuffer, f: impl Fn(f32) -> f32) {
-    let channels = image.channels();
-    apply_table(image.pixels_mut(), channels, &table(f));
+/// A change of colours that looks every colour value up in one table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tone {
+    /// See [`gain`].
+    Gain(f32),
+    /// See [`brightness`].
+    Brightness(f32),
+    /// See [`contrast`]: the table depends on the picture's mean.
+    Contrast(f32),
+    /// See [`linear`]: factor and offset.
+    Linear(f32, f32),
+    /// See [`gamma`].
+    Gamma(f32),
+    /// See [`solarize`].
+    Solarize(f32),
+    /// See [`posterize`].
+    Posterize(usize),
+}
+
+impl Tone {
+    /// The table; `mean` gives the mean luma of the picture as it is before this change.
+    fn table(self, mean: impl FnOnce() -> f32) -> [u8; 256] {
+        match self {
+            Self::Gain(factor) => table(|p| p * factor),
+            Self::Brightness(offset) => table(|p| p + offset * 255.0),
+            Self::Contrast(factor) => {
+                let mean = mean();
+                table(|p| mean + (p - mean) * factor)
+            }
+            Self::Linear(factor, offset) => table(|p| p * factor + offset * 255.0),
+            Self::Gamma(gamma) => table(|p| 255.0 * (p / 255.0).powf(gamma)),
+            Self::Solarize(threshold) => {
+                let threshold = threshold * 255.0;
+                table(|p| if p >= threshold { 255.0 - p } else { p })
+            }
+            Self::Posterize(levels) => {
+                let step = 255.0 / (levels.clamp(2, 256) - 1) as f32;
+                table(|p| (p / step).round() * step)
+            }
+        }
+    }
+}
+
+/// Several changes in a row as one look-up: the bytes that one after the other would give, with one pass over the picture (and one to read it for each
+/// [`Tone::Contrast`], whose table needs the mean of what comes before it).
+pub fn tones(image: &mut ImageBuffer, changes: &[Tone]) {
+    if let Some(all) = joined(image, changes) {
+        let channels = image.channels();
+        apply_table(image.pixels_mut(), channels, &all);
+    }
+}
+
+/// [`tones`] into a new image: one pass that copies and looks up.
+pub fn toned(image: &ImageBuffer, changes: &[Tone]) -> ImageBuffer {
+    let Some(all) = joined(image, changes) else { return image.clone() };
+    let (channels, mut pixels) = (image.channels(), Vec::with_capacity(image.pixels().len()));
+    // Pieces that stay in the nearest cache between copy and look-up; whole pixels of any kind.
+    for piece in image.pixels().chunks(PIECE) {
+        let start = pixels.len();
+        pixels.extend_from_slice(piece);
+        apply_table(&mut pixels[start..], channels, &all);
+    }
+    ImageBuffer::new(image.width(), image.height(), channels, pixels).unwrap_or_else(|_| image.clone())
+}
+
+/// Bytes that are worked on at once: a multiple of the bytes of one, three and four channels.
+const PIECE: usize = 64 * 192;
+
+/// One table for all changes; `None` for none.
+fn joined(image: &ImageBuffer, changes: &[Tone]) -> Option<[u8; 256]> {
+    let mut all: Option<[u8; 256]> = None;
+    for change in changes {
+        let next = change.table(|| all.as_ref().map_or_else(|| mean_luma(image), |table| mean_luma_through(image, table)) as f32);
+        all = Some(all.map_or(next, |before| before.map(|p| next[usize::from(p)])));
+    }
+    all
+}
+
+/// The mean luma that a picture would have after a look-up.
+fn mean_luma_through(image: &ImageBuffer, table: &[u8; 256]) -> f64 {
+    let mut sums = [0; 4];
+    let mut piece = [0; PIECE];
+    for from in image.pixels().chunks(PIECE) {
+        let piece = &mut piece[..from.len()];
+        piece.copy_from_slice(from);
+        apply_table(piece, image.channels(), table);
+        sums.iter_mut().zip(sums_of(piece, image.channels())).for_each(|(sum, more)| *sum += more);
+    }
+    mean_of(sums, image)
 }
 
 /// Multiplies every colour value by `factor` (at least 0), cut at white: the light of the scene.
 pub fn gain(image: &ImageBuffer, factor: f32) -> ImageBuffer {
-    let mut out = image.clone();
-    gain_in_place(&mut out, factor);
-    out
+    toned(image, &[Tone::Gain(factor)])
 }
 
 /// [`gain`] where the image lies.
 pub fn gain_in_place(image: &mut ImageBuffer, factor: f32) {
-    tabulate(image, |p| p * factor);
+    tones(image, &[Tone::Gain(factor)]);
 }
 
 /// Adds `offset` (of the full range, `-1..=1`) to every colour value, cut at black and white.
 pub fn brightness(image: &ImageBuffer, offset: f32) -> ImageBuffer {
-    let mut out = image.clone();
-    brightness_in_place(&mut out, offset);
-    out
+    toned(image, &[Tone::Brightness(offset)])
 }
 
 /// [`brightness`] where the image lies.
 pub fn brightness_in_place(image: &mut ImageBuffer, offset: f32) {
-    tabulate(image, |p| p + offset * 255.0);
+    tones(image, &[Tone::Brightness(offset)]);
 }
 
 /// Scales the distance of every colour value from the image's mean luma (Rec. 601) by `factor` (at least 0); 0 leaves one gray.
 pub fn contrast(image: &ImageBuffer, factor: f32) -> ImageBuffer {
-    let mut out = image.clone();
-    contrast_in_place(&mut out, factor);
-    out
+    toned(image, &[Tone::Contrast(factor)])
 }
 
 /// [`contrast`] where the image lies.
 pub fn contrast_in_place(image: &mut ImageBuffer, factor: f32) {
-    let mean = mean_luma(image) as f32;
-    tabulate(image, |p| mean + (p - mean) * factor);
+    tones(image, &[Tone::Contrast(factor)]);
 }
 
 /// A straight line: every colour value times `factor`, plus `offset` of the full range, cut at black and white. Brightness and contrast in one
 /// look-up, without the image's mean.
 pub fn linear(image: &mut ImageBuffer, factor: f32, offset: f32) {
-    tabulate(image, |p| p * factor + offset * 255.0);
+    tones(image, &[Tone::Linear(factor, offset)]);
 }
 
 /// Raises every colour value (of the full range) to the power `gamma`, above 0: below 1 shadows are lifted, above 1 they close.
 pub fn gamma(image: &mut ImageBuffer, gamma: f32) {
-    tabulate(image, |p| 255.0 * (p / 255.0).powf(gamma));
+    tones(image, &[Tone::Gamma(gamma)]);
 }
 
 /// Turns every colour value of at least `threshold` (of the full range) into its negative, as overexposed film does; 0 is the negative of all,
 /// above 1 nothing changes.
 pub fn solarize(image: &mut ImageBuffer, threshold: f32) {
-    let threshold = threshold * 255.0;
-    tabulate(image, |p| if p >= threshold { 255.0 - p } else { p });
+    tones(image, &[Tone::Solarize(threshold)]);
 }
 
 /// Rounds every colour value to the nearest of `levels` values (2..=256) evenly spread from black to white. Fewer count as 2.
 pub fn posterize(image: &mut ImageBuffer, levels: usize) {
-    let step = 255.0 / (levels.clamp(2, 256) - 1) as f32;
-    tabulate(image, |p| (p / step).round() * step);
+    tones(image, &[Tone::Posterize(levels)]);
 }
 
 /// Spreads the values of each colour channel evenly from black to white by its histogram (as OpenCV's `equalizeHist`, a channel at a time) and
@@ -202,6 +278,10 @@ pub(super) fn luma(image: &ImageBuffer) -> Vec<u8> {
 
 /// The sum of each channel.
 pub(super) fn channel_sums(image: &ImageBuffer) -> [u64; 4] {
+    sums_of(image.pixels(), image.channels())
+}
+
+fn sums_of(bytes: &[u8], channels: usize) -> [u64; 4] {
     wide! {
         fn sums[const C: usize](bytes: &[u8]) -> [u64; 4] {
             let mut total = [0; 4];
@@ -229,16 +309,19 @@ pub(super) fn channel_sums(image: &ImageBuffer) -> [u64; 4] {
             total
         }
     }
-    match image.channels() {
-        1 => sums::<1>(image.pixels()),
-        3 => sums::<3>(image.pixels()),
-        _ => sums::<4>(image.pixels()),
+    match channels {
+        1 => sums::<1>(bytes),
+        3 => sums::<3>(bytes),
+        _ => sums::<4>(bytes),
     }
 }
 
 /// Mean luma, `0..=255`.
 pub(super) fn mean_luma(image: &ImageBuffer) -> f64 {
-    let [r, g, b, _] = channel_sums(image);
+    mean_of(channel_sums(image), image)
+}
+
+fn mean_of([r, g, b, _]: [u64; 4], image: &ImageBuffer) -> f64 {
     let total = if image.channels() == 1 { r * 1000 } else { 299 * r + 587 * g + 114 * b };
     total as f64 / 1000.0 / (image.width() * image.height()) as f64
 }
@@ -247,6 +330,7 @@ pub(super) fn mean_luma(image: &ImageBuffer) -> f64 {
 mod tests {
     use super::*;
     use crate::augment::image::tests_support::image;
+    use proptest::prelude::*;
 
     #[test]
     fn worked_values() {
@@ -273,6 +357,31 @@ mod tests {
         // Two of the three stand above the least: half of them each.
         assert_eq!(done(&|i| equalize(i, 1.0)), [0, 128, 255]);
         assert_eq!(done(&|i| equalize(i, 0.5)), [0, 114, 228]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_of_changes_is_one_look_up(w in 1usize..90, h in 1usize..60, c in prop::sample::select(vec![1usize, 3, 4]),
+            draws in prop::collection::vec((0usize..7, 0f32..1.0), 0..6), seed in 0u64..9) {
+            let changes: Vec<Tone> = draws.into_iter().map(|(kind, x)| match kind {
+                0 => Tone::Gain(2.0 * x),
+                1 => Tone::Brightness(x - 0.5),
+                2 => Tone::Contrast(2.0 * x),
+                3 => Tone::Linear(0.5 + x, 0.3 - x / 2.0),
+                4 => Tone::Gamma(0.3 + 2.0 * x),
+                5 => Tone::Solarize(1.1 * x),
+                _ => Tone::Posterize(2 + (14.0 * x) as usize),
+            }).collect();
+            let before = image(w, h, c, seed);
+            let mut one_by_one = before.clone();
+            for change in &changes {
+                tones(&mut one_by_one, &[*change]);
+            }
+            let mut at_once = before.clone();
+            tones(&mut at_once, &changes);
+            prop_assert_eq!(&at_once, &one_by_one);
+            prop_assert_eq!(toned(&before, &changes), one_by_one);
+        }
     }
 
     #[test]

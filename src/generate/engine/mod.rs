@@ -14,6 +14,7 @@ use super::{
     search::{BandSearch, Found, Made, Path, Trial},
 };
 use crate::{
+    augment::image::Tone,
     codec,
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
@@ -212,16 +213,28 @@ impl Policy {
     /// not encoded.
     fn apply(&self, parameters: &Parameters, parent: &Sample, partners: &[Sample]) -> Result<Option<Sample>, String> {
         let mut scene = Scene::of(parent);
+        // Look-ups of colours in a row are joined: one pass over the picture, the same bytes.
+        let mut tones: Vec<Tone> = Vec::new();
         for step in &parameters.rules {
             let chosen = self.find(&step.address).ok_or_else(|| format!("`{}` is no transform of this stage", step.address))?;
             if chosen.transform.version() != step.version {
                 let (own, name) = (chosen.transform.version(), &step.address);
                 return Err(format!("drawn by version {} of `{name}`, this build has {own}", step.version));
             }
+            if let Some(tone) = chosen.transform.tone_of(&step.draw, parameters.severity) {
+                tones.push(tone);
+                continue;
+            }
+            if !tones.is_empty() {
+                scene.tone(&std::mem::take(&mut tones));
+            }
             let find = |id: &SampleId| partners.iter().find(|sample| sample.id == *id).cloned();
             let own: Option<Vec<Sample>> = step.partners.iter().map(find).collect();
             let own = own.ok_or("partner_missing")?;
             chosen.transform.perform(&step.draw, parameters.severity, &mut scene, &own)?;
+        }
+        if !tones.is_empty() {
+            scene.tone(&tones);
         }
         let changed = scene.changed(parent);
         Ok((!changed.is_empty()).then(|| scene.into_sample(parent)))

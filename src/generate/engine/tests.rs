@@ -145,6 +145,26 @@ fn a_list_makes_children_with_partners_that_can_be_made_again() {
 }
 
 #[test]
+fn look_ups_in_a_row_are_one_pass_with_the_same_bytes() {
+    let names = ["brightness", "contrast", "gamma", "gaussian_blur", "solarize", "contrast#2", "posterize"];
+    let transforms: Vec<&str> = names.iter().map(|name| name.trim_end_matches("#2")).collect();
+    let operator = build(json!({ "augment": { "transforms": transforms } }));
+    let samples: Vec<Sample> = scenes().iter().filter(|s| s.image.is_some()).take(6).cloned().collect();
+    let made = run(&*operator, &samples, None);
+    assert!(made.candidates.len() >= 4, "{:?}", made.outcomes);
+    for candidate in &made.candidates {
+        let parameters = Parameters::deserialize(&candidate.lineage.parameters).unwrap();
+        assert!(parameters.rules.len() >= 5, "{:?}", parameters.rules);
+        let mut scene = Scene::of(samples.iter().find(|s| s.id == candidate.lineage.parents[0].id).unwrap());
+        for step in &parameters.rules {
+            let alone = crate::transform::table().build(&json!({ step.name(): {} })).unwrap_or_else(|problems| panic!("{}", problems[0]));
+            alone.operator.perform(&step.draw, parameters.severity, &mut scene, &[]).unwrap();
+        }
+        assert_eq!(*candidate.sample.image.as_ref().unwrap().get(), *scene.image.unwrap());
+    }
+}
+
+#[test]
 fn as_many_fire_as_are_picked() {
     let mut config = list();
     config["augment"]["pick"] = json!(2);

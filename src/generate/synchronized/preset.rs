@@ -4,7 +4,7 @@ use crate::{
     transform::{
         audio::{babble::Babble, distance::Distance, interrupt::Interrupt, packet_loss::PacketLoss, reverb::Reverb, telephone::Telephone},
         decibels, often, range,
-        scene::{Crop, Cutout, Direction, Flip, Level, Noise, Shift},
+        scene::{Crop, Cutout, Direction, Flip, Level, Noise, Shift, zoom::Zoom},
         share,
     },
 };
@@ -23,7 +23,7 @@ pub enum Preset {
     Night,
     /// Over the telephone: a narrow band, its coding, now and then lost packets.
     Telephone,
-    /// From far away: quieter, dulled by the air, more of the room than of the source.
+    /// From far away: smaller, quieter, dulled by the air, more of the room than of the source.
     FarAway,
     /// In a crowd: other voices under the sound and over its ends, things in the way.
     Crowd,
@@ -66,6 +66,7 @@ impl Preset {
                 Chosen::of(PacketLoss { share: range(0.02, 0.15), ..PacketLoss::default() }, often(0.5)),
             ],
             Self::FarAway => vec![
+                Chosen::of(Zoom { factor: range(0.35, 0.75), ..Zoom::default() }, often(0.8)),
                 Chosen::of(Level { direction: Direction::Down, gain_db: decibels(15.0), stops: 0.0, ..Level::default() }, often(1.0)),
                 Chosen::of(Distance { distance_m: range(50.0, 300.0), ..Distance::default() }, often(1.0)),
                 Chosen::of(Reverb { rt60_s: range(0.4, 1.2), ..Reverb::default() }, often(0.6)),

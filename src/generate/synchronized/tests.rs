@@ -172,12 +172,12 @@ fn a_written_rule_takes_the_place_of_the_presets() {
     assert_eq!(names(night), ["level", "noise", "flip"]);
     let preset = |preset| names(Synchronized { preset: Some(preset), ..Synchronized::default() });
     assert_eq!(preset(Preset::Telephone), ["telephone", "packet_loss"]);
-    assert_eq!(preset(Preset::FarAway), ["level", "distance", "reverb"]);
+    assert_eq!(preset(Preset::FarAway), ["zoom", "level", "distance", "reverb"]);
     assert_eq!(preset(Preset::Crowd), ["cutout", "babble", "interrupt"]);
 }
 
 #[test]
-fn a_call_from_far_away_changes_the_sound() {
+fn a_call_and_a_scene_from_far_away_change_what_they_should() {
     let sample = scenes().iter().find(|s| s.present() == ModalitySet::ALL).unwrap();
     for preset in ["telephone", "far_away"] {
         let config = json!({ "preset": preset, "severity_range": [0.8, 1.0] });
@@ -185,6 +185,9 @@ fn a_call_from_far_away_changes_the_sound() {
         let made = run(&*synchronized(config), std::slice::from_ref(sample), None);
         let audio = crate::sample::Modality::Audio;
         assert!(made.candidates.iter().any(|c| c.sample.digest(audio) != sample.digest(audio)), "{preset}");
+        // What is far away is small, too.
+        let image = crate::sample::Modality::Image;
+        assert_eq!(made.candidates.iter().any(|c| c.sample.digest(image) != sample.digest(image)), preset == "far_away");
     }
 }
 

@@ -49,7 +49,8 @@ impl Effect for Gain {
     }
 
     fn apply(draw: &GainDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.map_audio(|sound| audio::gain(sound, draw.gain_db * severity));
+        let gain_db = draw.gain_db * severity;
+        scene.change_audio(|sound| audio::gain_in_place(sound, gain_db), |sound| audio::gain(sound, gain_db));
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl Effect for Polarity {
     }
 
     fn apply(_: &PolarityDraw, _: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_audio(audio::invert);
+        scene.change_audio(audio::invert, audio::inverted);
         Ok(())
     }
 }

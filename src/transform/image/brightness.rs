@@ -1,7 +1,7 @@
 //! A lighter or darker picture.
 
 use crate::{
-    augment::image,
+    augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -49,8 +49,12 @@ impl Effect for Brightness {
         Plan::one(BrightnessDraw { offset: self.offset.draw(&mut rng) })
     }
 
+    fn tone(draw: &BrightnessDraw, severity: f64) -> Option<Tone> {
+        Some(Tone::Brightness((draw.offset * severity) as f32))
+    }
+
     fn apply(draw: &BrightnessDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::brightness_in_place(picture, (draw.offset * severity) as f32));
+        scene.tone(Self::tone(draw, severity).as_slice());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! More or less contrast.
 
 use crate::{
-    augment::image,
+    augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -49,8 +49,12 @@ impl Effect for Contrast {
         Plan::one(ContrastDraw { factor: self.factor.draw(&mut rng) })
     }
 
+    fn tone(draw: &ContrastDraw, severity: f64) -> Option<Tone> {
+        Some(Tone::Contrast((1.0 + severity * (draw.factor - 1.0)) as f32))
+    }
+
     fn apply(draw: &ContrastDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::contrast_in_place(picture, (1.0 + severity * (draw.factor - 1.0)) as f32));
+        scene.tone(Self::tone(draw, severity).as_slice());
         Ok(())
     }
 }

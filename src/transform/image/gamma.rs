@@ -1,7 +1,7 @@
 //! Another gamma.
 
 use crate::{
-    augment::image,
+    augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -49,8 +49,12 @@ impl Effect for Gamma {
         Plan::one(GammaDraw { gamma: self.gamma.draw(&mut rng) })
     }
 
+    fn tone(draw: &GammaDraw, severity: f64) -> Option<Tone> {
+        Some(Tone::Gamma(draw.gamma.powf(severity) as f32))
+    }
+
     fn apply(draw: &GammaDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::gamma(picture, draw.gamma.powf(severity) as f32));
+        scene.tone(Self::tone(draw, severity).as_slice());
         Ok(())
     }
 }

@@ -36,6 +36,7 @@ pub mod snow;
 pub mod solarize;
 pub mod speckle_noise;
 pub mod turn;
+pub mod webp;
 pub mod zoom_blur;
 pub mod zoom_out;
 
@@ -84,6 +85,7 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<solarize::Solarize>()
         .with::<speckle_noise::SpeckleNoise>()
         .with::<turn::Turn>()
+        .with::<webp::Webp>()
         .with::<zoom_blur::ZoomBlur>()
         .with::<zoom_out::ZoomOut>()
 }

@@ -1,7 +1,7 @@
 //! Fewer tones.
 
 use crate::{
-    augment::image,
+    augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -51,8 +51,12 @@ impl Effect for Posterize {
         Plan::one(PosterizeDraw { bits: self.bits.draw(&mut rng) })
     }
 
+    fn tone(draw: &PosterizeDraw, severity: f64) -> Option<Tone> {
+        Some(Tone::Posterize((8.0 - (8.0 - draw.bits) * severity).exp2().round() as usize))
+    }
+
     fn apply(draw: &PosterizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::posterize(picture, (8.0 - (8.0 - draw.bits) * severity).exp2().round() as usize));
+        scene.tone(Self::tone(draw, severity).as_slice());
         Ok(())
     }
 }

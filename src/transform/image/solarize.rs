@@ -1,7 +1,7 @@
 //! Overexposed film.
 
 use crate::{
-    augment::image,
+    augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -51,8 +51,12 @@ impl Effect for Solarize {
         Plan::one(SolarizeDraw { threshold: self.threshold.draw(&mut rng) })
     }
 
+    fn tone(draw: &SolarizeDraw, severity: f64) -> Option<Tone> {
+        Some(Tone::Solarize((1.0 - (1.0 - draw.threshold) * severity) as f32))
+    }
+
     fn apply(draw: &SolarizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::solarize(picture, (1.0 - (1.0 - draw.threshold) * severity) as f32));
+        scene.tone(Self::tone(draw, severity).as_slice());
         Ok(())
     }
 }

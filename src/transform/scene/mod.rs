@@ -11,6 +11,7 @@ mod noise;
 pub mod paste_object;
 pub mod recolour;
 mod shift;
+pub mod swap_medium;
 mod tempo;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<paste_object::PasteObject>()
         .with::<recolour::Recolour>()
         .with::<Shift>()
+        .with::<swap_medium::SwapMedium>()
         .with::<Tempo>()
         .with::<TimeCrop>()
         .with::<zoom::Zoom>()

@@ -175,23 +175,32 @@ fn noise_makes_a_quiet_place_noisy_and_keeps_a_quiet_bell() {
 /// Every transform of the scene, as a table builds it.
 fn rules() -> Vec<Box<dyn Transform>> {
     let table = table(crate::operator::Table::default());
-    table.entries().map(|(name, _)| table.build(&serde_json::json!({ name: {} })).unwrap().operator).collect()
+    let rules: Vec<_> = table.entries().map(|(name, _)| table.build(&serde_json::json!({ name: {} })).unwrap().operator).collect();
+    assert_eq!(rules.len(), 15);
+    rules
+}
+
+/// Another sample with all media where a rule wants one.
+fn partners(rule: &dyn Transform, sample: &Sample) -> Vec<Sample> {
+    let wanted = rule.wanted_partners().map_or(0, |wanted| wanted.count);
+    scenes().iter().filter(|other| other.id != sample.id && other.present() == ModalitySet::ALL).take(wanted).cloned().collect()
 }
 
 /// What a rule does to a sample, where it fires and holds at this severity.
 fn done(rule: &dyn Transform, sample: &Sample, seed: u64, severity: f64) -> Option<Scene> {
     let (seeds, mut scene) = (SeedTree::new(seed).sample(&sample.id).child(rule.name()), Scene::of(sample));
     let class_name = sample.label.as_ref().map(|label| classes().name(label.class()));
-    let site = crate::transform::Site { sample, scene: &scene, class_name, classes: classes(), partners: &[], seeds: &seeds };
+    let partners: Vec<Sample> = partners(rule, sample);
+    let site = crate::transform::Site { sample, scene: &scene, class_name, classes: classes(), partners: &partners, seeds: &seeds };
     let Plan::Fires(draws) = rule.plan(&site, 1.0) else { return None };
-    rule.perform(&draws[0], severity, &mut scene, &[]).ok().map(|()| scene)
+    rule.perform(&draws[0], severity, &mut scene, &partners).ok().map(|()| scene)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_missing_modality_passes_through_every_rule(rule in 0usize..7, at in 0usize..104, mask in 0usize..7, seed: u64, severity in 0.0f64..=1.0) {
+    fn a_missing_modality_passes_through_every_rule(rule in 0usize..15, at in 0usize..104, mask in 0usize..7, seed: u64, severity in 0.0f64..=1.0) {
         let sample = scenes()[at % scenes().len()].only(ModalitySet::ALL.subsets().nth(mask).unwrap());
         if let Some(scene) = done(&*rules()[rule], &sample, seed, severity) {
             let child = scene.into_sample(&sample);
@@ -210,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn annotations_stay_inside_the_media(rule in 0usize..7, at in 0usize..104, seed: u64, severity in 0.0f64..=1.0) {
+    fn annotations_stay_inside_the_media(rule in 0usize..15, at in 0usize..104, seed: u64, severity in 0.0f64..=1.0) {
         let sample = &scenes()[at % scenes().len()];
         if let Some(scene) = done(&*rules()[rule], sample, seed, severity) {
             if let Some(image) = &scene.image {
