@@ -57,7 +57,9 @@ fn main() -> Result<()> {
 fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<()> {
     let bank = MemoryBank::new(BankConfig::default())?;
     let others: Vec<SampleId> = (0..known).map(|i| SampleId::new(format!("other-{i:07}"))).collect();
-    let seen: Vec<Observation> = others.iter().enumerate().map(|(i, id)| Observation::loss(id, (i % 997) as f32 / 997.0)).collect();
+    // Losses in no order, and hardly two alike, as they are.
+    let loss = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / u32::MAX as f32;
+    let seen: Vec<Observation> = others.iter().enumerate().map(|(i, id)| Observation::loss(id, loss(i))).collect();
     bank.observe(0, &seen)?;
     let rules = BatchRules { take: Take::Both, ..BatchRules::default() };
     let mut miner = BatchMiner::new(rules)?;

@@ -81,6 +81,17 @@ pub enum Layout {
     Nhwc,
 }
 
+/// Where a sound lies that is shorter than the input; zeros fill the rest. A longer one always gives its middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Align {
+    /// At the beginning.
+    #[default]
+    Start,
+    /// In the middle.
+    Centre,
+}
+
 /// Pixels: `(v * (high - low) + low - mean) / std` of values `0..=1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -127,11 +138,13 @@ pub struct AudioInput {
     pub length: Option<usize>,
     /// What full scale is: 1, or 32768 where the model expects the numbers of 16-bit audio. Above 0.
     pub scale: f32,
+    /// Where a shorter sound lies: `start` or `centre`.
+    pub align: Align,
 }
 
 impl Default for AudioInput {
     fn default() -> Self {
-        Self { path: None, name: None, sample_rate_hz: 16_000, length: None, scale: 1.0 }
+        Self { path: None, name: None, sample_rate_hz: 16_000, length: None, scale: 1.0, align: Align::Start }
     }
 }
 

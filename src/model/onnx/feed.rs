@@ -1,7 +1,7 @@
 //! Media into the tensors of a graph, and gradients of these tensors back to media.
 
 use super::{
-    Layout, Missing, Onnx,
+    Align, Layout, Missing, Onnx,
     engine::{Dim, Kind, Session, Value, ValueInfo},
     tokens::Tokens,
 };
@@ -36,6 +36,8 @@ pub(super) struct AudioShape {
     scale: f32,
     /// Dimensions of the graph's input.
     rank: usize,
+    #[serde(default)]
+    align: Align,
 }
 
 /// What one input of the graph is given.
@@ -143,10 +145,28 @@ impl AudioShape {
             (n, m) => n.or(m).or(common),
         };
         let length = length.ok_or_else(|| Error::model(format!("the graph leaves the length of {info} free; write `length`")))?;
-        Ok(Self { rate_hz: config.sample_rate_hz, length, scale: config.scale, rank })
+        Ok(Self { rate_hz: config.sample_rate_hz, length, scale: config.scale, rank, align: config.align })
     }
-    pub(super) fn back(&self, g: &[f32]) -> Vec<f32> {
-        g.iter().map(|g| g * self.scale).collect()
+    /// Zeros before a sound of `valid` samples.
+    fn before(&self, valid: usize) -> usize {
+        match self.align {
+            Align::Start => 0,
+            Align::Centre => self.length.saturating_sub(valid) / 2,
+        }
+    }
+    /// Adds what the graph is given: canonical samples, of which `valid` are the sound's.
+    fn forth(&self, samples: &[f32], valid: usize, to: &mut Vec<f32>) {
+        let end = to.len() + self.length;
+        to.resize(to.len() + self.before(valid), 0.0);
+        to.extend(samples.iter().take(end - to.len()).map(|v| v * self.scale));
+        to.resize(end, 0.0);
+    }
+    /// The way back of a slope.
+    pub(super) fn back(&self, g: &[f32], valid: usize) -> Vec<f32> {
+        let own = g.get(self.before(valid)..).unwrap_or_default();
+        let mut back: Vec<f32> = own.iter().map(|g| g * self.scale).collect();
+        back.resize(g.len(), 0.0);
+        back
     }
 }
 
@@ -246,7 +266,7 @@ pub(super) fn feed(
                     let map = input.audio.as_ref().map(|w| canonical.audio(w).map(|map| (map.apply(&w.values), map))).transpose();
                     let (samples, map) = map.map_err(|e| e.at("modality", "audio"))?.unzip();
                     match samples {
-                        Some(samples) => values.extend(samples.iter().map(|v| v * shape.scale)),
+                        Some(samples) => shape.forth(&samples, map.as_ref().map_or(0, AudioMap::valid), &mut values),
                         None => values.resize(values.len() + shape.length, 0.0),
                     }
                     fed.audios.push(map);

@@ -15,6 +15,6 @@ mod tokens;
 #[cfg(test)]
 mod write;
 
-pub use config::{AudioInput, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput};
+pub use config::{Align, AudioInput, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput};
 pub use model::OnnxModel;
 pub(super) use model::from_file;

@@ -487,6 +487,6 @@ impl OnnxModel {
     fn audio_back(&self, map: Option<&Option<AudioMap>>, slope: Option<&[f32]>) -> Option<Vec<f32>> {
         let map = map?.as_ref()?;
         let shape = self.parts.iter().flat_map(|p| &p.plan.sources).find_map(|s| if let Source::Audio(s) = s { Some(s) } else { None })?;
-        Some(map.transpose(&slope.map_or_else(|| vec![0.0; map.len()], |s| shape.back(s))))
+        Some(map.transpose(&slope.map_or_else(|| vec![0.0; map.len()], |s| shape.back(s, map.valid()))))
     }
 }

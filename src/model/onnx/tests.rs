@@ -109,6 +109,35 @@ fn numbers_beside_the_file_are_saved_with_it() {
 }
 
 #[test]
+fn a_short_sound_lies_where_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    // The logits are sums of neighbouring samples with these weights.
+    let weights: Vec<f32> = (0..12).map(|i| (i + 1) as f32).collect();
+    let (x, y) = (info("x", 1, &[0, 6]), info("y", 1, &[0, 2]));
+    let bytes = model(&[node("MatMul", &["x", "w"], &["y"], &[])], &[tensor("w", &[6, 2], &weights)], &[x], &[y]);
+    std::fs::write(folder.path().join("m.onnx"), bytes).unwrap();
+    let sound = |values: &[f32]| {
+        let audio = crate::model::Waveform { sample_rate_hz: 16_000, channels: 1, values: values.to_vec() };
+        Input { audio: Some(Arc::new(audio)), ..Input::default() }
+    };
+    let inputs = [sound(&[1.0, -0.5, 0.25]), sound(&[0.5; 9])];
+    for (align, before) in [("start", 0usize), ("centre", 1)] {
+        let written = serde_json::json!({ "path": "m.onnx", "inputs": { "audio": { "scale": 2.0, "align": align } } });
+        let model = frozen(folder.path(), written);
+        let logits = model.forward(&inputs).unwrap().logits;
+        let wanted = |class: usize| (0..3).map(|i| [2.0f32, -1.0, 0.5][i] * weights[2 * (i + before) + class]).sum::<f32>();
+        assert_eq!(logits.row(0), [wanted(0), wanted(1)], "{align}");
+        // A longer one fills the input either way.
+        assert_eq!(logits.row(1), [36.0, 42.0]);
+        // z_1 - z_0 grows by one a sample, times the scale, wherever it lies.
+        let slopes = model.gradient(&inputs, &[Target::Class(0), Target::Class(0)], Objective::CarliniWagner, ModalitySet::ALL).unwrap();
+        assert_eq!(slopes.audio[0].as_ref().unwrap(), &[2.0, 2.0, 2.0]);
+        let other = model.gradient(&inputs, &[Target::Class(1), Target::Class(1)], Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+        assert!(other.audio[0].as_ref().unwrap().iter().all(|g| *g != 0.0));
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_told_with_what_the_graph_has() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.onnx"), small()).unwrap();
