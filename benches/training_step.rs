@@ -65,7 +65,9 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
     let mut miner = BatchMiner::new(rules)?;
     let mut queue: ReplayQueue<()> = ReplayQueue::new(1024, 50)?;
     let mut rng = SeedTree::new(1).rng();
-    let (mut plain, mut mined, mut beside, mut begun) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut plain, mut mined, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    // The choice, the bank's update, queue and draw.
+    let mut parts: [Vec<f64>; 3] = Default::default();
     let mut step = 0u64;
     let trained = |model: &mut dyn Trainable, batch: &Batch| {
         let Batch { inputs, targets, weights, .. } = batch;
@@ -79,7 +81,7 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
         }
         plain.push(began.elapsed().as_secs_f64() / batches.len() as f64);
         let began = Instant::now();
-        let mut own = 0.0;
+        let mut own = [0.0; 3];
         // An epoch begins with the priorities of now: once in as many steps as the samples of the bank fill.
         let at = Instant::now();
         let mut replay = bank.sampler(step, Priorities::default());
@@ -89,26 +91,38 @@ fn turns(model: &mut dyn Trainable, batches: &[Batch], known: usize) -> Result<(
             let at = Instant::now();
             step += 1;
             let chosen = miner.choose(step, &batch.ids, &report.losses, Some(&bank), &mut rng)?;
+            own[0] += at.elapsed().as_secs_f64();
+            let at = Instant::now();
             let seen = batch
                 .ids
                 .iter()
                 .enumerate()
                 .map(|(i, id)| Observation::logits(id, report.losses[i], report.logits.row(i), batch.targets[i].class()));
             bank.observe(step, &seen.collect::<Vec<_>>())?;
+            own[1] += at.elapsed().as_secs_f64();
+            let at = Instant::now();
             chosen.rows.iter().take(8).for_each(|&row| queue.push(step, batch.ids[row].clone(), ()));
             std::hint::black_box((queue.take(step, 4), replay.draw(BATCH / 4, 0.4, &mut rng), chosen));
-            own += at.elapsed().as_secs_f64();
+            own[2] += at.elapsed().as_secs_f64();
         }
         mined.push(began.elapsed().as_secs_f64() / batches.len() as f64);
-        beside.push(own / batches.len() as f64);
+        parts.iter_mut().zip(own).for_each(|(part, own)| part.push(own / batches.len() as f64));
     }
-    let [plain, mined, beside, begun] = [plain, mined, beside, begun].map(median);
+    let [plain, mined, begun] = [plain, mined, begun].map(median);
+    let parts = parts.map(median);
+    let beside: f64 = parts.iter().sum();
     let a_step = beside + begun / (known as f64 / BATCH as f64);
     println!(
-        "bank of {known}: step of {BATCH} {:.2} ms, {STEPS} steps and an epoch's beginning with mining {:.2} ms each; mining {:.3} ms a step and {:.2} ms an epoch of {}, {:.3} % of a step in all",
+        "bank of {known}: step of {BATCH} {:.2} ms, {STEPS} steps and an epoch's beginning with mining {:.2} ms each; mining {:.3} ms a step ({}) and {:.2} ms an epoch of {}, {:.3} % of a step in all",
         1e3 * plain,
         1e3 * mined,
         1e3 * beside,
+        ["choice", "bank", "queue and draw"]
+            .iter()
+            .zip(parts)
+            .map(|(part, s)| format!("{part} {:.3}", 1e3 * s))
+            .collect::<Vec<_>>()
+            .join(", "),
         1e3 * begun,
         known / BATCH,
         100.0 * a_step / plain

@@ -47,9 +47,12 @@ pub fn model() -> LinearModel {
 
 /// The same weights with another bias.
 fn biased(bias: [f32; 3]) -> LinearModel {
-    let image = RawImage { width: 4, height: 4, channels: 1, weights: (0..48).map(|i| 5.0 * wave(i, 1.7)).collect() };
     let audio = RawAudio { channels: 1, frames: 32, weights: (0..96).map(|i| 8.0 * wave(i, 2.3)).collect() };
-    LinearModel::from_weights(classes(), bias.to_vec(), Some(image), Some(audio)).unwrap()
+    LinearModel::from_weights(classes(), bias.to_vec(), Some(image()), Some(audio)).unwrap()
+}
+
+fn image() -> RawImage {
+    RawImage { width: 4, height: 4, channels: 1, weights: (0..48).map(|i| 5.0 * wave(i, 1.7)).collect() }
 }
 
 fn classes() -> Classes {
@@ -67,6 +70,11 @@ impl World {
         let inputs: Vec<Input> = world.samples.iter().map(Input::of).collect();
         let logits = world.models.subject.forward(&inputs).unwrap().logits;
         Self::of(biased(std::array::from_fn(|k| -(0..inputs.len()).map(|i| logits.row(i)[k]).sum::<f32>() / inputs.len() as f32)))
+    }
+
+    /// The same samples before a model that reads their pictures alone.
+    pub fn of_images() -> Self {
+        Self::of(LinearModel::from_weights(classes(), vec![0.1, 0.0, -0.1], Some(image()), None).unwrap())
     }
 
     fn of(model: LinearModel) -> Self {

@@ -236,7 +236,7 @@ pub struct FgsmRs {
     pub ramp: Fraction,
     /// Which samples.
     pub on: On,
-    /// Samples of the check after each epoch, 0..=100000; 0 for no check.
+    /// Samples of the check after each epoch, 0..=100000; 0 for no check. It perturbs image and audio: with a ball around text there must be none.
     pub check_samples: usize,
     /// Steps of the attack of the check, 1..=1000.
     pub check_steps: usize,
@@ -433,6 +433,13 @@ impl TrainingObjective {
                 reals.push(("weight", own.weight, (0.0, 1000.0)));
             }
         }
+        if let Self::FgsmRs(own) = self
+            && own.check_samples > 0
+            && own.balls.modalities().has(Modality::Text)
+        {
+            let message = "the check for overfitting perturbs image and audio alone; leave `text`, or write `check_samples: 0`";
+            problems.push(Problem::new("balls.text", message));
+        }
         if self.adversarial().is_some_and(|(balls, _)| balls.modalities().is_empty()) {
             problems.push(Problem::new("balls", "nothing would be perturbed; expected a radius such as `balls: { image: 8/255 }`"));
         }
@@ -513,6 +520,8 @@ mod tests {
         assert_eq!(paths(json!({ "madry": { "steps": 0, "step": 0.0 } })), ["madry.balls", "madry.step", "madry.steps"]);
         assert_eq!(paths(json!({ "trades": { "balls": { "image": 0.1 }, "beta": 0.0, "start": 2.0 } })), ["trades.beta", "trades.start"]);
         assert_eq!(paths(json!({ "fgsm_rs": { "balls": { "image": 0.0 }, "fall": 0.0 } })), ["fgsm_rs.balls", "fgsm_rs.fall"]);
+        let text = |samples: usize| json!({ "fgsm_rs": { "balls": { "image": 0.1, "text": 0.1 }, "check_samples": samples } });
+        assert_eq!((paths(text(8)), paths(text(0))), (vec!["fgsm_rs.balls.text".to_owned()], Vec::new()));
         assert_eq!(paths(json!({ "free": { "balls": { "image": 0.1 }, "replays": 0 } })), ["free.replays"]);
         assert_eq!(paths(json!({ "consistency": { "weight": 1e9 } })), ["consistency.weight"]);
         assert!(serde_json::from_value::<TrainingObjective>(json!({ "madry": { "epsilon": 0.1 } })).is_err());

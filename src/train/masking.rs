@@ -2,7 +2,7 @@
 
 use super::robust::BATCH;
 use crate::{
-    augment::ball::Ball,
+    augment::ball::{self, Ball},
     error::Result,
     generate::pgd::{Ascent, AttackConfig, Budget, Method, Radius, Until, ascend},
     model::{Input, Model, Target, measure},
@@ -77,8 +77,9 @@ impl Masking {
         }
         let slopes = model.gradient(inputs, targets, attack.objective, attack.modalities())?;
         let flat = |i: usize| {
-            let mut all = attack.modalities().iter().filter_map(|modality| slopes.of(modality, i)).peekable();
-            all.peek().is_some() && all.all(|g| g.iter().all(|v| *v == 0.0))
+            // Where the model gives no gradient of what it was given, the attack did not move either.
+            let mut all = inputs[i].present().and(attack.modalities()).iter().map(|modality| slopes.of(modality, i)).peekable();
+            all.peek().is_some() && all.all(|g| g.is_none_or(|g| g.iter().all(|v| *v == 0.0)))
         };
         self.flat += (0..count).filter(|&i| flat(i)).count() as u64;
         // Steps long enough to cross the whole range of the values.
@@ -167,6 +168,26 @@ fn random_point(input: &Input, attack: &AttackConfig, seeds: &SeedTree) -> Input
     if let Some(wave) = &mut point.audio {
         draw(Modality::Audio, attack.audio, &mut Arc::make_mut(wave).values, Ball::waveform);
     }
+    let Some(most) = attack.shared else { return point };
+    // All alike are drawn in until the budget that they share holds them, as the attack's are.
+    let images =
+        input.image.as_ref().zip(point.image.as_mut()).map(|(from, to)| (attack.image, &from.values, &mut Arc::make_mut(to).values));
+    let waves =
+        input.audio.as_ref().zip(point.audio.as_mut()).map(|(from, to)| (attack.audio, &from.values, &mut Arc::make_mut(to).values));
+    let mut moved: Vec<(f64, &Vec<f32>, &mut Vec<f32>)> = Vec::new();
+    for (budget, from, to) in images.into_iter().chain(waves) {
+        if let Some((norm, Radius::Absolute(radius))) = budget.map(|budget| (budget.norm, budget.radius)).filter(|_| from.len() == to.len())
+        {
+            moved.push((ball::distance(norm, from, to) / radius, from, to));
+        }
+    }
+    let spent: f64 = moved.iter().map(|(share, ..)| share * share).sum();
+    if spent > most {
+        let keep = (most / spent).sqrt() as f32;
+        for (_, from, to) in moved {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from + keep * (*to - from));
+        }
+    }
     point
 }
 
@@ -219,6 +240,49 @@ mod tests {
         let mut masking = Masking::default();
         masking.add(model, &Standing { inputs: &inputs, targets: &targets, seeds: &seeds }, &attack).unwrap();
         masking.checks(ModalitySet::IMAGE)
+    }
+
+    #[test]
+    fn random_points_keep_a_shared_budget() {
+        let image = Pixels { width: 4, height: 4, channels: 1, values: vec![0.5; 16] };
+        let audio = crate::model::Waveform { sample_rate_hz: 8000, channels: 1, values: vec![0.1; 50] };
+        let input = Input { image: Some(Arc::new(image)), audio: Some(Arc::new(audio)), ..Input::default() };
+        let budget = |epsilon| Some(Budget::new(Norm::Linf, epsilon));
+        let alone = AttackConfig { image: budget(0.1), audio: budget(0.02), ..AttackConfig::default() };
+        let spent = |attack: &AttackConfig, seed: u64| {
+            let point = random_point(&input, attack, &SeedTree::new(seed));
+            let of = |a: &[f32], b: &[f32], epsilon: f64| (ball::distance(Norm::Linf, a, b) / epsilon).powi(2);
+            of(&point.image.as_ref().unwrap().values, &input.image.as_ref().unwrap().values, 0.1)
+                + of(&point.audio.as_ref().unwrap().values, &input.audio.as_ref().unwrap().values, 0.02)
+        };
+        for seed in 0..20 {
+            let shared = spent(&AttackConfig { shared: Some(1.0), ..alone.clone() }, seed);
+            assert!(spent(&alone, seed) > 1.2 && (0.9..=1.0 + 1e-4).contains(&shared), "{shared}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_gives_no_gradient_is_told() {
+        /// Promises a gradient and gives none, as a module that detaches its input does.
+        struct Detached(LinearModel);
+        impl Model for Detached {
+            fn spec(&self) -> &ModelSpec {
+                self.0.spec()
+            }
+            fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+                self.0.forward(inputs)
+            }
+            fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+                let mut found = self.0.gradient(inputs, targets, objective, wrt)?;
+                found.image.iter_mut().for_each(|g| *g = None);
+                Ok(found)
+            }
+            fn save(&self, _: &std::path::Path) -> Result<()> {
+                Err(Error::internal("not saved"))
+            }
+        }
+        let found = checks(&Detached(honest()));
+        assert!(found.iter().any(|check| check.check == "zero_gradients" && !check.passed), "{found:?}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Experiment<'_> {
                 if let Some(check) = self.check_overfitting(session, own, counted, &seeds)? {
                     if check.stepped_back {
                         self.progress.warn(&format!(
-                            "{}, epoch {counted}: catastrophic overfitting, the robust accuracy is {:.3} (best before {:.3}, under the attack of training {:.3}); back to the last good state, with a step more",
+                            "{}, epoch {counted}: catastrophic overfitting, the robust accuracy is {:.3} (best before {:.3}, under the attack of training {:.3}); back to the last good state if there was one, with a step more from now on",
                             arm.name(),
                             check.accuracy,
                             check.best,

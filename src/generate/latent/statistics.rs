@@ -147,13 +147,26 @@ pub(super) fn spaces(context: &GenerateContext<'_>, modality: Modality, q: f64) 
     index.once(&format!("latent.spaces.{modality}.{q}"), || {
         let rows = context.table.rows();
         let mut members: BTreeMap<usize, Vec<(usize, Vec<f64>)>> = BTreeMap::new();
+        let mut groups = Groups::default();
         for (row, of) in rows.iter().zip(&index.train).enumerate() {
             let (info, of) = of;
             let (Some(class), Some(h)) = (info.class, of[modality].as_deref().filter(|_| pool::trusted(context, row))) else { continue };
-            members.entry(class).or_default().push((info.group % FOLDS, h.iter().map(|v| f64::from(*v)).collect()));
+            members.entry(class).or_default().push((groups.fold(class, info.group), h.iter().map(|v| f64::from(*v)).collect()));
         }
         Ok(fit(&members, q))
     })
+}
+
+/// The folds of groups: those of a class take turns, so that each fold has as many as another, whatever the numbers of the groups are.
+#[derive(Default)]
+struct Groups(BTreeMap<usize, BTreeMap<usize, usize>>);
+
+impl Groups {
+    fn fold(&mut self, class: usize, group: usize) -> usize {
+        let of = self.0.entry(class).or_default();
+        let next = of.len();
+        *of.entry(group).or_insert(next) % FOLDS
+    }
 }
 
 /// From each class's members: fold and latent.
@@ -216,7 +229,8 @@ fn fit(members: &BTreeMap<usize, Vec<(usize, Vec<f64>)>>, q: f64) -> Spaces {
                 own.push(length(&whitened(&factor, &centred)));
             }
         }
-        if few(*class) {
+        // One group alone gives no distances: such a class has the bound of those with few members.
+        if few(*class) || own.is_empty() {
             of_few.extend(own);
         } else {
             distances.insert(*class, own);
@@ -299,6 +313,18 @@ mod tests {
         let unseen = draw(2000, 3);
         let inside = unseen.iter().filter(|(_, h)| space.distance(&h.iter().map(|v| *v as f32).collect::<Vec<_>>()) <= space.bound).count();
         assert!((0.85..=0.99).contains(&(inside as f64 / 2000.0)), "{inside}");
+    }
+
+    #[test]
+    fn folds_are_even_whatever_the_numbers_of_the_groups_are() {
+        // Ten classes in turn, and groups that begin at every fifth row.
+        for stride in [10, 5] {
+            let mut groups = Groups::default();
+            let found: Vec<usize> = (0..50).map(|i| groups.fold(3, 7 + i * stride)).collect();
+            assert!((0..FOLDS).all(|fold| found.iter().filter(|of| **of == fold).count() == 10), "{found:?}");
+            // A group stays in its fold, and each class has turns of its own.
+            assert_eq!((groups.fold(3, 7 + stride), groups.fold(4, 7 + stride)), (1, 0));
+        }
     }
 
     #[test]

@@ -401,9 +401,6 @@ impl Pgd {
 
     /// Attacks `modalities` of those parents that have one of them and a label; what was found, by parent.
     fn attempt(&self, parents: &[Parent], modalities: ModalitySet, context: &GenerateContext<'_>) -> Result<Vec<Option<(Ascent, Found)>>> {
-        // A modality that the data lacks has no gradient either: missing is data, not an error.
-        let spec = context.models.subject.spec();
-        let modalities = modalities.and(if self.step_rule().needs_gradients() { spec.gradients } else { spec.modalities });
         let able: Vec<(usize, Target)> = parents
             .iter()
             .enumerate()
@@ -520,7 +517,10 @@ impl Generator for Pgd {
     }
 
     fn generate(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Generated> {
-        let groups = self.groups();
+        // A modality that the data lacks has no gradient either: missing is data, not an error. What is left is walked and recorded.
+        let spec = context.models.subject.spec();
+        let given = if self.step_rule().needs_gradients() { spec.gradients } else { spec.modalities };
+        let groups: Vec<ModalitySet> = self.groups().into_iter().map(|set| set.and(given)).collect();
         let mut attempts = groups.iter().map(|set| self.attempt(parents, *set, context)).collect::<Result<Vec<_>>>()?;
         let mut generated = Generated::default();
         for (i, parent) in parents.iter().enumerate() {

@@ -229,6 +229,20 @@ fn every_method_keeps_the_promises_and_walks_again() {
 }
 
 #[test]
+fn a_model_without_one_of_the_modalities_walks_again_too() {
+    for joint in [true, false] {
+        let mut world = World { band: None, ..World::of_images() };
+        let pgd = Pgd { joint, epsilon: Some(Epsilon::new(0.1).unwrap()), ..Pgd::default() };
+        assert!(pgd.modalities.contains(&Modality::Audio));
+        let all = world.keeps_the_promises(&pgd);
+        assert_eq!(all.candidates.len(), 12);
+        for candidate in &all.candidates {
+            assert_eq!(candidate.lineage.seed.steps.last().map(String::as_str), Some("image"));
+        }
+    }
+}
+
+#[test]
 fn children_land_in_the_band_inside_their_balls() {
     let mut made = 0;
     for norm in [Norm::Linf, Norm::L2] {

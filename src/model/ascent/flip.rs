@@ -96,7 +96,8 @@ struct Line {
 /// One sample on the way.
 struct Item<'a> {
     text: &'a Text,
-    candidates: Vec<Candidate>,
+    places: Vec<Place>,
+    words: Vec<Candidate>,
     most: usize,
     lines: Vec<Line>,
     done: bool,
@@ -216,8 +217,7 @@ fn flip_together(
 impl<'a> Item<'a> {
     fn begin(text: &'a Text, config: &FlipConfig) -> Self {
         let most = (config.max_share * text.content.chars().count() as f64 + 1e-9) as usize;
-        let mut candidates = candidates(text, config);
-        candidates.retain(|one| one.cost <= most);
+        let (places, words) = editable(text, config);
         let line = Line { edits: Vec::new(), touched: BTreeSet::new(), cost: 0, losses: Vec::new(), cross_entropy: f32::NAN, wrong: false };
         let flipped = Flipped {
             edits: Vec::new(),
@@ -228,8 +228,8 @@ impl<'a> Item<'a> {
             gradients: 0,
             forwards: 0,
         };
-        let done = candidates.is_empty();
-        Self { text, candidates, most, lines: vec![line], done, flipped }
+        let done = most == 0 || places.is_empty() && words.iter().all(|word| word.cost > most);
+        Self { text, places, words, most, lines: vec![line], done, flipped }
     }
 
     fn content(&self, edits: &[Edit]) -> String {
@@ -288,30 +288,29 @@ impl<'a> Item<'a> {
         let before = rise(&model.embed_text(&self.content(&line.edits))?);
         let mut sorted: Vec<&Edit> = line.edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
-        let mut ranked: Vec<(f64, usize)> = Vec::new();
-        let best_first = |ranked: &mut Vec<(f64, usize)>| {
+        let mut ranked: Vec<(f64, usize, Candidate)> = Vec::new();
+        let best_first = |ranked: &mut Vec<(f64, usize, Candidate)>| {
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             ranked.truncate(config.candidates);
         };
         let open = |one: &Candidate| line.cost + one.cost <= self.most && one.touched.iter().all(|at| !line.touched.contains(at));
-        for (number, one) in self.candidates.iter().enumerate().filter(|(_, one)| open(one)) {
+        for (number, one) in candidates(&self.places, &self.words, &config.flips).enumerate().filter(|(_, one)| open(one)) {
             let promised = rise(&model.embed_text(&spliced(&self.text.content, &sorted, &one.edit))?) - before;
-            ranked.push((promised, number));
+            ranked.push((promised, number, one));
             // The list stays short: only the best are kept.
             if ranked.len() >= 64 + 4 * config.candidates {
                 best_first(&mut ranked);
             }
         }
         best_first(&mut ranked);
-        let next = |(_, number): (f64, usize)| {
-            let one = self.candidates.get(number)?;
+        let next = |(_, _, one): (f64, usize, Candidate)| {
             let mut next = line.clone();
-            next.edits.push(one.edit.clone());
-            next.touched.extend(&one.touched);
+            next.edits.push(one.edit);
+            next.touched.extend(one.touched);
             next.cost += one.cost;
-            Some(next)
+            next
         };
-        Ok(ranked.into_iter().filter_map(next).collect())
+        Ok(ranked.into_iter().map(next).collect())
     }
 
     /// Of the measured texts the best are carried on; ends where none is better than the answer so far.
@@ -348,26 +347,32 @@ fn spliced(content: &str, edits: &[&Edit], one: &Edit) -> String {
     out
 }
 
-/// Every edit that may be made of a text: letters place by place, then words.
-fn candidates(text: &Text, config: &FlipConfig) -> Vec<Candidate> {
+/// What of a text may be edited: its letters, and its words with the edit each.
+fn editable(text: &Text, config: &FlipConfig) -> (Vec<Place>, Vec<Candidate>) {
     let words = text::words(&text.content);
     let kept: Vec<_> = words.iter().filter(|word| config.protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
     let free = |start: usize, end: usize| {
         kept.iter().all(|range| range.end <= start || end <= range.start)
             && text.spans.iter().all(|span| span.end <= start || end <= span.start)
     };
-    let places = places(text, &free);
-    let mut all: Vec<Candidate> = places.iter().flat_map(|place| edits(place, &config.flips)).collect();
-    if config.flips.contains(&Flip::Synonym) {
-        let starts: Vec<usize> = text.content.char_indices().map(|(start, _)| start).collect();
-        let before = |at: usize| starts.partition_point(|start| *start < at);
-        let edits = text::every_synonym(text, &words).into_iter().filter(|edit| free(edit.range.start, edit.range.end));
-        all.extend(edits.map(|edit| {
-            let touched: Vec<usize> = (before(edit.range.start)..before(edit.range.end)).collect();
-            Candidate { cost: touched.len(), touched, edit }
-        }));
+    let letters = config.flips.iter().any(|flip| *flip != Flip::Synonym);
+    let places = if letters { places(text, &free) } else { Vec::new() };
+    if !config.flips.contains(&Flip::Synonym) {
+        return (places, Vec::new());
     }
-    all
+    let starts: Vec<usize> = text.content.char_indices().map(|(start, _)| start).collect();
+    let before = |at: usize| starts.partition_point(|start| *start < at);
+    let edits = text::every_synonym(text, &words).into_iter().filter(|edit| free(edit.range.start, edit.range.end));
+    let word = |edit: Edit| {
+        let touched: Vec<usize> = (before(edit.range.start)..before(edit.range.end)).collect();
+        Candidate { cost: touched.len(), touched, edit }
+    };
+    (places, edits.map(word).collect())
+}
+
+/// Every edit that may be made: of letters place by place, made up as they are asked for, then of words.
+fn candidates<'a>(places: &'a [Place], words: &'a [Candidate], flips: &'a [Flip]) -> impl Iterator<Item = Candidate> + 'a {
+    places.iter().flat_map(move |place| edits(place, flips)).chain(words.iter().cloned())
 }
 
 /// The characters that may be edited: letters outside all spans and protected words.
@@ -463,7 +468,8 @@ mod tests {
         let wide = FlipConfig { candidates: 40, max_share: 0.1, ..FlipConfig::default() };
         let found = one(&text, 1, &wide);
         let model = model();
-        let all = candidates(&text, &wide);
+        let (places, words) = editable(&text, &wide);
+        let all: Vec<Candidate> = candidates(&places, &words, &wide.flips).collect();
         let loss = |edit: &Edit| {
             let content = text::apply(&text, vec![edit.clone()]).unwrap().text.content;
             let logits = model.forward(&[Input { text: Some(content.into()), ..Input::default() }]).unwrap().logits;
@@ -476,7 +482,9 @@ mod tests {
     #[test]
     fn the_quick_way_to_edit_gives_the_same_text() {
         let text = Text::new("two old cats");
-        let all: Vec<Edit> = candidates(&text, &FlipConfig::default()).into_iter().map(|one| one.edit).collect();
+        let config = FlipConfig::default();
+        let (places, words) = editable(&text, &config);
+        let all: Vec<Edit> = candidates(&places, &words, &config.flips).map(|one| one.edit).collect();
         let (a, b) = (Edit { range: 0..1, replacement: "x".into() }, Edit { range: 11..12, replacement: String::new() });
         for edit in all.iter().filter(|e| e.range.start > 1 && e.range.end < 11) {
             let wanted = text::apply(&text, vec![a.clone(), b.clone(), edit.clone()]).unwrap().text.content;
@@ -508,7 +516,7 @@ mod tests {
         assert!(found.edits.iter().map(|edit| edit.range.len()).sum::<usize>() <= 12, "{found:?}");
         assert!(found.losses.windows(2).all(|pair| pair[1] > pair[0]), "{found:?}");
         let kept = FlipConfig { protect: ["small", "dog", "car", "beside"].map(String::from).into(), ..config.clone() };
-        assert!(one(&text, 0, &kept).edits.is_empty());
+        assert_eq!((one(&text, 0, &kept).edits, one(&text, 0, &kept).gradients), (Vec::new(), 0));
         assert!(one(&text, 0, &FlipConfig { max_share: 0.05, ..config }).edits.is_empty());
     }
 

@@ -217,13 +217,10 @@ impl MemoryBank {
 
     /// The samples with the highest priority at `step`, at most `k`: the highest first, equal ones by id.
     pub fn hardest(&self, k: usize, step: u64, rules: &Priorities) -> Vec<(SampleId, f64)> {
-        let mut all: Vec<(SampleId, f64)> = Vec::new();
-        self.each(|slot| all.extend(slot.memory.priority(step, rules).map(|priority| (slot.id.clone(), priority))));
-        first(all, k, |a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)))
+        self.ranked(k, step, rules).into_iter().map(|(priority, _, id)| (id, priority)).collect()
     }
 
-    /// The samples of [`MemoryBank::hardest`] with their places, in the order of these.
-    pub(crate) fn hardest_places(&self, k: usize, step: u64, rules: &Priorities) -> Vec<(Place, SampleId)> {
+    fn ranked(&self, k: usize, step: u64, rules: &Priorities) -> Vec<(f64, Place, SampleId)> {
         let mut all: Vec<(f64, Place, SampleId)> = Vec::new();
         for (at, shard) in self.shards.iter().enumerate() {
             for (i, slot) in shard.read().unwrap_or_else(PoisonError::into_inner).slots.iter().enumerate() {
@@ -231,8 +228,12 @@ impl MemoryBank {
                 all.extend(slot.memory.priority(step, rules).map(|priority| (priority, place, slot.id.clone())));
             }
         }
-        let chosen = first(all, k, |a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
-        let mut places: Vec<(Place, SampleId)> = chosen.into_iter().map(|(_, place, id)| (place, id)).collect();
+        first(all, k, |a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)))
+    }
+
+    /// The samples of [`MemoryBank::hardest`] with their places, in the order of these.
+    pub(crate) fn hardest_places(&self, k: usize, step: u64, rules: &Priorities) -> Vec<(Place, SampleId)> {
+        let mut places: Vec<(Place, SampleId)> = self.ranked(k, step, rules).into_iter().map(|(_, place, id)| (place, id)).collect();
         places.sort_unstable_by_key(|(place, _)| *place);
         places
     }

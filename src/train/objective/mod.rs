@@ -51,6 +51,8 @@ pub(super) struct Memory {
     pub tau: Option<f64>,
     /// Steps that the attack takes more than is written, after alarms.
     pub more_steps: usize,
+    /// The model's classes, once asked for: its whole description holds the digest of all weights.
+    pub classes: Option<Classes>,
 }
 
 /// One step's objective.
@@ -92,7 +94,8 @@ impl Task<'_> {
         match self.objective {
             TrainingObjective::CrossEntropy {} => self.learn(model, rows, &[], None, spent),
             TrainingObjective::Focal(own) => {
-                let weighted = (!own.alpha.is_empty()).then(|| by_class(rows, &model.spec().classes, &own.alpha));
+                let classes = memory.classes.get_or_insert_with(|| model.spec().classes);
+                let weighted = (!own.alpha.is_empty()).then(|| by_class(rows, classes, &own.alpha));
                 self.learn(model, weighted.as_ref().unwrap_or(rows), &[], Some(&|l| focal_shape(l, own.gamma)), spent)
             }
             TrainingObjective::Superloss(own) => self.superloss(model, rows, own, memory, spent),
@@ -300,7 +303,7 @@ impl Task<'_> {
         memory: &mut Memory,
         spent: &mut Spent,
     ) -> Result<StepReport> {
-        let fixed = own.tau.unwrap_or_else(|| (model.spec().classes.len().max(1) as f64).ln());
+        let fixed = own.tau.unwrap_or_else(|| (memory.classes.get_or_insert_with(|| model.spec().classes).len().max(1) as f64).ln());
         let tau = memory.tau.filter(|_| own.running_mean.is_some()).unwrap_or(fixed);
         let seen = self.learn(model, rows, &[], Some(&|l| superloss_shape(l, tau, own.lambda)), spent)?;
         if let Some(decay) = own.running_mean {
