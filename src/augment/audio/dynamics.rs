@@ -1,5 +1,5 @@
 use super::level::db_to_factor;
-use crate::sample::AudioBuffer;
+use crate::{augment::wide::wide, sample::AudioBuffer};
 
 /// What a [`compress`] does above its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,53 +84,156 @@ pub fn limit(audio: &mut AudioBuffer, threshold_db: f64, attack_s: f64, release_
     if super::peak(audio.samples()) <= threshold {
         return;
     }
-    // By how much less than 1 the gain of each frame has to be.
-    let missing = |level: f32| if level > threshold { 1.0 - threshold / level } else { 0.0 };
     let width = ahead.min(frames) + 1;
-    let mut needs = vec![0f32; (frames + width).next_multiple_of(width)];
+    // By how much less than 1 the gain of each frame has to be; nothing after the sound.
+    let mut needs = vec![0f32; frames + width - 1];
     if channels == 1 {
-        needs.iter_mut().zip(audio.samples()).for_each(|(n, s)| *n = missing(s.abs()));
+        missing(audio.samples(), threshold, &mut needs[..frames]);
     } else {
         let level = |frame: &[f32]| frame.iter().fold(0f32, |peak, s| peak.max(s.abs()));
-        needs.iter_mut().zip(audio.samples().chunks_exact(channels)).for_each(|(n, frame)| *n = missing(level(frame)));
+        let levels: Vec<f32> = audio.samples().chunks_exact(channels).map(level).collect();
+        missing(&levels, threshold, &mut needs[..frames]);
     }
-    let most = largest_ahead(needs, width, frames);
+    let mut gains = largest_ahead(&needs, width, frames);
     // Held, recovering, and averaged over the last `width` frames: each of their gains is at most what this frame needs. Before the sound the first one held.
-    let first = f64::from(most.first().copied().unwrap_or(0.0));
-    let (mut state, mut sum, share) = (0f64, first * width as f64, 1.0 / width as f64);
-    let mut held = vec![first; width];
-    let mut place = 0;
-    for (frame, need) in audio.samples_mut().chunks_exact_mut(channels).zip(&most) {
-        state = f64::from(*need).max(release * state);
-        sum += state - held[place];
-        held[place] = state;
-        place = if place + 1 == width { 0 } else { place + 1 };
-        let factor = (1.0 - sum * share) as f32;
-        frame.iter_mut().for_each(|s| *s = (*s * factor).clamp(-threshold, threshold));
+    let first = gains.first().copied().unwrap_or(0.0);
+    needs[..width].fill(first);
+    needs.push(0.0);
+    recover(&gains, release, f64::from(first), &mut needs[width..]);
+    average(&needs, first, width, &mut gains);
+    if channels == 1 {
+        apply(audio.samples_mut(), &gains, threshold);
+    } else {
+        for (frame, gain) in audio.samples_mut().chunks_exact_mut(channels).zip(&gains) {
+            frame.iter_mut().for_each(|s| *s = (*s * gain).clamp(-threshold, threshold));
+        }
     }
 }
 
-/// The largest of the `width` values from each of the first `count` places on: blocks of `width` are searched from either end, and a window is the end of one
-/// and the beginning of the next
-/// (van Herk 1992). `values` is a multiple of `width` long and reaches `width` beyond `count`.
-fn largest_ahead(values: Vec<f32>, width: usize, count: usize) -> Vec<f32> {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let (mut from_end, mut from_start) = (values.clone(), values);
-    for (back, front) in from_end.chunks_exact_mut(width).zip(from_start.chunks_exact_mut(width)) {
-        let mut most = 0f32;
-        for value in front {
-            most = larger(most, *value);
-            *value = most;
-        }
-        most = 0.0;
-        for value in back.iter_mut().rev() {
-            most = larger(most, *value);
-            *value = most;
+wide! {
+    fn missing(levels: &[f32], threshold: f32, out: &mut [f32]) {
+        let levels = &levels[..out.len()];
+        for i in 0..out.len() {
+            let level = levels[i].abs();
+            let part = 1.0 - threshold / level;
+            out[i] = if level > threshold { part } else { 0.0 };
         }
     }
-    from_end.truncate(count);
-    from_end.iter_mut().zip(&from_start[width - 1..]).for_each(|(a, b)| *a = larger(*a, *b));
-    from_end
+}
+
+wide! {
+    fn apply(samples: &mut [f32], gains: &[f32], threshold: f32) {
+        let gains = &gains[..samples.len()];
+        for i in 0..gains.len() {
+            let value = samples[i] * gains[i];
+            let value = if value > threshold { threshold } else { value };
+            samples[i] = if value < -threshold { -threshold } else { value };
+        }
+    }
+}
+
+wide! {
+    fn larger(a: &[f32], b: &[f32], out: &mut [f32]) {
+        let (a, b) = (&a[..out.len()], &b[..out.len()]);
+        for i in 0..out.len() {
+            out[i] = if b[i] > a[i] { b[i] } else { a[i] };
+        }
+    }
+}
+
+/// Frames that a chain of dependent operations takes at once.
+const STEP: usize = 4;
+
+#[inline(always)]
+fn greater(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
+wide! {
+    /// `out[i] = max(most[i], release out[i - 1])`, the first one after `before`. Four at once, so that a frame does not wait for the one before.
+    fn recover(most: &[f32], release: f64, before: f64, out: &mut [f32]) {
+        let squared = release * release;
+        let powers = [release, squared, squared * release, squared * squared];
+        let mut state = before;
+        let (whole, rest) = most.as_chunks::<STEP>();
+        let (outs, rest_out) = out[..most.len()].as_chunks_mut::<STEP>();
+        let outs = &mut outs[..whole.len()];
+        for at in 0..whole.len() {
+            let most = &whole[at];
+            // As if nothing had been before.
+            let a = f64::from(most[0]);
+            let b = greater(f64::from(most[1]), release * a);
+            let c = greater(f64::from(most[2]), release * b);
+            let d = greater(f64::from(most[3]), release * c);
+            outs[at] = [
+                greater(a, powers[0] * state) as f32,
+                greater(b, powers[1] * state) as f32,
+                greater(c, powers[2] * state) as f32,
+                greater(d, powers[3] * state) as f32,
+            ];
+            state = greater(d, powers[3] * state);
+        }
+        let rest_out = &mut rest_out[..rest.len()];
+        for at in 0..rest.len() {
+            state = greater(f64::from(rest[at]), release * state);
+            rest_out[at] = state as f32;
+        }
+    }
+}
+
+wide! {
+    /// The gain of each frame: 1 less the mean of the `width` values of `held` that end `width` behind its place. `held` is `width` longer than `gains`;
+    /// its first `width` are `first`.
+    fn average(held: &[f32], first: f32, width: usize, gains: &mut [f32]) {
+        let share = 1.0 / width as f64;
+        let mut sum = f64::from(first) * width as f64;
+        let (old, new) = (&held[..gains.len()], &held[width..][..gains.len()]);
+        let (gains, rest) = gains.as_chunks_mut::<STEP>();
+        let (old, old_rest) = old.as_chunks::<STEP>();
+        let (new, new_rest) = new.as_chunks::<STEP>();
+        let (old, new) = (&old[..gains.len()], &new[..gains.len()]);
+        for at in 0..gains.len() {
+            let mut moved = [0f64; STEP];
+            for i in 0..STEP {
+                moved[i] = f64::from(new[at][i]) - f64::from(old[at][i]);
+            }
+            let pair = moved[0] + moved[1];
+            let moved = [moved[0], pair, pair + moved[2], pair + (moved[2] + moved[3])];
+            for i in 0..STEP {
+                gains[at][i] = (1.0 - (sum + moved[i]) * share) as f32;
+            }
+            sum += moved[STEP - 1];
+        }
+        let (old_rest, new_rest) = (&old_rest[..rest.len()], &new_rest[..rest.len()]);
+        for at in 0..rest.len() {
+            sum += f64::from(new_rest[at]) - f64::from(old_rest[at]);
+            rest[at] = (1.0 - sum * share) as f32;
+        }
+    }
+}
+
+/// Windows that are searched at once: what they read stays in the nearest cache.
+const WINDOWS: usize = 4096;
+
+/// The largest of the `width` values from each of the first `count` places on: spans are doubled, each the larger of two spans half as long, and two of the
+/// longest that fit cover a window. `values` holds `count + width - 1`.
+fn largest_ahead(values: &[f32], width: usize, count: usize) -> Vec<f32> {
+    let mut out = vec![0f32; count];
+    let block = WINDOWS.max(width);
+    let (mut from, mut to) = (vec![0f32; block + width], vec![0f32; block + width]);
+    for (at, out) in out.chunks_mut(block).enumerate() {
+        let mut len = out.len() + width - 1;
+        from[..len].copy_from_slice(&values[at * block..][..len]);
+        let mut span = 1;
+        while 2 * span <= width {
+            len -= span;
+            larger(&from[..len], &from[span..], &mut to[..len]);
+            std::mem::swap(&mut from, &mut to);
+            span *= 2;
+        }
+        larger(&from, &from[width - span..], out);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -162,6 +265,31 @@ mod tests {
         // After one attack constant 1 - 1/e of the reduction is there.
         let part = level - 20.0 * f64::from(audio.samples()[15].abs()).log10();
         assert!((part / HARD.reduction_db(level) - (1.0 - (-1f64).exp())).abs() < 0.03, "{part}");
+    }
+
+    proptest! {
+        /// The loops that take several frames at once, beside the definition.
+        #[test]
+        fn a_limit_is_as_defined(samples in prop::collection::vec(-1f32..1.0, 1..300), ahead in 0usize..80, release_ms in 0f64..20.0) {
+            let (frames, threshold) = (samples.len(), db_to_factor(-12.0) as f32);
+            prop_assume!(samples.iter().any(|s| s.abs() > threshold));
+            let need = |i: usize| samples.get(i).map_or(0.0, |s| (1.0 - f64::from(threshold) / f64::from(s.abs())).max(0.0));
+            let width = ahead.min(frames) + 1;
+            let most: Vec<f64> = (0..frames).map(|i| (i..i + width).map(need).fold(0.0, f64::max)).collect();
+            let release = if release_ms > 0.0 { keep(release_ms / 1000.0, 8000.0) } else { 0.0 };
+            let (mut states, mut state) = (vec![most[0]; width], most[0]);
+            for most in &most {
+                state = most.max(release * state);
+                states.push(state);
+            }
+            let mut audio = AudioBuffer::new(8000, 1, samples.clone()).unwrap();
+            limit(&mut audio, -12.0, ahead as f64 / 8000.0, release_ms / 1000.0);
+            for i in 0..frames {
+                let gain = 1.0 - states[i + 1..=i + width].iter().sum::<f64>() / width as f64;
+                let right = (f64::from(samples[i]) * gain).clamp(-f64::from(threshold), f64::from(threshold));
+                prop_assert!((f64::from(audio.samples()[i]) - right).abs() < 1e-5, "{}: {} {}", i, audio.samples()[i], right);
+            }
+        }
     }
 
     #[test]

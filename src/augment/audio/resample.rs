@@ -53,13 +53,18 @@ fn kernel() -> &'static [f32] {
 /// Lanes of a sum of products.
 const LANES: usize = 16;
 
-/// Kernels for evenly spaced positions between two samples and one more for the position 1, each `taps` long (a multiple of [`LANES`]).
+/// So many taps of a kernel, on one cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Taps([f32; LANES]);
+
+/// Kernels for evenly spaced positions between two samples and one more for the position 1, each `lines` of [`Taps`] long.
 struct Phases {
-    taps: usize,
+    lines: usize,
     count: usize,
     /// Samples before the current one that a kernel begins at.
     before: usize,
-    values: Vec<f32>,
+    values: Vec<Taps>,
     /// Whether every position that comes up is one of them.
     exact: bool,
 }
@@ -69,15 +74,19 @@ impl Phases {
     fn new(step: f64, exact: Option<usize>, frames: usize) -> Self {
         let scale = step.max(1.0);
         let half = ((ZEROS as f64 * scale).ceil() as usize).min(frames + 1);
-        let taps = (2 * half).next_multiple_of(LANES);
+        let lines = (2 * half).div_ceil(LANES);
         // At extreme ratios the table is kept small: there one position is like the next.
-        let most = (1usize << 22).div_ceil(taps);
+        let most = (1usize << 22).div_ceil(lines * LANES);
         let count = exact.filter(|n| *n <= 4 * PHASES && *n <= most);
         let between = ((PHASES as f64 / scale).ceil() as usize).clamp(1, most);
         let (count, exact) = (count.unwrap_or(between), count.is_some());
-        let mut values = vec![0f32; (count + 1) * taps];
-        values.chunks_exact_mut(taps).enumerate().for_each(|(at, row)| kernel_at(row, at as f64 / count as f64, half, scale));
-        Self { taps, count, before: half - 1, values, exact }
+        let mut values = vec![Taps([0.0; LANES]); (count + 1) * lines];
+        values.chunks_exact_mut(lines).enumerate().for_each(|(at, row)| kernel_at(row, at as f64 / count as f64, half, scale));
+        Self { lines, count, before: half - 1, values, exact }
+    }
+
+    fn taps(&self) -> usize {
+        self.lines * LANES
     }
 
     /// The usual case of a rate that rises: always the same table.
@@ -88,11 +97,11 @@ impl Phases {
 }
 
 /// The kernel for a position `phase` (`0..=1`) behind the tap `half - 1`.
-fn kernel_at(row: &mut [f32], phase: f64, half: usize, scale: f64) {
+fn kernel_at(row: &mut [Taps], phase: f64, half: usize, scale: f64) {
     let (kernel, places) = (kernel(), PLACES as f64 / scale);
     let offset = phase + (half - 1) as f64;
     let mut sum = 0f64;
-    for (k, value) in row.iter_mut().enumerate() {
+    for (k, value) in row.iter_mut().flat_map(|taps| &mut taps.0).enumerate() {
         let place = (k as f64 - offset).abs() * places;
         let whole = (place as usize).min(ZEROS * PLACES + 1);
         let (a, b) = (kernel[whole], kernel[whole + 1]);
@@ -101,7 +110,7 @@ fn kernel_at(row: &mut [f32], phase: f64, half: usize, scale: f64) {
     }
     // A constant stays exactly what it is.
     let factor = (1.0 / sum) as f32;
-    row.iter_mut().for_each(|v| *v *= factor);
+    row.iter_mut().flat_map(|taps| &mut taps.0).for_each(|v| *v *= factor);
 }
 
 #[allow(clippy::needless_range_loop)]
@@ -121,71 +130,213 @@ fn total(sums: [f32; LANES]) -> f32 {
     a + b
 }
 
-/// Where the next sample is read: whole samples, and parts of `up`.
+/// Where the next sample is read: whole samples, and parts of `up`; and how far the one after it is.
 struct Place {
     whole: usize,
     part: u64,
+    by: usize,
+    by_part: u64,
+    up: u64,
+}
+
+/// Reads `out.len()` samples at steps of `down / up`, kernels as exact as the positions.
+fn read_exactly(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if crate::augment::wide::has_avx512() {
+        // SAFETY: the processor has the features.
+        return unsafe { x86::read_exactly(padded, phases, down, up, out) };
+    }
+    read_exactly_plain(padded, phases, down, up, out);
+}
+
+/// The same between kernels.
+fn read_between(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if crate::augment::wide::has_avx512() {
+        // SAFETY: as above.
+        return unsafe { x86::read_between(padded, phases, down, up, out) };
+    }
+    read_between_plain(padded, phases, down, up, out);
+}
+
+/// The samples and the kernel of a place that is a position of the table.
+#[inline(always)]
+fn exact<'a>(padded: &'a [f32], phases: &'a Phases, place: &Place) -> (&'a [[f32; LANES]], &'a [Taps]) {
+    let (taps, lines) = (phases.taps(), phases.lines);
+    let x = padded[place.whole.min(padded.len() - taps)..][..taps].as_chunks().0;
+    (x, &phases.values[place.part as usize * lines..][..lines])
+}
+
+/// The samples and the two kernels that a place lies between, and the share of the second.
+#[inline(always)]
+fn between<'a>(padded: &'a [f32], phases: &'a Phases, place: &Place, scale: f64) -> (&'a [[f32; LANES]], [&'a [Taps]; 2], f32) {
+    let (taps, lines) = (phases.taps(), phases.lines);
+    let exact = place.part as f64 * scale;
+    let row = (exact as usize).min(phases.count - 1);
+    let x = padded[place.whole.min(padded.len() - taps)..][..taps].as_chunks().0;
+    let (this, next) = phases.values[row * lines..][..2 * lines].split_at(lines);
+    (x, [this, next], (exact - row as f64) as f32)
 }
 
 wide! {
-    /// Reads `out.len()` samples at steps of `down / up`, kernels as exact as the positions.
-    fn read_exactly(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
-        let (taps, last) = (phases.taps, padded.len() - phases.taps);
-        let mut place = Place { whole: 0, part: 0 };
+    fn read_exactly_plain(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let mut place = Place::new(down, up);
         for out in out {
-            let (x, row) = (&padded[place.whole.min(last)..][..taps], &phases.values[place.part as usize * taps..][..taps]);
-            let mut sums = [0f32; LANES];
-            let (x, row) = (x.as_chunks::<LANES>().0, row.as_chunks::<LANES>().0);
+            let (x, row) = exact(padded, phases, &place);
             let row = &row[..x.len()];
+            let mut sums = [0f32; LANES];
             for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[t][i] * row[t][i];
+                    sums[i] += x[t][i] * row[t].0[i];
                 }
             }
             *out = total(sums);
-            place.step(down, up);
+            place.step();
         }
     }
 }
 
 wide! {
-    /// The same between kernels.
-    fn read_between(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
-        let (taps, last) = (phases.taps, padded.len() - phases.taps);
-        let mut place = Place { whole: 0, part: 0 };
+    fn read_between_plain(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let mut place = Place::new(down, up);
         let scale = phases.count as f64 / up as f64;
         for out in out {
-            let exact = place.part as f64 * scale;
-            let row = (exact as usize).min(phases.count - 1);
-            let share = (exact - row as f64) as f32;
-            let (x, pair) = (&padded[place.whole.min(last)..][..taps], &phases.values[row * taps..][..2 * taps]);
-            let (this, next) = pair.split_at(taps);
+            let (x, [this, next], share) = between(padded, phases, &place, scale);
+            let (this, next) = (&this[..x.len()], &next[..x.len()]);
             let (mut sums, mut more) = ([0f32; LANES], [0f32; LANES]);
-            let x = x.as_chunks::<LANES>().0;
-            let (this, next) = (&this.as_chunks::<LANES>().0[..x.len()], &next.as_chunks::<LANES>().0[..x.len()]);
             for t in 0..x.len() {
                 for i in 0..LANES {
-                    sums[i] += x[t][i] * this[t][i];
-                    more[i] += x[t][i] * next[t][i];
+                    sums[i] += x[t][i] * this[t].0[i];
+                    more[i] += x[t][i] * next[t].0[i];
                 }
             }
             for i in 0..LANES {
                 sums[i] += share * (more[i] - sums[i]);
             }
             *out = total(sums);
-            place.step(down, up);
+            place.step();
+        }
+    }
+}
+
+/// The same in registers of 512 bits, sixteen samples at a time: their lanes are summed together.
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::needless_range_loop)]
+mod x86 {
+    use super::{LANES, Phases, Place, Taps, between, exact};
+    use std::arch::x86_64::{
+        __m512, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpacklo_pd,
+    };
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(values: &[f32; LANES]) -> __m512 {
+        // SAFETY: it reads the 64 bytes of the array.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn products(x: &[[f32; LANES]], row: &[Taps]) -> __m512 {
+        let row = &row[..x.len()];
+        let mut sum = _mm512_setzero_ps();
+        for t in 0..x.len() {
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(load(&x[t]), load(&row[t].0)));
+        }
+        sum
+    }
+
+    /// The total of each of sixteen registers, lanes added in the order of [`super::total`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn totals(v: &[__m512; LANES]) -> __m512 {
+        // Lane i and lane i + 8: two sums of eight lanes.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn eights(a: __m512, b: __m512) -> __m512 {
+            _mm512_add_ps(_mm512_shuffle_f32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b))
+        }
+        // Lane i and lane i + 4: four sums of four lanes.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn fours(a: __m512, b: __m512) -> __m512 {
+            _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b))
+        }
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn twos(a: __m512, b: __m512) -> __m512 {
+            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
+        }
+        let mut quarters = [_mm512_setzero_ps(); 4];
+        for i in 0..4 {
+            quarters[i] = fours(eights(v[i], v[i + 4]), eights(v[i + 8], v[i + 12]));
+        }
+        let [a, b, c, d] = quarters;
+        let (a, b) = (twos(a, b), twos(c, d));
+        _mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(sums: &[__m512; LANES], out: &mut [f32]) {
+        let mut totals_of = [0f32; LANES];
+        // SAFETY: it writes the 64 bytes of the array.
+        unsafe { _mm512_storeu_ps(totals_of.as_mut_ptr(), totals(sums)) };
+        let count = out.len();
+        out.copy_from_slice(&totals_of[..count]);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn read_exactly(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let mut place = Place::new(down, up);
+        for out in out.chunks_mut(LANES) {
+            let mut sums = [_mm512_setzero_ps(); LANES];
+            for sum in &mut sums[..out.len()] {
+                let (x, row) = exact(padded, phases, &place);
+                *sum = products(x, row);
+                place.step();
+            }
+            store(&sums, out);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn read_between(padded: &[f32], phases: &Phases, down: u64, up: u64, out: &mut [f32]) {
+        let mut place = Place::new(down, up);
+        let scale = phases.count as f64 / up as f64;
+        for out in out.chunks_mut(LANES) {
+            let mut sums = [_mm512_setzero_ps(); LANES];
+            for sum in &mut sums[..out.len()] {
+                let (x, [this, next], share) = between(padded, phases, &place, scale);
+                let (mut first, mut second) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+                let (this, next) = (&this[..x.len()], &next[..x.len()]);
+                for t in 0..x.len() {
+                    let x = load(&x[t]);
+                    first = _mm512_add_ps(first, _mm512_mul_ps(x, load(&this[t].0)));
+                    second = _mm512_add_ps(second, _mm512_mul_ps(x, load(&next[t].0)));
+                }
+                *sum = _mm512_add_ps(first, _mm512_mul_ps(_mm512_set1_ps(share), _mm512_sub_ps(second, first)));
+                place.step();
+            }
+            store(&sums, out);
         }
     }
 }
 
 impl Place {
+    fn new(down: u64, up: u64) -> Self {
+        Self { whole: 0, part: 0, by: (down / up) as usize, by_part: down % up, up }
+    }
+
+    /// Without a branch: which steps carry over is hard to foresee.
     #[inline(always)]
-    fn step(&mut self, down: u64, up: u64) {
-        self.part += down;
-        while self.part >= up {
-            self.part -= up;
-            self.whole += 1;
-        }
+    fn step(&mut self) {
+        let part = self.part.wrapping_add(self.by_part);
+        let carry = part >= self.up;
+        self.part = if carry { part.wrapping_sub(self.up) } else { part };
+        self.whole = self.whole.wrapping_add(self.by).wrapping_add(usize::from(carry));
     }
 }
 
@@ -209,7 +360,7 @@ pub(super) fn resample_channel(input: &[f32], step: (u64, u64), frames: usize) -
         &own
     };
     // Silence around the sound, so that every kernel lies inside.
-    let mut padded = vec![0f32; phases.before + input.len() + 2 * phases.taps];
+    let mut padded = vec![0f32; phases.before + input.len() + 2 * phases.taps()];
     padded[phases.before..phases.before + input.len()].copy_from_slice(input);
     let mut out = vec![0f32; frames];
     if phases.exact {
@@ -359,6 +510,25 @@ mod tests {
             prop_assert_eq!(resample(&audio, from).unwrap(), audio.clone());
             prop_assert_eq!(speed(&audio, 1.0).unwrap().audio, audio.clone());
             prop_assert!(speed(&audio, factor).is_ok());
+        }
+
+        /// Wide registers give the bytes that plain loops give.
+        #[test]
+        fn both_versions_agree(frames in 1usize..200, down in 1u64..900, up in 1u64..900, seed in 0u32..99) {
+            let input: Vec<f32> = (0..frames).map(|i| ((i as u32 + seed) as f32 * 1.7).sin()).collect();
+            let phases = Phases::new(down as f64 / up as f64, None, frames);
+            let mut padded = vec![0f32; phases.before + frames + 2 * phases.taps()];
+            padded[phases.before..phases.before + frames].copy_from_slice(&input);
+            let (mut a, mut b) = (vec![0f32; frames + 5], vec![0f32; frames + 5]);
+            read_between(&padded, &phases, down, up, &mut a);
+            read_between_plain(&padded, &phases, down, up, &mut b);
+            prop_assert_eq!(&a, &b);
+            let phases = Phases::new(down as f64 / up as f64, Some(up as usize), frames);
+            if phases.exact {
+                read_exactly(&padded, &phases, down, up, &mut a);
+                read_exactly_plain(&padded, &phases, down, up, &mut b);
+                prop_assert_eq!(&a, &b);
+            }
         }
 
         #[test]
