@@ -280,6 +280,94 @@ fn a_missing_modality_and_odd_media_are_no_accident() {
     });
 }
 
+/// What a child is, in few numbers: probes of its media that a change of meaning moves and another machine's rounding does not.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Probe {
+    /// Columns, rows, mean, spread, and sixteen places' values; each in levels.
+    image: Option<Vec<f32>>,
+    /// Frames, root mean square, and sixteen places' values.
+    audio: Option<Vec<f32>>,
+    text: Option<String>,
+}
+
+impl Probe {
+    fn of(scene: &Scene) -> Self {
+        // Places that no grid of the picture repeats.
+        let places = |n: usize| (0..16usize).map(move |i| (i * 7919 + 131) * n / (16 * 7919) % n.max(1));
+        let image = scene.image.as_ref().map(|image| {
+            let pixels = image.pixels();
+            let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64;
+            let square = pixels.iter().map(|p| (f64::from(*p) - mean).powi(2)).sum::<f64>() / pixels.len() as f64;
+            let head = [image.width() as f32, image.height() as f32, mean as f32, square.sqrt() as f32];
+            head.into_iter().chain(places(pixels.len()).map(|at| f32::from(pixels[at]))).collect()
+        });
+        let audio = scene.audio.as_ref().map(|sound| {
+            let samples = sound.samples();
+            let square = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+            let head = [sound.frames() as f32, 1000.0 * square.sqrt() as f32];
+            head.into_iter().chain(places(samples.len()).map(|at| 1000.0 * samples[at])).map(|v| (v * 10.0).round() / 10.0).collect()
+        });
+        Self { image, audio, text: scene.text.as_ref().map(|text| text.content.clone()) }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let near = |a: &Option<Vec<f32>>, b: &Option<Vec<f32>>| match (a, b) {
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1.01),
+            (None, None) => true,
+            _ => false,
+        };
+        near(&self.image, &other.image) && near(&self.audio, &other.audio) && self.text == other.text
+    }
+}
+
+/// A lineage of today is made again tomorrow: whoever changes what a draw makes raises the effect's version, and then makes the stored file anew
+/// (`REGENERATE=1`).
+#[test]
+fn the_same_draw_makes_what_it_made_before() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transforms.json");
+    let mut found = std::collections::BTreeMap::new();
+    each(|name, transform| {
+        let made: Vec<Value> = samples()
+            .iter()
+            .enumerate()
+            .filter_map(|(i, sample)| {
+                let (draw, partners) = drawn(transform, sample, i as u64)?;
+                let scene = done(transform, &draw, 0.6, sample, &partners).ok()?;
+                let mut probe = Probe::of(&scene);
+                let changes = transform.changes();
+                probe.image = probe.image.filter(|_| changes.has(Modality::Image));
+                probe.audio = probe.audio.filter(|_| changes.has(Modality::Audio));
+                probe.text = probe.text.filter(|_| changes.has(Modality::Text));
+                Some(json!({ "sample": sample.id.as_str(), "draw": draw, "made": probe }))
+            })
+            .take(2)
+            .collect();
+        assert!(!made.is_empty(), "{name} makes nothing");
+        found.insert(format!("{name}@{}", transform.version()), made);
+    });
+    if std::env::var_os("REGENERATE").is_some() {
+        let lines: Vec<String> = found.iter().map(|(name, made)| format!("{}: {}", json!(name), json!(made))).collect();
+        std::fs::write(&path, format!("{{\n{}\n}}\n", lines.join(",\n"))).unwrap();
+        return;
+    }
+    let stored: std::collections::BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(stored.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "make the file anew with REGENERATE=1");
+    for (name, made) in &found {
+        assert_eq!(stored[name].len(), made.len(), "{name}");
+        for (old, new) in stored[name].iter().zip(made) {
+            assert_eq!(old["sample"], new["sample"], "{name} fires on another sample");
+            let probe = |of: &Value| serde_json::from_value::<Probe>(of["made"].clone()).unwrap();
+            assert!(
+                probe(old).is(&probe(new)),
+                "{name} makes something else of {}: {} and not {}",
+                old["sample"],
+                new["made"],
+                old["made"]
+            );
+        }
+    }
+}
+
 /// Where pixels go, points go.
 #[test]
 fn a_point_stays_on_what_it_marks() {
