@@ -1,0 +1,102 @@
+//! What a pass costs, for people: multiplications, memory, weights.
+
+use super::{
+    plan::Session,
+    proto::{Dim, ValueInfo, width},
+    tape::{Meter, Tape},
+    value::{Kind, Value, elements},
+};
+use crate::error::{Error, Result};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+};
+
+/// What one pass costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Samples of the pass: 1, or what the file fixes.
+    pub samples: usize,
+    /// Multiplications with an addition, of convolutions and matrix products as the file has them; nothing else is counted.
+    pub products: u64,
+    /// The most bytes of inputs and intermediate values that are alive at once, as the graph is run (without what a gradient keeps).
+    pub memory: u64,
+}
+
+impl Session {
+    /// What a pass of one sample costs, by running it once. `sizes` are those of free dimensions, by their names or as `input.axis`; a free first
+    /// dimension is 1. Errors list all sizes that are missing.
+    pub fn cost(bytes: &[u8], folder: Option<&Path>, sizes: &BTreeMap<String, usize>) -> Result<Cost> {
+        let plain = Self::open(bytes, folder, None, false)?;
+        let inputs = inputs(plain.inputs(), sizes)?;
+        let samples = inputs.iter().filter_map(|v| v.shape.first()).copied().max().unwrap_or(1);
+        let mut tape = Tape::default();
+        plain.run(inputs.clone(), &mut tape)?;
+        let products = tape.products;
+        drop(plain);
+        let mut tape = Tape::default();
+        tape.meter = Some(Meter::default());
+        Self::load(bytes, folder, None)?.run(inputs, &mut tape)?;
+        let memory = tape.meter.map_or(0, |m| m.most);
+        Ok(Cost { samples, products, memory })
+    }
+}
+
+/// Bytes of a file's constants in the file's own data types.
+pub(super) fn bytes_of<'v>(constants: impl Iterator<Item = &'v Value>) -> u64 {
+    let own = |v: &Value| if width(v.kind) == 0 { v.len().div_ceil(2) } else { v.len() * width(v.kind) };
+    constants.map(|v| own(v) as u64).sum()
+}
+
+/// Zeros and ones of the declared shapes.
+fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<Vec<Value>> {
+    let first = |info: &ValueInfo| match info.shape.as_ref().and_then(|s| s.first()) {
+        Some(Dim::Free(name)) if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    };
+    let batch: HashSet<String> = of.iter().filter_map(first).collect();
+    let (mut missing, mut used, mut values) = (Vec::new(), HashSet::new(), Vec::new());
+    for info in of {
+        let shape = info.shape.as_ref().ok_or_else(|| Error::model(format!("the file declares no shape for {info}")))?;
+        let mut own = Vec::with_capacity(shape.len());
+        for (axis, dim) in shape.iter().enumerate() {
+            let name = match dim {
+                Dim::Fixed(n) if *n > 0 => {
+                    own.push(*n);
+                    continue;
+                }
+                Dim::Free(name) if !name.is_empty() => name.clone(),
+                _ => format!("{}.{axis}", info.name),
+            };
+            match sizes.get(&name) {
+                Some(n) => own.push(*n),
+                None if axis == 0 || batch.contains(&name) => own.push(1),
+                None if missing.contains(&name) => {}
+                None => missing.push(name.clone()),
+            }
+            used.insert(name);
+        }
+        if missing.is_empty() {
+            let n = elements(&own)?;
+            values.push(match Kind::from_code(info.code)? {
+                kind if kind.is_float() => Value::floats(own, vec![0.0; n])?.like(kind),
+                kind => Value::ints(kind, own, vec![1; n])?,
+            });
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::model(format!("the file leaves sizes free: {}", missing.join(", "))));
+    }
+    if let Some(unknown) = sizes.keys().find(|name| !used.contains(*name)) {
+        let mut free: Vec<&str> = used.iter().map(String::as_str).collect();
+        free.sort_unstable();
+        let free = if free.is_empty() { "none".to_owned() } else { free.join(", ") };
+        return Err(Error::model(format!("the file has no free size `{unknown}`; it has {free}")));
+    }
+    Ok(values)
+}
+
+/// Where the numbers of values lie.
+pub(super) fn buffers<'v>(values: impl Iterator<Item = &'v Value>) -> HashMap<usize, u64> {
+    values.map(Value::buffer).collect()
+}
