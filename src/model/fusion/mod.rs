@@ -275,3 +275,5 @@ impl Fusion {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod weights_tests;

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-fn profile() -> DataProfile {
+pub(super) fn profile() -> DataProfile {
     DataProfile {
         classes: Classes::from_names(["a", "b", "c"].map(String::from)),
         modalities: ModalitySet::ALL,
@@ -17,7 +17,7 @@ fn profile() -> DataProfile {
     }
 }
 
-fn small() -> Fusion {
+pub(super) fn small() -> Fusion {
     Fusion {
         embedding: 6,
         hidden: 8,
@@ -44,7 +44,7 @@ fn input(i: usize) -> Input {
     }
 }
 
-fn mixed(n: usize) -> Vec<Input> {
+pub(super) fn mixed(n: usize) -> Vec<Input> {
     let keep = |i: usize| match i % 7 {
         3 => ModalitySet::ALL.without(Modality::Image),
         4 => ModalitySet::one(Modality::Text),
@@ -59,7 +59,7 @@ fn targets(n: usize) -> Vec<Target> {
     (0..n).map(|i| Target::Class(i % 3)).collect()
 }
 
-fn trained(config: &Fusion, steps: usize, n: usize) -> FusionTrainer {
+pub(super) fn trained(config: &Fusion, steps: usize, n: usize) -> FusionTrainer {
     let mut trainer = config.trainer(&profile(), &SeedTree::new(5)).unwrap();
     let (inputs, targets, weights) = (mixed(n), targets(n), vec![1.0; n]);
     for _ in 0..steps {
@@ -589,54 +589,4 @@ fn a_leading_encoder_is_held_back() {
     let digests = [after(None), after(Some(&Balance { alpha: 0.5, noise: None })), after(Some(&noisy(1))), after(Some(&noisy(2)))];
     assert_eq!(digests.iter().collect::<std::collections::HashSet<_>>().len(), 4);
     assert_eq!(after(Some(&noisy(1))), digests[2]);
-}
-
-#[test]
-fn weights_come_from_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("m.safetensors");
-    let model = trained(&small(), 4, 5).freeze().unwrap();
-    model.save(&path).unwrap();
-    let from = |config: Fusion, profile: DataProfile| {
-        Fusion { weights: Some("m.safetensors".into()), ..config }.open_at(folder.path(), &profile, &SeedTree::new(1))
-    };
-    let opened = |config: Fusion, profile: DataProfile| match from(config, profile) {
-        Ok(Opened::Trainable(trainer)) => trainer,
-        _ => panic!("expected a trainable model"),
-    };
-    let trainer = opened(small(), profile());
-    assert_eq!(trainer.spec(), *model.spec());
-    assert_eq!(trainer.freeze().unwrap().forward(&mixed(5)).unwrap().logits, model.forward(&mixed(5)).unwrap().logits);
-    // A new start is drawn.
-    assert_ne!(trainer.fresh(&SeedTree::new(2)).unwrap().spec().digest, model.spec().digest);
-    // The same numbers without our header, as another program writes them.
-    let (_, weights) = crate::model::parameters::Parameters::read(&path).unwrap();
-    let raw: Vec<(String, Vec<usize>, Vec<u8>)> = weights
-        .iter()
-        .map(|(name, p)| (name.to_owned(), p.shape.clone(), p.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let views: Vec<_> = raw
-        .iter()
-        .map(|(name, shape, bytes)| {
-            (name.as_str(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
-        })
-        .collect();
-    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    assert_eq!(opened(small(), profile()).spec(), *model.spec());
-    // All that does not fit is told at once.
-    let told = from(Fusion { hidden: 9, ..small() }, profile()).err().unwrap().to_string();
-    assert!(told.contains("`fusion.hidden` should have the shape [9, 19], found [8, 19]"), "{told}");
-    assert!(told.contains("`fusion.head` should have the shape [3, 10], found [3, 9]") && told.contains("m.safetensors"), "{told}");
-    let told = from(small(), DataProfile { modalities: ModalitySet::ALL.without(Modality::Text), ..profile() }).err().unwrap().to_string();
-    assert!(told.contains("unknown weight `text.characters`") && told.contains("unknown weight `text.head`"), "{told}");
-    let mut few = weights.clone();
-    few.insert("audio.head", [3, 7], vec![f32::NAN; 21]);
-    few.write(&path, &serde_json::json!({})).unwrap();
-    assert!(from(small(), profile()).err().unwrap().to_string().contains("expected finite weights in `audio.head`"));
-    // The classes of a saved model have their order.
-    model.save(&path).unwrap();
-    let turned = Classes::from_names(["b", "a", "c"].map(String::from));
-    let told = from(small(), DataProfile { classes: turned, ..profile() }).err().unwrap().to_string();
-    assert!(told.contains("the model knows the classes"), "{told}");
-    assert!(Fusion { weights: Some("".into()), ..small() }.trainer(&profile(), &SeedTree::new(0)).is_err());
 }
