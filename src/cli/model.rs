@@ -45,21 +45,21 @@ impl Model {
             let spec = serde_json::to_string_pretty(model.spec()).map_err(|e| Error::internal(e.to_string()))?;
             return print(&format!("{spec}\n"));
         }
-        let text = self.told().map_err(|e| e.at("file", self.file.display()))?;
+        let bytes = std::fs::read(&self.file).map_err(|e| Error::io(&self.file, e))?;
+        let text = self.told(&bytes).map_err(|e| e.at("file", self.file.display()))?;
         print(&text)
     }
 
-    fn told(&self) -> Result<String> {
-        let bytes = std::fs::read(&self.file).map_err(|e| Error::io(&self.file, e))?;
-        let report = Session::report(&bytes)?;
+    fn told(&self, bytes: &[u8]) -> Result<String> {
+        let report = Session::report(bytes)?;
         let mut out = String::new();
-        match Session::load(&bytes, self.file.parent(), None) {
+        match Session::load(bytes, self.file.parent(), None) {
             Ok(session) => {
                 let told = |values: &[crate::model::onnx::engine::ValueInfo]| values.iter().map(|v| format!("  {v}\n")).collect::<String>();
                 let _ = write!(out, "inputs:\n{}outputs:\n{}", told(session.inputs()), told(session.outputs()));
                 let (count, size) = (session.weights(), session.weight_bytes() as f64 / 1e6);
                 let _ = writeln!(out, "weights: {count} numbers, {size:.2} MB; {} steps a pass", session.steps());
-                match Session::cost(&bytes, self.file.parent(), &self.size.iter().cloned().collect()) {
+                match Session::cost(bytes, self.file.parent(), &self.size.iter().cloned().collect()) {
                     Ok(Cost { samples, products, memory }) => {
                         let pass = if samples == 1 { "one sample".to_owned() } else { format!("a pass of {samples} samples") };
                         let memory = memory as f64 / 1e6;
