@@ -150,6 +150,12 @@ impl Pieces {
     pub fn new(pieces: Vec<Piece>, seconds: f64) -> Self {
         Self { pieces, seconds }
     }
+    /// Of a medium of `seconds` that is turned round by `by_s`, later where it is above 0: what leaves at one end comes in at the other.
+    pub fn turned(seconds: f64, by_s: f64) -> Self {
+        let by = if seconds > 0.0 { by_s.rem_euclid(seconds) } else { 0.0 };
+        let pieces = [Piece::forward(seconds - by..seconds, 0.0), Piece::forward(0.0..seconds - by, by)];
+        Self::new(pieces.into_iter().filter(|piece| piece.from.end > piece.from.start).collect(), seconds)
+    }
     /// Length of the new medium in seconds.
     pub fn seconds(&self) -> f64 {
         self.seconds
@@ -227,6 +233,19 @@ mod tests {
         assert_eq!(token_range(0.4..0.6, 5), 2..3);
         assert!(Timeline::crop(0.5, 0.5).is_none() && Timeline::stretch(0.0).is_none());
         assert_eq!(Timeline::shift(2.0).kept(10), 0..0);
+    }
+
+    #[test]
+    fn what_leaves_at_one_end_comes_in_at_the_other() {
+        let event = |start_s, end_s| Event { start_s, end_s, label: "bell".into() };
+        let spans = |by_s, start_s, end_s| {
+            let found = Pieces::turned(1.0, by_s).events(&[event(start_s, end_s)]).0;
+            found.iter().map(|e| ((e.start_s * 1e6).round() / 1e6, (e.end_s * 1e6).round() / 1e6)).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(0.4, 0.8, 0.9), [(0.2, 0.3)]);
+        assert_eq!(spans(-0.4, 0.8, 0.9), [(0.4, 0.5)]);
+        assert_eq!(spans(0.4, 0.5, 0.7), [(0.0, 0.1), (0.9, 1.0)]);
+        assert_eq!(spans(0.0, 0.5, 0.7), [(0.5, 0.7)]);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::spec;
 use crate::{
+    augment::image::Corruption as Kind,
     error::{Error, Result},
     random::SeedTree,
     read::LabelIndex,
     registry::Registry,
     report::transforms::{Exhibit, Shown},
     sample::{Classes, Media, Sample, Text, TextSpan},
-    transform::{PartnerClass, Partners, Plan, Scene, Site, Transform},
+    transform::{Effect, PartnerClass, Partners, Plan, Scene, Site, Transform, image::corruption::Corruption},
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,9 +27,15 @@ pub fn gallery(registry: &Registry, out: &Path, seed: u64) -> Result<std::path::
     let (samples, classes) = built_in(registry)?;
     let files = tempfile::tempdir().map_err(|error| Error::io(out, error))?;
     let mut exhibits = Vec::new();
-    for (name, entry) in registry.transforms().into_iter().flat_map(|table| table.entries()) {
-        let config =
-            spec::value(entry.example).map_err(|finding| Error::internal(format!("the example of `{name}`: {}", finding.problem)))?;
+    let examples = registry.transforms().into_iter().flat_map(|table| table.entries()).flat_map(|(name, entry)| {
+        // One name stands for fifteen corruptions: each is shown.
+        let kinds = if name == <Corruption as Effect>::NAME { kinds() } else { Vec::new() };
+        let own = kinds.is_empty().then(|| (name.to_owned(), entry.example.to_owned()));
+        let of_kinds = kinds.into_iter().map(|kind| (format!("{name}/{kind}"), format!("{{ kinds: [{kind}] }}")));
+        own.into_iter().chain(of_kinds).map(move |(title, example)| (name, title, example, entry)).collect::<Vec<_>>()
+    });
+    for (name, title, example, entry) in examples {
+        let config = spec::value(&example).map_err(|finding| Error::internal(format!("the example of `{name}`: {}", finding.problem)))?;
         let manual = (entry.schema)().to_value()["description"].as_str().unwrap_or_default().to_owned();
         lend_files(&config, files.path(), &samples)?;
         let mut transform: Box<dyn Transform> = registry
@@ -43,18 +50,23 @@ pub fn gallery(registry: &Registry, out: &Path, seed: u64) -> Result<std::path::
             })?
             .operator;
         transform.bind_files(files.path()).map_err(|problem| Error::internal(format!("the example of `{name}`: {problem}")))?;
-        let seeds = SeedTree::new(seed).child("gallery").child(name);
+        let seeds = SeedTree::new(seed).child("gallery").child(&title);
         let shown = samples.iter().find_map(|sample| show(&*transform, sample, &samples, &classes, &seeds));
         exhibits.push(Exhibit {
-            name: name.to_owned(),
+            name: title,
             summary: manual.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "),
-            example: format!("{name}: {}", entry.example),
+            example: format!("{name}: {example}"),
             changes: transform.changes(),
             scales: transform.scales(),
             shown,
         });
     }
     crate::report::transforms::write(out, &exhibits)
+}
+
+/// The common corruptions as a pipeline file names them.
+fn kinds() -> Vec<String> {
+    Kind::ALL.iter().filter_map(|kind| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned)).collect()
 }
 
 /// Samples in an order that begins with those that have everything: scenes with boxes and events, then digits.
@@ -153,6 +165,7 @@ fn partners(wanted: Option<Partners>, sample: &Sample, all: &[Sample]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::ModalitySet;
 
     #[test]
     fn every_transform_is_shown_and_the_page_asks_for_nothing() {
@@ -161,8 +174,20 @@ mod tests {
         let page = gallery(&registry, &folder.path().join("out"), 7).unwrap();
         let html = std::fs::read_to_string(&page).unwrap();
         for (name, _) in registry.transforms().unwrap().entries() {
-            assert!(html.contains(&format!("id=\"{name}\"")), "{name}");
+            let shown = html.contains(&format!("id=\"{name}\""));
+            assert!(shown || name == <Corruption as Effect>::NAME, "{name}");
         }
+        assert_eq!(kinds().len(), 15);
+        for kind in kinds() {
+            assert!(html.contains(&format!("id=\"corruption/{kind}\"")), "{kind}");
+        }
+        assert!(!html.contains("fires on no sample"));
+        let sounding = registry.transforms().unwrap().entries().filter(|(name, entry)| {
+            let config = spec::value(entry.example).unwrap();
+            let built = registry.transforms().unwrap().build(&json!({ (**name): config }));
+            built.is_ok_and(|built| built.operator.changes().contains(ModalitySet::AUDIO))
+        });
+        assert!(html.matches("<audio").count() > sounding.count());
         assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("https://"));
         let again = gallery(&registry, &folder.path().join("again"), 7).unwrap();
         assert_eq!(html, std::fs::read_to_string(again).unwrap());

@@ -5,11 +5,15 @@ use super::{
     testing::{classes, scenes, tone},
 };
 use crate::{
+    augment::text::{Word, words},
     codec,
     operator::Entry,
     random::SeedTree,
     run::spec,
-    sample::{Annotations, AudioBuffer, Claim, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text, TextSpan},
+    sample::{
+        Annotations, AudioBuffer, BoundingBox, Claim, ImageBuffer, Keypoint, Label, Mask, Media, Modality, ModalitySet, Sample, Text,
+        TextSpan, WordTime,
+    },
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -84,7 +88,31 @@ fn samples() -> Vec<Sample> {
         let text = Some(Media::new(Text { content: content.into(), spans }));
         all.push(Sample { text, ..Sample { id: format!("said {i}").as_str().into(), ..scenes()[i].clone() } });
     }
+    all.iter_mut().for_each(annotate);
     all
+}
+
+/// What scenes do not have: an outline and a point for each box, and a time for each word.
+fn annotate(sample: &mut Sample) {
+    let seconds = sample.audio.as_ref().map(|sound| sound.get().seconds());
+    let words = sample.text.as_ref().map(|text| words(&text.get().content)).unwrap_or_default();
+    let all = std::sync::Arc::make_mut(&mut sample.annotations);
+    for place in &all.boxes {
+        let (left, top, right, bottom) = (place.x, place.y, place.x + place.width, place.y + place.height);
+        let outline = vec![[left, top], [right, top], [right, bottom], [left, bottom]];
+        all.masks.push(Mask { outline, label: place.label.clone() });
+        all.keypoints.push(Keypoint { x: (left + right) / 2.0, y: (top + bottom) / 2.0, label: place.label.clone() });
+    }
+    if let Some(seconds) = seconds {
+        let step = seconds / words.len().max(1) as f64;
+        let said = |(i, word): (usize, &Word)| WordTime {
+            start: word.range.start,
+            end: word.range.end,
+            start_s: i as f64 * step,
+            end_s: (i + 1) as f64 * step,
+        };
+        all.words = words.iter().enumerate().map(said).collect();
+    }
 }
 
 const SAID: [&str; 3] = [
@@ -155,6 +183,9 @@ fn fault(transform: &dyn Transform, draw: &Value, scene: &Scene, sample: &Sample
         let end = sound.seconds() + 1e-6;
         if !events.iter().all(|e| e.start_s >= -1e-6 && e.start_s <= e.end_s && e.end_s <= end) {
             return Some(format!("an event lies outside: {events:?}"));
+        }
+        if !words.iter().all(|w| w.start_s >= -1e-6 && w.start_s <= w.end_s && w.end_s <= end) {
+            return Some(format!("a word's time lies outside: {words:?}"));
         }
     }
     if let Some(text) = &scene.text {
@@ -247,6 +278,164 @@ fn a_missing_modality_and_odd_media_are_no_accident() {
             }
         }
     });
+}
+
+/// What a child is, in few numbers: probes of its media that a change of meaning moves and another machine's rounding does not.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Probe {
+    /// Columns, rows, mean, spread, and sixteen places' values; each in levels.
+    image: Option<Vec<f32>>,
+    /// Frames, root mean square, and sixteen places' values.
+    audio: Option<Vec<f32>>,
+    text: Option<String>,
+}
+
+impl Probe {
+    fn of(scene: &Scene) -> Self {
+        // Places that no grid of the picture repeats.
+        let places = |n: usize| (0..16usize).map(move |i| (i * 7919 + 131) * n / (16 * 7919) % n.max(1));
+        let image = scene.image.as_ref().map(|image| {
+            let pixels = image.pixels();
+            let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64;
+            let square = pixels.iter().map(|p| (f64::from(*p) - mean).powi(2)).sum::<f64>() / pixels.len() as f64;
+            let head = [image.width() as f32, image.height() as f32, mean as f32, square.sqrt() as f32];
+            head.into_iter().chain(places(pixels.len()).map(|at| f32::from(pixels[at]))).collect()
+        });
+        let audio = scene.audio.as_ref().map(|sound| {
+            let samples = sound.samples();
+            let square = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+            let head = [sound.frames() as f32, 1000.0 * square.sqrt() as f32];
+            head.into_iter().chain(places(samples.len()).map(|at| 1000.0 * samples[at])).map(|v| (v * 10.0).round() / 10.0).collect()
+        });
+        Self { image, audio, text: scene.text.as_ref().map(|text| text.content.clone()) }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let near = |a: &Option<Vec<f32>>, b: &Option<Vec<f32>>| match (a, b) {
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1.01),
+            (None, None) => true,
+            _ => false,
+        };
+        near(&self.image, &other.image) && near(&self.audio, &other.audio) && self.text == other.text
+    }
+}
+
+/// A lineage of today is made again tomorrow: whoever changes what a draw makes raises the effect's version, and then makes the stored file anew
+/// (`REGENERATE=1`).
+#[test]
+fn the_same_draw_makes_what_it_made_before() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transforms.json");
+    let mut found = std::collections::BTreeMap::new();
+    each(|name, transform| {
+        let made: Vec<Value> = samples()
+            .iter()
+            .enumerate()
+            .filter_map(|(i, sample)| {
+                let (draw, partners) = drawn(transform, sample, i as u64)?;
+                let scene = done(transform, &draw, 0.6, sample, &partners).ok()?;
+                let mut probe = Probe::of(&scene);
+                let changes = transform.changes();
+                probe.image = probe.image.filter(|_| changes.has(Modality::Image));
+                probe.audio = probe.audio.filter(|_| changes.has(Modality::Audio));
+                probe.text = probe.text.filter(|_| changes.has(Modality::Text));
+                Some(json!({ "sample": sample.id.as_str(), "draw": draw, "made": probe }))
+            })
+            .take(2)
+            .collect();
+        assert!(!made.is_empty(), "{name} makes nothing");
+        found.insert(format!("{name}@{}", transform.version()), made);
+    });
+    if std::env::var_os("REGENERATE").is_some() {
+        let lines: Vec<String> = found.iter().map(|(name, made)| format!("{}: {}", json!(name), json!(made))).collect();
+        std::fs::write(&path, format!("{{\n{}\n}}\n", lines.join(",\n"))).unwrap();
+        return;
+    }
+    let stored: std::collections::BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(stored.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "make the file anew with REGENERATE=1");
+    for (name, made) in &found {
+        assert_eq!(stored[name].len(), made.len(), "{name}");
+        for (old, new) in stored[name].iter().zip(made) {
+            assert_eq!(old["sample"], new["sample"], "{name} fires on another sample");
+            let probe = |of: &Value| serde_json::from_value::<Probe>(of["made"].clone()).unwrap();
+            assert!(
+                probe(old).is(&probe(new)),
+                "{name} makes something else of {}: {} and not {}",
+                old["sample"],
+                new["made"],
+                old["made"]
+            );
+        }
+    }
+}
+
+/// Where pixels go, points go.
+#[test]
+fn a_point_stays_on_what_it_marks() {
+    const MOVING: [&str; 14] = [
+        "affine",
+        "rotate",
+        "perspective",
+        "elastic",
+        "turn",
+        "flip_vertical",
+        "flip",
+        "crop",
+        "resized_crop",
+        "zoom",
+        "zoom_out",
+        "pad",
+        "shift",
+        "crop_objects",
+    ];
+    let mut seen = 0;
+    each(|name, transform| {
+        if !MOVING.contains(&name) {
+            return;
+        }
+        let (mut checked, mut away) = (0, 0.0);
+        for seed in 0..40 {
+            let (width, height) = (64 + seed as usize % 3, 48);
+            let (x, y) = (16.0 + (seed * 7 % 30) as f32, 14.0 + (seed * 5 % 18) as f32);
+            let mut picture = ImageBuffer::filled(width, height, 1, 0).unwrap();
+            for (i, pixel) in picture.pixels_mut().iter_mut().enumerate() {
+                let (dx, dy) = ((i % width) as f32 + 0.5 - x, (i / width) as f32 + 0.5 - y);
+                *pixel = (255.0 * (-(dx * dx + dy * dy) / 8.0).exp()) as u8;
+            }
+            let mut sample = Sample { image: Some(Media::new(picture)), ..Sample::new(format!("dot {seed}").as_str()) };
+            sample.annotations = std::sync::Arc::new(Annotations {
+                boxes: vec![BoundingBox { x: x - 3.0, y: y - 3.0, width: 6.0, height: 6.0, label: "dot".into() }],
+                keypoints: vec![Keypoint { x, y, label: "dot".into() }],
+                ..Annotations::default()
+            });
+            // A flip mirrors what speaks of sides; the box does.
+            let Some((draw, partners)) = drawn(transform, &sample, seed) else { continue };
+            let Ok(scene) = done(transform, &draw, 1.0, &sample, &partners) else { continue };
+            let (image, points) = (scene.image.as_ref().unwrap(), &scene.annotations.keypoints);
+            let [point] = &points[..] else { continue };
+            let (mut sum, mut at) = (0.0, (0.0, 0.0));
+            for (i, pixel) in image.pixels().iter().enumerate() {
+                let value = f32::from(*pixel);
+                sum += value;
+                at.0 += value * ((i % image.width()) as f32 + 0.5);
+                at.1 += value * ((i / image.width()) as f32 + 0.5);
+            }
+            // A dot cut by the border has its middle elsewhere.
+            let margin = 6.0 * image.width() as f32 / width as f32;
+            let inside = |v: f32, n: usize| v > margin && v < n as f32 - margin;
+            if sum < 500.0 || !inside(point.x, image.width()) || !inside(point.y, image.height()) {
+                continue;
+            }
+            let (dx, dy) = (at.0 / sum - point.x, at.1 / sum - point.y);
+            // Where neighbours move unlike each other, the middle of a dot goes a little elsewhere.
+            assert!(dx.abs() < 2.0 && dy.abs() < 2.0, "{name}, {seed}: the dot is {dx} {dy} beside its point {point:?}");
+            away += dx.hypot(dy);
+            checked += 1;
+        }
+        assert!(checked >= 5, "{name} moved {checked} dots");
+        assert!(away / (checked as f32) < 0.6, "{name}: dots are {} beside their points in the mean", away / checked as f32);
+        seen += 1;
+    });
+    assert_eq!(seen, MOVING.len());
 }
 
 /// How far a scene is from its sample: mean absolute differences of pixels and of samples, the share by which the sound's length differs, and the edits

@@ -150,6 +150,39 @@ impl Scene {
         Ok(())
     }
 
+    /// Whether moving the picture keeps what the caption says of places in it: [`Scene::keeps_sides`] and [`Scene::keeps_heights`].
+    pub fn keeps_places(&self, boxes: &[BoundingBox], width: usize, height: usize) -> Result<(), String> {
+        self.keeps_sides(boxes, width)?;
+        self.keeps_heights(boxes, height)
+    }
+
+    /// [`Scene::keeps_sides`] for what the caption says of the top and the bottom of the picture; what one thing is to another ("above", "under") no shift changes.
+    pub fn keeps_heights(&self, boxes: &[BoundingBox], height: usize) -> Result<(), String> {
+        let Some(image) = &self.image else { return Ok(()) };
+        if !text::height_words(&self.words()).iter().any(|word| word.sense == Sense::Scene && word.of_picture) {
+            return Ok(());
+        }
+        if self.annotations.boxes.is_empty() || boxes.len() != self.annotations.boxes.len() {
+            return Err("height_unknown".into());
+        }
+        let low = |place: &BoundingBox, height: usize| place.y + place.height / 2.0 > height as f32 / 2.0;
+        let kept = self.annotations.boxes.iter().zip(boxes).all(|(old, new)| low(old, image.height()) == low(new, height));
+        if kept { Ok(()) } else { Err("height_changed".into()) }
+    }
+
+    /// Whether the picture may be turned by `degrees` without its caption: up to 45 degrees the boxes tell ([`Scene::keeps_places`]), beyond that a caption that speaks of a
+    /// side, of a height or of a body is refused.
+    pub fn keeps_upright(&self, degrees: f64) -> Result<(), String> {
+        let (words, far) = (self.words(), (degrees + 180.0).rem_euclid(360.0) - 180.0);
+        if self.image.is_none() || far.abs() <= 45.0 {
+            return Ok(());
+        }
+        let spoken = text::is_report(&words)
+            || text::side_words(&words).iter().any(|word| word.sense != Sense::Other)
+            || text::height_words(&words).iter().any(|word| word.sense != Sense::Other);
+        if spoken { Err("orientation_lost".into()) } else { Ok(()) }
+    }
+
     /// Whether moving the picture keeps what the caption says of sides: `Ok` where it says nothing, or where every box's middle stays on its side of the
     /// picture. Call it on the scene before the move, with the boxes and the width after it.
     pub fn keeps_sides(&self, boxes: &[BoundingBox], width: usize) -> Result<(), String> {

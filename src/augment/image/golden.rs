@@ -70,3 +70,30 @@ fn a_jpeg_file_is_libjpegs() {
         assert!(most <= 12 && mean < 1.0, "{case}: {most} {mean}");
     }
 }
+
+/// `tests/golden/image/webp.py`: libwebp's loss of the same picture at the same quality.
+#[test]
+fn what_webp_leaves_is_libwebps() {
+    let file: Value = serde_json::from_str(include_str!("../../../tests/golden/image/webp.json")).unwrap();
+    let (width, height) = (96i64, 64i64);
+    let mut pixels = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            let grain = ((x * 7919 + y * 104_729) % 251 * 31) % 23;
+            let ring = ((x - 60).pow(2) + (y - 30).pow(2)) / 90 % 2 * 60;
+            let check = if x < 32 && y < 32 { (x / 4 + y / 4) % 2 * 90 } else { 0 };
+            let light = 30 + x / 2 + grain + ring + check / 2;
+            pixels.extend([light + y / 4, light, light + 30 - x / 8].map(|value| value as u8));
+        }
+    }
+    assert_eq!(file["sum"].as_i64().unwrap(), pixels.iter().map(|p| i64::from(*p)).sum::<i64>(), "another picture");
+    let picture = ImageBuffer::new(width as usize, height as usize, 3, pixels).unwrap();
+    for row in file["rows"].as_array().unwrap() {
+        let (quality, right) = (row["quality"].as_f64().unwrap(), row["psnr_db"].as_f64().unwrap());
+        let mut out = picture.clone();
+        webp(&mut out, quality);
+        let square = out.pixels().iter().zip(picture.pixels()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>();
+        let psnr = 10.0 * (255f64.powi(2) * out.pixels().len() as f64 / square).log10();
+        assert!((psnr - right).abs() < 1.0, "quality {quality}: {psnr} dB, libwebp {right}");
+    }
+}

@@ -23,6 +23,8 @@ pub struct HeightWord {
     pub opposite: &'static str,
     /// How it is meant.
     pub sense: Sense,
+    /// Whether it names an end of the picture ("at the top"), and not what lies above something or where something faces.
+    pub of_picture: bool,
 }
 
 /// Pairs: the upper word first.
@@ -64,7 +66,11 @@ pub fn height_words(words: &[Word]) -> Vec<HeightWord> {
     for (at, word) in words.iter().enumerate() {
         let Some((opposite, high)) = opposite(&word.lower) else { continue };
         let sense = if word.quoted { Sense::Unsure } else { sense(words, at) };
-        found.push(HeightWord { range: word.range.clone(), at, high, opposite, sense });
+        let of_picture = !matches!(
+            word.lower.as_str(),
+            "above" | "below" | "over" | "under" | "up" | "down" | "upward" | "upwards" | "downward" | "downwards"
+        );
+        found.push(HeightWord { range: word.range.clone(), at, high, opposite, sense, of_picture });
     }
     found
 }
@@ -144,6 +150,23 @@ fn of_end(words: &[Word], at: usize) -> Sense {
 
 /// The four edges in the order in which a turn with the clock brings them round.
 const EDGES: [&str; 4] = ["top", "right", "bottom", "left"];
+
+/// Edits for a picture whose top and bottom are exchanged. `None` where a word of height is unsure or protected.
+pub fn vertical_edits(text: &Text, words: &[Word]) -> Option<Vec<Edit>> {
+    let mut edits = Vec::new();
+    for word in height_words(words) {
+        match word.sense {
+            Sense::Other => continue,
+            Sense::Unsure => return None,
+            Sense::Scene => {}
+        }
+        if is_protected(text, &word.range) {
+            return None;
+        }
+        edits.push(Edit { replacement: match_case(text.content.get(word.range.clone())?, word.opposite), range: word.range });
+    }
+    Some(edits)
+}
 
 /// Edits for a picture turned by `quarters` of a circle with the clock: "on the left" becomes "at the top". Half a turn swaps the ends of both axes;
 /// a quarter turn is followed only where every word of side or height stands in "on the left / right (side) (of the picture)", "at the top / bottom

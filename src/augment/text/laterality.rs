@@ -113,8 +113,11 @@ const ONE_SIDED: [&str; 44] = [
     "fissure",
     "rml",
 ];
-/// Abbreviations of lobes.
-const LOBES: [(&str, &str); 4] = [("rul", "lul"), ("rll", "lll"), ("lul", "rul"), ("lll", "rll")];
+/// Abbreviations of lobes and of the quadrants of the belly.
+const LOBES: [(&str, &str); 8] =
+    [("rul", "lul"), ("rll", "lll"), ("lul", "rul"), ("lll", "rll"), ("ruq", "luq"), ("rlq", "llq"), ("luq", "ruq"), ("llq", "rlq")];
+/// Abbreviations that hold a side and have no other form, or not of the same thing: chambers, arteries, eyes.
+const SIDED_NAMES: [&str; 14] = ["lv", "rv", "lvef", "lad", "rca", "lca", "lima", "rima", "od", "os", "lmca", "lvh", "rvh", "lbbb"];
 /// What may stand between a side and the part of the body that has it.
 const BETWEEN: [&str; 28] = [
     "upper",
@@ -217,10 +220,15 @@ pub fn is_report(words: &[Word]) -> bool {
 /// report. Refusals: `one_sided_organ` where the text names what a mirrored body could not have, `unsure_side_word` where a side may belong to
 /// something else or stands for itself (`R`, `L`), `protected_word`.
 pub fn mirror_report(text: &Text, words: &[Word]) -> Result<Vec<Edit>, &'static str> {
-    if words.iter().any(|word| ONE_SIDED.contains(&word.lower.as_str())) {
+    let one_sided = |word: &Word| {
+        let name = word.lower.as_str();
+        ONE_SIDED.contains(&name) || SIDED_NAMES.contains(&name) || ["dextro", "levo", "laevo"].iter().any(|side| name.starts_with(side))
+    };
+    if words.iter().any(one_sided) {
         return Err("one_sided_organ");
     }
     let mut edits = Vec::new();
+    let sides = side_words(words);
     for (at, word) in words.iter().enumerate() {
         let Some(original) = text.content.get(word.range.clone()) else { continue };
         let other = match word.lower.as_str() {
@@ -237,8 +245,11 @@ pub fn mirror_report(text: &Text, words: &[Word]) -> Result<Vec<Edit>, &'static 
                     }
                     other.to_owned()
                 }
-                "leftward" | "rightward" | "leftwards" | "rightwards" => swap_start(&word.lower),
-                _ => continue,
+                _ => match sides.iter().find(|side| side.range == word.range) {
+                    Some(side) if side.sense == Sense::Scene => side.opposite.to_owned(),
+                    Some(side) if side.sense == Sense::Unsure => return Err("unsure_side_word"),
+                    _ => continue,
+                },
             },
         };
         if is_protected(text, &word.range) {
@@ -249,10 +260,6 @@ pub fn mirror_report(text: &Text, words: &[Word]) -> Result<Vec<Edit>, &'static 
         edits.push(Edit { range: word.range.clone(), replacement });
     }
     Ok(edits)
-}
-
-fn swap_start(word: &str) -> String {
-    word.strip_prefix("left").map_or_else(|| word.replacen("right", "left", 1), |rest| format!("right{rest}"))
 }
 
 /// Whether the side at `at` is one of a paired part of the body: "left lower lobe", "right-sided effusion", "on the left", "the right is clear".
@@ -304,6 +311,7 @@ mod tests {
             ("LEFT BASILAR ATELECTASIS", "RIGHT BASILAR ATELECTASIS"),
             ("a lesion in the right frontal lobe", "a lesion in the left frontal lobe"),
             ("clear lungs", "clear lungs"),
+            ("leftmost rib fracture, RUQ tender", "rightmost rib fracture, LUQ tender"),
         ] {
             assert_eq!(mirrored(report).as_deref(), Ok(other));
             assert_eq!(mirrored(other).as_deref(), Ok(report));
@@ -320,6 +328,8 @@ mod tests {
             "lingular nodule",
             "the aortic arch",
             "left atrium",
+            "LV dilated, lungs clear",
+            "dextroscoliosis, ribs intact",
         ] {
             assert_eq!(mirrored(report), Err("one_sided_organ"), "{report}");
         }

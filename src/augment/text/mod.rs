@@ -40,7 +40,7 @@ pub use draw::{share_of, some_edits};
 pub(crate) use edit::is_protected;
 pub use edit::{Edit, Edited, apply, drop_words, mask_words, match_case, move_words};
 pub use entities::{names_for, swap_entities};
-pub use heights::{HeightWord, height_words, turn_edits};
+pub use heights::{HeightWord, height_words, turn_edits, vertical_edits};
 pub use inflect::{article, replace_word};
 pub use laterality::{is_report, mirror_report};
 pub use levels::{LevelWord, Scale, level_words};

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: scale, shear, rotation and translation about the middle, each times the severity (a factor `f` of the scale is `f` to the power of `s`), bilinear; the size stays.
 ///
-/// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side (`side_changed`, `side_unknown`).
+/// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side or height
+/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Affine {
@@ -101,6 +102,7 @@ impl Effect for Affine {
     fn apply(draw: &AffineDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
+        scene.keeps_upright(draw.degrees * severity)?;
         let scale = draw.scale.powf(severity);
         let by = image::Affine {
             rotate: draw.degrees * severity,

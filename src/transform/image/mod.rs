@@ -24,6 +24,7 @@ pub mod hue_saturation_value;
 pub mod impulse_noise;
 pub mod jpeg;
 pub mod motion_blur;
+pub mod pad;
 pub mod perspective;
 pub mod posterize;
 pub mod rain;
@@ -73,6 +74,7 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<impulse_noise::ImpulseNoise>()
         .with::<jpeg::Jpeg>()
         .with::<motion_blur::MotionBlur>()
+        .with::<pad::Pad>()
         .with::<perspective::Perspective>()
         .with::<posterize::Posterize>()
         .with::<rain::Rain>()
@@ -99,7 +101,7 @@ fn moved(scene: &mut Scene, map: &PointMap, edge: Edge, keep: f64) -> Result<(),
     if f64::from(least) < keep {
         return Err("object_lost".into());
     }
-    scene.keeps_sides(&boxes, width)?;
+    scene.keeps_places(&boxes, width, height)?;
     let changed = warp(picture, map, width, height, edge, Sampling::Bilinear).map_err(|error| error.to_string())?;
     scene.image = Some(changed.into());
     scene.annotations.boxes = boxes;

@@ -92,7 +92,7 @@ impl Effect for ResizedCrop {
         if f64::from(least) < draw.keep {
             return Err("object_lost".into());
         }
-        scene.keeps_sides(&boxes, width)?;
+        scene.keeps_places(&boxes, width, height)?;
         scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?.into());
         scene.annotations.boxes = boxes;
         Ok(())

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: rotation by the drawn degrees times the severity, counter-clockwise, bilinear; the size stays.
 ///
-/// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side (`side_changed`, `side_unknown`).
+/// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side or height
+/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotate {
@@ -63,6 +64,7 @@ impl Effect for Rotate {
     fn apply(draw: &RotateDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
+        scene.keeps_upright(draw.degrees * severity)?;
         let map = Affine { rotate: draw.degrees * severity, ..Affine::default() }.map(width, height);
         moved(scene, &map, draw.edge, draw.keep)
     }

@@ -1,10 +1,16 @@
 //! Quarter turns.
 
 use crate::{
-    augment::image::{self, PointMap},
+    augment::{
+        image::{self, PointMap},
+        text,
+    },
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With},
+    transform::{
+        Checks, Effect, Plan, Scene, Site, With,
+        scene::{ReadableText, is_character},
+    },
 };
 use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
@@ -14,17 +20,20 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: exact quarter turns counter-clockwise, one of `quarters` drawn, whatever the severity; with an odd number the sides change places.
 ///
-/// Boxes follow. Refuses where an object named by a side changes its side (`side_changed`, `side_unknown`).
+/// Boxes follow, and so do the places that the caption names ("on the left" becomes "at the top"). Refuses captions whose words of side or height have no such form or are doubtful
+/// (`orientation_lost`), reports of bodies (`report`), and classes that are a digit or a letter (`readable_text`: a six turned by half is a nine).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Turn {
     /// Quarters, one of which is drawn, each 1..=3; at least one.
     pub quarters: Vec<usize>,
+    /// What is done where the class is a digit or a letter.
+    pub readable_text: ReadableText,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { quarters: vec![1, 2, 3] }
+        Self { quarters: vec![1, 2, 3], readable_text: ReadableText::Refuse }
     }
 }
 
@@ -39,7 +48,7 @@ pub struct TurnDraw {
 impl Effect for Turn {
     const NAME: &'static str = "turn";
     const EXAMPLE: &'static str = "{ quarters: [1, 3] }";
-    const CHANGES: ModalitySet = ModalitySet::IMAGE;
+    const CHANGES: ModalitySet = ModalitySet::IMAGE.or(ModalitySet::TEXT);
     const SCALES: bool = false;
     type Draw = TurnDraw;
 
@@ -49,6 +58,9 @@ impl Effect for Turn {
     }
 
     fn draw(&self, site: &Site<'_>) -> Plan<TurnDraw> {
+        if self.readable_text == ReadableText::Refuse && site.class_name.is_some_and(is_character) {
+            return Plan::refused("readable_text");
+        }
         match self.quarters.choose(&mut site.rng()) {
             Some(quarters) => Plan::one(TurnDraw { quarters: *quarters }),
             None => Plan::no_op("no_quarters"),
@@ -58,14 +70,20 @@ impl Effect for Turn {
     fn apply(draw: &TurnDraw, _: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let quarters = (draw.quarters % 4) as i32;
+        let words = scene.words();
+        if text::is_report(&words) {
+            return Err("report".into());
+        }
+        // Words are turned with the clock.
+        let edits = scene.text.as_ref().map(|text| text::turn_edits(text, &words, -quarters).ok_or("orientation_lost"));
+        let edits = edits.transpose()?.unwrap_or_default();
         let turned = image::turn(picture, quarters);
         let map = PointMap::turn(picture.width(), picture.height(), quarters);
         let (boxes, _) = map.boxes(&scene.annotations.boxes, turned.width(), turned.height());
         image::move_shapes(&mut scene.annotations, &map, turned.width(), turned.height(), 0.0);
-        scene.keeps_sides(&boxes, turned.width())?;
         scene.image = Some(turned.into());
         scene.annotations.boxes = boxes;
-        Ok(())
+        scene.edit_text(edits)
     }
 }
 
@@ -73,9 +91,32 @@ impl Effect for Turn {
 mod tests {
     use super::*;
     use crate::{
-        sample::ImageBuffer,
-        transform::testing::{apply, picture},
+        random::SeedTree,
+        sample::{ImageBuffer, Media, Sample, Text},
+        transform::testing::{apply, child, content, picture, plan},
     };
+
+    #[test]
+    fn the_caption_turns_along_or_is_refused() {
+        let said = |caption: &str| {
+            let pixels = ImageBuffer::new(3, 2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
+            Sample { text: Some(Media::new(Text::new(caption))), ..picture(pixels) }
+        };
+        let mut turned = said("a bird at the top");
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            turned = child::<Turn>(&TurnDraw { quarters: 1 }, 1.0, &turned);
+            seen.push(content(&turned).to_owned());
+        }
+        assert_eq!(seen, ["a bird on the left", "a bird at the bottom", "a bird on the right", "a bird at the top"]);
+        assert_eq!(turned.image.unwrap().get().pixels(), [1, 2, 3, 4, 5, 6]);
+        let refused = |caption: &str| Turn::apply(&TurnDraw { quarters: 2 }, 1.0, &mut Scene::of(&said(caption)), &With::default());
+        assert_eq!(refused("a bird over a bridge"), Err("orientation_lost".into()));
+        assert_eq!(refused("RUL nodule"), Err("report".into()));
+        let of = |class| plan(&Turn::default(), &said("drawn by hand"), Some(class), &SeedTree::new(1));
+        assert_eq!(of("6"), Plan::refused("readable_text"));
+        assert!(matches!(of("dog"), Plan::Fires(_)));
+    }
 
     #[test]
     fn pixels_and_boxes_turn() {

@@ -1,7 +1,7 @@
 //! The picture within a border.
 
 use crate::{
-    augment::image::{self, Affine, Edge, Filter, Sides},
+    augment::image::{self, BoxMap, Edge, Filter, PixelRect, Sides},
     error::Problem,
     sample::ModalitySet,
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Moves the scene farther away: the picture becomes smaller inside a border of its own edge.
 ///
-/// Method: the picture is padded by `border` times the severity of its sides on each side and brought back to its size.
+/// Method: the picture is made smaller, so that a border of `border` times the severity of its new sides fits on each side, and padded to its size; on whole pixels.
 ///
 /// Boxes follow; none is lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,14 +59,22 @@ impl Effect for ZoomOut {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
         let scale = 1.0 / (1.0 + 2.0 * draw.border * severity);
-        let map = Affine { scale: (scale, scale), ..Affine::default() }.map(width, height);
-        let (boxes, _) = map.boxes(&scene.annotations.boxes, width, height);
-        image::move_shapes(&mut scene.annotations, &map, width, height, 0.0);
-        let side = |n: usize| (n as f64 * draw.border * severity).round() as usize;
-        let sides = Sides { left: side(width), top: side(height), right: side(width), bottom: side(height) };
-        let padded = image::pad(picture, sides, draw.edge, [0, 0, 0, 255]).map_err(|error| error.to_string())?;
-        let small = image::resize(&padded, width, height, Filter::Triangle).map_err(|error| error.to_string())?;
-        scene.image = Some(small.into());
+        // The smaller picture lies on whole pixels: boxes go where the pixels do.
+        let inner = |n: usize| ((n as f64 * scale).round() as usize).clamp(1, n);
+        let (w, h) = (inner(width), inner(height));
+        let (left, top) = ((width - w) / 2, (height - h) / 2);
+        // The window that this would be a crop of.
+        let (across, down) = (width as f64 / w as f64, height as f64 / h as f64);
+        let window =
+            PixelRect { x: -(left as f64) * across, y: -(top as f64) * down, width: width as f64 * across, height: height as f64 * down };
+        let map = BoxMap::crop(window, width, height);
+        let (boxes, _) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+        scene.keeps_places(&boxes, width, height)?;
+        image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
+        let small = image::resize(picture, w, h, Filter::Triangle).map_err(|error| error.to_string())?;
+        let sides = Sides { left, top, right: width - w - left, bottom: height - h - top };
+        let padded = image::pad(&small, sides, draw.edge, [0, 0, 0, 255]).map_err(|error| error.to_string())?;
+        scene.image = Some(padded.into());
         scene.annotations.boxes = boxes;
         Ok(())
     }
@@ -89,6 +97,6 @@ mod tests {
         let found = scene.image.unwrap();
         assert_eq!((found.width(), found.height(), found.pixel(2, 2), found.pixel(20, 15)), (40, 30, &[0][..], &[255][..]));
         let place = &scene.annotations.boxes[0];
-        assert_eq!((place.x, place.y, place.width, place.height), (10.0, 7.5, 20.0, 15.0));
+        assert_eq!((place.x, place.y, place.width, place.height), (10.0, 7.0, 20.0, 15.0));
     }
 }

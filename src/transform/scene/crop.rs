@@ -101,7 +101,7 @@ impl CropDraw {
             if f64::from(least) < self.keep {
                 return Err("object_lost".into());
             }
-            scene.keeps_sides(&boxes, width)?;
+            scene.keeps_places(&boxes, width, height)?;
             scene.image = Some(image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?.into());
             scene.annotations.boxes = boxes;
         }

@@ -7,7 +7,7 @@ use crate::{
         text,
     },
     error::Problem,
-    sample::{BoundingBox, ModalitySet},
+    sample::{BoundingBox, Mask, ModalitySet},
     transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// Method: a window of the same shape at a drawn place is brought back to the size of the picture; its size shrinks with the severity. A box of which less than `gone` is left counts as left behind. The caption loses the part that names
 /// it ("a dog on the left and a cat" becomes "a cat"); where several of a kind were boxed its number follows ("two dogs" becomes "one dog").
 ///
-/// Refuses where an object is cut but not gone, with less than `keep` of it left (`object_cut`), where the object of the sample's class would leave (`class_lost`), where
+/// Objects are the boxes, and the outlines (`masks`) of what has no box. Refuses where the caption names the sample's class and neither shows where it is (`object_unboxed`), where an object is cut but not gone, with less than `keep` of it left (`object_cut`), where the object of the sample's class would leave (`class_lost`), where
 /// the words of an object that leaves cannot go without others that stay (`object_named`), where an object named by a side changes its side, and at protected words (`protected_word`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -91,7 +91,29 @@ impl Effect for CropObjects {
         let (w, h) = (width as f64 * size, height as f64 * size);
         let rect = PixelRect { x: (width as f64 - w) * draw.x, y: (height as f64 - h) * draw.y, width: w, height: h };
         let map = BoxMap::crop(rect, width, height);
-        let (mut stay, mut moved, mut lost): (Vec<BoundingBox>, Vec<BoundingBox>, Vec<String>) = Default::default();
+        let (mut stay, mut moved, mut lost, mut outlines): (Vec<BoundingBox>, Vec<BoundingBox>, Vec<String>, Vec<String>) =
+            Default::default();
+        if let Some(class) = &draw.class {
+            let drawn =
+                scene.annotations.boxes.iter().map(|place| &place.label).chain(scene.annotations.masks.iter().map(|mask| &mask.label));
+            if drawn.into_iter().all(|label| label != class) && !text::mentions(&scene.words(), class).is_empty() {
+                return Err("object_unboxed".into());
+            }
+        }
+        // What has an outline and no box is an object, too.
+        let outlined: Vec<BoundingBox> = scene.annotations.masks.iter().filter_map(bounds).collect();
+        let boxed = |label: &str| scene.annotations.boxes.iter().any(|place| place.label == label);
+        for place in outlined.iter().filter(|place| !boxed(&place.label)) {
+            let (_, visible) = image::visible_share(&map.map(place), width, height);
+            let visible = f64::from(visible);
+            if visible < draw.gone || visible <= 0.0 {
+                lost.push(place.label.clone());
+            } else if visible < draw.keep {
+                return Err("object_cut".into());
+            } else {
+                outlines.push(place.label.clone());
+            }
+        }
         for place in &scene.annotations.boxes {
             let (cut, visible) = image::visible_share(&map.map(place), width, height);
             let visible = f64::from(visible);
@@ -104,18 +126,29 @@ impl Effect for CropObjects {
                 moved.push(cut);
             }
         }
-        let names: Vec<String> = stay.iter().map(|place| place.label.clone()).collect();
+        let names: Vec<String> = stay.iter().map(|place| place.label.clone()).chain(outlines).collect();
         if lost.iter().any(|name| draw.class.as_ref() == Some(name) && !names.contains(name)) {
             return Err("class_lost".into());
         }
         lost_words(scene, &lost, &names)?;
         scene.annotations.boxes = stay;
-        scene.keeps_sides(&moved, width)?;
+        scene.keeps_places(&moved, width, height)?;
         scene.image = Some(image::crop_resize(&picture, rect, width, height).map_err(|error| error.to_string())?.into());
         image::move_shapes(&mut scene.annotations, &map.into(), width, height, draw.gone as f32);
         scene.annotations.boxes = moved;
         Ok(())
     }
+}
+
+/// The box around an outline.
+fn bounds(mask: &Mask) -> Option<BoundingBox> {
+    let [x, y] = *mask.outline.first()?;
+    let (mut low, mut high) = ((x, y), (x, y));
+    for [x, y] in &mask.outline {
+        low = (low.0.min(*x), low.1.min(*y));
+        high = (high.0.max(*x), high.1.max(*y));
+    }
+    Some(BoundingBox { x: low.0, y: low.1, width: high.0 - low.0, height: high.1 - low.1, label: mask.label.clone() })
 }
 
 /// Takes the words of lost objects out of the caption, a name at a time.
@@ -175,6 +208,15 @@ mod tests {
         assert_eq!(of(&draw(0.0, Some("dog"))), Ok(("A red dog.".into(), vec!["dog".into()])));
         assert_eq!(of(&draw(1.0, None)), Ok(("A black cat.".into(), vec!["cat".into()])));
         assert_eq!(of(&draw(1.0, Some("dog"))), Err("class_lost".into()));
+        // The same objects by their outlines alone.
+        let mut outlined = both.clone();
+        let annotations = Arc::make_mut(&mut outlined.annotations);
+        let corners = |b: &BoundingBox| vec![[b.x, b.y], [b.x + b.width, b.y], [b.x + b.width, b.y + b.height], [b.x, b.y + b.height]];
+        annotations.masks = annotations.boxes.drain(..).map(|b| Mask { outline: corners(&b), label: b.label.clone() }).collect();
+        assert_eq!(cropped(&outlined, &draw(1.0, None)).unwrap().text.unwrap().get().content, "A black cat.");
+        assert_eq!(cropped(&outlined, &draw(1.0, Some("dog"))).err(), Some("class_lost".into()));
+        Arc::make_mut(&mut outlined.annotations).masks.clear();
+        assert_eq!(cropped(&outlined, &draw(1.0, Some("dog"))).err(), Some("object_unboxed".into()));
         // The window from 4 to 24 leaves two thirds of the dog.
         let near = CropObjectsDraw { keep: 0.9, ..draw(0.2, None) };
         assert_eq!(of(&near), Err("object_cut".into()));

@@ -1,7 +1,11 @@
 //! A sound that does not belong to its picture any more.
 
 use crate::{
-    augment::{audio, image::Edge, timeline::Timeline},
+    augment::{
+        audio,
+        image::Edge,
+        timeline::{Pieces, Timeline},
+    },
     error::Problem,
     sample::{Claim, ModalitySet},
     transform::{Checks, Effect, Plan, Scene, Site, With, range},
@@ -64,10 +68,9 @@ impl Effect for Desynchronize {
         // Turned round by more than half, it would come nearer again.
         let share = (draw.offset_s * severity / seconds).clamp(-0.5, 0.5);
         let moved = Timeline::shift(share).places(frames);
-        let along = Timeline::shift(moved as f64 / frames as f64);
-        let (events, _) = along.events(&scene.annotations.events, seconds);
-        scene.annotations.events = events;
-        scene.annotations.words = along.words(&scene.annotations.words, seconds);
+        let along = Pieces::turned(seconds, moved as f64 / frames as f64 * seconds);
+        scene.annotations.events = along.events(&scene.annotations.events).0;
+        scene.annotations.words = along.words(&scene.annotations.words);
         scene.audio = Some(audio::shift(sound, moved, Edge::Wrap).into());
         Ok(())
     }

@@ -41,7 +41,7 @@ pub enum ReadableText {
 /// Refuses where the mirror would change the meaning: writing in the picture (`readable_text`: the sample's field says so, the caption names writing, or the class is a digit, a letter or
 /// a number word), a side word that may mean something else (`unsure_side_word`: "turned left", "the right wheel"), or a protected one (`protected_word`). "What is left" and "the right answer" are known and
 /// stay. Where nothing speaks of sides it does nothing, unless `when: always`. A caption that reads as a report of a medical image has the sides of paired parts of the body exchanged ("left lower lobe", `RUL`); it is refused where it
-/// names what a mirrored body could not have (`one_sided_organ`: the heart, a middle lobe).
+/// names what a mirrored body could not have (`one_sided_organ`: the heart, a middle lobe) and where it names no side at all (`laterality_unknown`). A class that names a side ("turn left") is refused (`class_has_side`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flip {
@@ -134,8 +134,14 @@ impl Effect for Flip {
             return Plan::refused("unsure_side_word");
         }
         let report = site.scene.text.as_ref().filter(|_| text::is_report(&words)).map(|text| text::mirror_report(text, &words));
-        if let Some(Err(why)) = report {
-            return Plan::refused(why);
+        match &report {
+            Some(Err(why)) => return Plan::refused(why),
+            // A body's sides that no word tells of cannot be mirrored along.
+            Some(Ok(edits)) if edits.is_empty() && scene.image.is_some() => return Plan::refused("laterality_unknown"),
+            _ => {}
+        }
+        if site.class_name.is_some_and(|name| other_side(name) != name) {
+            return Plan::refused("class_has_side");
         }
         let evidence = stereo
             || matches!(&report, Some(Ok(edits)) if !edits.is_empty())
@@ -156,12 +162,14 @@ impl Flip {
     fn readable(&self, site: &Site<'_>, words: &[Word]) -> bool {
         let field = site.sample.fields.get(&self.readable_field).is_some_and(|value| value.as_bool() == Some(true));
         let told = words.iter().any(|word| word.quoted || WRITING.contains(&word.lower.as_str()));
-        let class = site.class_name.is_some_and(|name| {
-            let name = name.trim().to_lowercase();
-            name.chars().count() == 1 || name.parse::<f64>().is_ok() || NUMBER_WORDS.contains(&name.as_str())
-        });
-        field || told || class
+        field || told || site.class_name.is_some_and(is_character)
     }
+}
+
+/// Whether a class is that of a digit or a letter.
+pub fn is_character(class: &str) -> bool {
+    let name = class.trim().to_lowercase();
+    name.chars().count() == 1 || name.parse::<f64>().is_ok() || NUMBER_WORDS.contains(&name.as_str())
 }
 
 impl FlipDraw {
@@ -169,6 +177,9 @@ impl FlipDraw {
         let words = scene.words();
         if let Some(report) = scene.text.as_ref().filter(|_| text::is_report(&words)) {
             let edits = text::mirror_report(report, &words)?;
+            if edits.is_empty() && scene.image.is_some() {
+                return Err("laterality_unknown".into());
+            }
             scene.edit_text(edits)?;
             Self::mirror(scene);
             return Ok(());
@@ -191,10 +202,15 @@ impl FlipDraw {
             scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
             image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
             // What was the left eye is the right one of the mirrored face.
-            scene.annotations.keypoints.iter_mut().for_each(|point| point.label = other_side(&point.label));
+            let shapes = &mut scene.annotations;
+            let labels = shapes.keypoints.iter_mut().map(|point| &mut point.label);
+            let labels = labels.chain(shapes.boxes.iter_mut().map(|place| &mut place.label));
+            let labels = labels.chain(shapes.masks.iter_mut().map(|mask| &mut mask.label));
+            labels.for_each(|label| *label = other_side(label));
             scene.image = Some(image::flip_horizontal(picture).into());
         }
         scene.map_audio(audio::swap_channels);
+        scene.annotations.events.iter_mut().for_each(|event| event.label = other_side(&event.label));
     }
 }
 
@@ -236,11 +252,12 @@ mod tests {
         let annotations = std::sync::Arc::make_mut(&mut before.annotations);
         annotations.keypoints =
             vec![Keypoint { x: 1.0, y: 0.5, label: "Left_eye".into() }, Keypoint { x: 3.0, y: 0.5, label: "brightly-lit".into() }];
-        annotations.masks = vec![Mask { outline: vec![[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]], label: "face".into() }];
+        annotations.masks = vec![Mask { outline: vec![[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]], label: "left cheek".into() }];
         let there = child::<Flip>(&FlipDraw {}, 1.0, &before);
         let names: Vec<(&str, f32)> = there.annotations.keypoints.iter().map(|point| (point.label.as_str(), point.x)).collect();
         assert_eq!(names, [("Right_eye", 3.0), ("brightly-lit", 1.0)]);
         assert_eq!(there.annotations.masks[0].outline, [[4.0, 0.0], [3.0, 0.0], [4.0, 3.0]]);
+        assert_eq!(there.annotations.masks[0].label, "right cheek");
         assert_eq!(child::<Flip>(&FlipDraw {}, 1.0, &there).annotations, before.annotations);
     }
 
@@ -255,5 +272,15 @@ mod tests {
         assert_eq!(of("The heart is large, left effusion."), Plan::refused("one_sided_organ"));
         assert_eq!(of("Lung clear, marker L."), Plan::refused("unsure_side_word"));
         assert!(matches!(of("Left lower lobe opacity."), Plan::Fires(_)));
+        // No word tells which side is which.
+        let mut boxed = report("Lungs are clear.");
+        boxed.annotations = crate::transform::image::testing::one_box(0.0, 0.0, 1.0, 1.0);
+        let always = Flip { when: When::Always, ..Flip::default() };
+        assert_eq!(plan(&always, &boxed, None, &SeedTree::new(1)), Plan::refused("laterality_unknown"));
+        assert_eq!(of("Leftmost rib fracture, LUQ tender."), of("Rightmost rib fracture, RUQ tender."));
+        let there = child::<Flip>(&FlipDraw {}, 1.0, &report("Leftmost rib fracture, LUQ tender."));
+        assert_eq!(content(&there), "Rightmost rib fracture, RUQ tender.");
+        let classed = plan(&always, &report("an arrow"), Some("turn left"), &SeedTree::new(1));
+        assert_eq!(classed, Plan::refused("class_has_side"));
     }
 }

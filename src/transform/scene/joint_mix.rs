@@ -170,8 +170,11 @@ fn join(scene: &mut Scene, other: &Sample) -> Result<(), String> {
     if let Some(text) = &mut scene.text {
         Arc::make_mut(text).spans.extend(spans);
     }
-    let said = other.annotations.words.iter().filter(|word| word.start <= word.end && word.end <= theirs.content.len());
-    scene.annotations.words.extend(said.map(|word| WordTime { start: word.start + by, end: word.end + by, ..word.clone() }));
+    // What is said behind the end of this sound is not heard in it.
+    let Some(seconds) = scene.audio.as_ref().map(|sound| sound.seconds()) else { return Ok(()) };
+    let written = |word: &&WordTime| word.start <= word.end && word.end <= theirs.content.len() && word.start_s < seconds;
+    let moved = |word: &WordTime| WordTime { start: word.start + by, end: word.end + by, end_s: word.end_s.min(seconds), ..word.clone() };
+    scene.annotations.words.extend(other.annotations.words.iter().filter(written).map(moved));
     Ok(())
 }
 
@@ -208,6 +211,22 @@ mod tests {
         let before = one.audio.as_ref().unwrap().get();
         let same = scene.audio.as_ref().unwrap().samples().iter().zip(before.samples()).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(same);
+    }
+
+    #[test]
+    fn words_beyond_the_sound_have_no_time() {
+        let (one, mut two) = (sample(100, 0.4, "a dog", 0), sample(200, 0.2, "a cat", 2));
+        // 200 frames at 8 kHz are 25 ms.
+        let time = |start, end, start_s, end_s| WordTime { start, end, start_s, end_s };
+        Arc::make_mut(&mut two.annotations).words = vec![time(0, 1, 0.01, 0.02), time(0, 1, 0.02, 0.05), time(2, 5, 0.03, 0.05)];
+        let mixed = |one: &Sample| {
+            let mut scene = Scene::of(one);
+            let partners = [two.clone()];
+            JointMix::apply(&JointMixDraw { share: 0.5, classes: 3 }, 0.5, &mut scene, &With { partners: &partners, files: None }).unwrap();
+            scene.annotations.words.iter().map(|word| (word.start, word.end_s)).collect::<Vec<_>>()
+        };
+        assert_eq!(mixed(&one), [(6, 0.02), (6, 0.025)]);
+        assert_eq!(mixed(&Sample { audio: None, ..one.clone() }), []);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! One offset for picture and sound.
 
+use super::drop_unheard;
 use crate::{
     augment::{
         audio,
         image::{self, BoxMap, Edge},
-        timeline::Timeline,
+        timeline::{Pieces, Timeline},
     },
     error::Problem,
     sample::ModalitySet,
@@ -107,20 +108,30 @@ impl ShiftDraw {
             if dx != 0 {
                 scene.keeps_sides(&boxes, width)?;
             }
+            if dy != 0 {
+                scene.keeps_heights(&boxes, height)?;
+            }
             scene.image = Some(image::shift(picture, dx, dy, self.edge).into());
             scene.annotations.boxes = boxes;
         }
         if let Some(sound) = &scene.audio {
             // Whole frames move: the times follow the frames, not the drawn share.
             let frames = along.places(sound.frames());
-            let moved = Timeline::shift(frames as f64 / sound.frames() as f64);
-            let (events, least) = moved.events(&scene.annotations.events, sound.seconds());
+            let (share, seconds) = (frames as f64 / sound.frames() as f64, sound.seconds());
+            let shifted = audio::shift(sound, frames, self.audio_edge);
+            let turned = (self.audio_edge == Edge::Wrap).then(|| Pieces::turned(seconds, share * seconds));
+            let moved = Timeline::shift(share);
+            let events = &scene.annotations.events;
+            let (events, least) = turned.as_ref().map_or_else(|| moved.events(events, seconds), |turned| turned.events(events));
             if least < self.keep {
                 return Err("event_lost".into());
             }
-            scene.annotations.words = moved.words(&scene.annotations.words, sound.seconds());
+            match turned {
+                Some(turned) => scene.annotations.words = turned.words(&scene.annotations.words),
+                None => drop_unheard(scene, moved, seconds)?,
+            }
             scene.annotations.events = events;
-            scene.audio = Some(audio::shift(sound, frames, self.audio_edge).into());
+            scene.audio = Some(shifted.into());
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ impl Effect for Zoom {
         if f64::from(least) < draw.keep {
             return Err("object_lost".into());
         }
-        scene.keeps_sides(&boxes, width)?;
+        scene.keeps_places(&boxes, width, height)?;
         let zoomed = image::crop_resize(picture, rect, width, height).map_err(|error| error.to_string())?;
         let edits = words_after(scene, factor, draw.swap)?;
         scene.edit_text(edits)?;
