@@ -4,7 +4,10 @@ use super::{
     tests::{mixed, profile, small, trained},
     *,
 };
-use crate::{model::parameters::Parameters, sample::Classes};
+use crate::{
+    model::{Trainable, parameters::Parameters},
+    sample::Classes,
+};
 
 #[test]
 fn weights_come_from_a_file() {

@@ -324,13 +324,13 @@ impl<'b> Builder<'b> {
         let inputs: std::result::Result<Vec<Option<Value>>, ()> = node.inputs.iter().map(|at| known(at).transpose()).collect();
         let (true, Ok(inputs)) = (constant, inputs) else { return Ok(Some(node)) };
         let mut load = self.load.borrow_mut();
-        load.tape.spend(STEP)?;
+        load.tape.spend(STEP).map_err(|e| node.place(e))?;
         let outputs = node.call(inputs, Vec::new(), &mut load.tape)?;
         let size = outputs.iter().map(Value::len).sum::<usize>();
         // The numbers of a `Constant` are the file's own, and counted.
         let own = node.operator.name == "Constant";
         if !own {
-            load.tape.made(&outputs)?;
+            load.tape.made(&outputs).map_err(|e| node.place(e))?;
         }
         if own || load.folded.saturating_add(size) <= MAX_FOLDED {
             load.folded += if own { 0 } else { size };

@@ -96,7 +96,47 @@ fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<Vec<Value
     Ok(values)
 }
 
-/// Where the numbers of values lie.
-pub(super) fn buffers<'v>(values: impl Iterator<Item = &'v Value>) -> HashMap<usize, u64> {
-    values.map(Value::buffer).collect()
+/// Which buffers of a graph are alive: how many places hold each, and its bytes. Values that share their numbers count once.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// Buffers that are not the graph's own.
+    outside: HashSet<usize>,
+    held: HashMap<usize, (usize, u64)>,
+    alive: u64,
+}
+
+impl Account {
+    pub(super) fn new<'v>(outside: impl Iterator<Item = &'v Value>, inputs: impl Iterator<Item = &'v Value>) -> Self {
+        let mut own = Self { outside: outside.map(|v| v.buffer().0).collect(), held: HashMap::new(), alive: 0 };
+        own.exchange(&[], inputs);
+        own
+    }
+    /// Bytes of all that are alive.
+    pub(super) fn alive(&self) -> u64 {
+        self.alive
+    }
+    /// Bytes of new values that lie in no buffer that is alive already.
+    pub(super) fn fresh(&self, values: &[Value]) -> u64 {
+        let new: HashMap<usize, u64> = values.iter().map(Value::buffer).collect();
+        new.iter().filter(|(at, _)| !self.held.contains_key(at) && !self.outside.contains(at)).map(|(_, n)| n).sum()
+    }
+    /// Lets go what nobody needs, then takes new values in.
+    pub(super) fn exchange<'v>(&mut self, released: &[usize], new: impl Iterator<Item = &'v Value>) {
+        for at in released {
+            if let Some((places, bytes)) = self.held.get_mut(at) {
+                *places -= 1;
+                if *places == 0 {
+                    self.alive -= *bytes;
+                    self.held.remove(at);
+                }
+            }
+        }
+        for (at, bytes) in new.map(Value::buffer).filter(|(at, _)| !self.outside.contains(at)) {
+            let held = self.held.entry(at).or_insert((0, bytes));
+            if held.0 == 0 {
+                self.alive += bytes;
+            }
+            held.0 += 1;
+        }
+    }
 }

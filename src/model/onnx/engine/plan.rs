@@ -3,7 +3,7 @@
 use super::{
     build::{Builder, Expander, Functions, Load},
     channels_last::Filter,
-    cost,
+    cost::{self, Account},
     ops::{self, Inputs, Operator},
     proto::{ModelProto, NodeProto, ValueInfo},
     rooms::Rooms,
@@ -100,17 +100,17 @@ impl Graph {
             return Err(Error::model(format!("expected {} inputs, found {}", self.inputs.len(), inputs.len())));
         }
         // What stands in the account of someone else already.
-        let outside = tape.meter.map(|m| {
+        let mut account = tape.meter.map(|m| {
             let given = inputs.iter().filter(|_| m.around.is_some());
-            cost::buffers(self.constants.iter().chain(seen).map(|(_, v)| v).chain(given))
+            Account::new(self.constants.iter().chain(seen).map(|(_, v)| v).chain(given), inputs.iter())
         });
         for (at, value) in self.inputs.iter().zip(inputs) {
             places[*at] = Some(value);
         }
         for node in &self.nodes {
-            let outputs = match &outside {
+            let outputs = match &mut account {
                 None => node.run(&mut places, tape)?,
-                Some(outside) => node.metered(&mut places, tape, outside)?,
+                Some(account) => node.metered(&mut places, tape, account)?,
             };
             for (at, value) in node.outputs.iter().zip(outputs) {
                 if let Some(at) = at {
@@ -152,20 +152,20 @@ impl Node {
         Ok(outputs)
     }
 
-    /// The same, with an account of the bytes that are alive; those `outside` are not its own.
-    fn metered(&self, places: &mut [Option<Value>], tape: &mut Tape, outside: &HashMap<usize, u64>) -> Result<Vec<Value>> {
+    /// The same, with an account of the bytes that are alive.
+    fn metered(&self, places: &mut [Option<Value>], tape: &mut Tape, account: &mut Account) -> Result<Vec<Value>> {
         let around = tape.meter.and_then(|m| m.around);
-        let own = |found: &HashMap<usize, u64>| found.iter().filter(|(at, _)| !outside.contains_key(at)).map(|(_, n)| n).sum::<u64>();
-        let mut alive = cost::buffers(places.iter().flatten());
+        let released: Vec<usize> = self.release.iter().filter_map(|at| places[*at].as_ref().map(|v| v.buffer().0)).collect();
+        let before = around.unwrap_or(0) + account.alive();
         if let Some(meter) = &mut tape.meter {
-            meter.around = Some(around.unwrap_or(0) + own(&alive));
+            meter.around = Some(before);
         }
         let outputs = self.run(places, tape)?;
-        alive.extend(cost::buffers(outputs.iter()));
         if let Some(meter) = &mut tape.meter {
             meter.around = around;
-            meter.most = meter.most.max(around.unwrap_or(0) + own(&alive));
+            meter.most = meter.most.max(before + account.fresh(&outputs));
         }
+        account.exchange(&released, self.outputs.iter().zip(&outputs).filter(|(at, _)| at.is_some()).map(|(_, v)| v));
         Ok(outputs)
     }
 
@@ -193,7 +193,7 @@ impl Node {
         self.outputs.len()
     }
 
-    fn place(&self, error: Error) -> Error {
+    pub(super) fn place(&self, error: Error) -> Error {
         let name = if self.name.is_empty() { String::new() } else { format!(" `{}`", self.name) };
         error.at("node", format!("{}{name}", self.operator.name))
     }
