@@ -78,6 +78,9 @@ impl Model for Counted {
     fn save(&self, path: &Path) -> Result<()> {
         self.model.save(path)
     }
+    fn notes(&self) -> Vec<String> {
+        self.model.notes()
+    }
     fn evaluations(&self) -> Evaluations {
         Evaluations { forward: self.counts.forward(), gradient: self.counts.gradient() }
     }

@@ -245,6 +245,10 @@ pub trait Model: Send + Sync {
     }
     /// Writes weights and architecture as safetensors, so that `model: { load: ... }` reads them back.
     fn save(&self, path: &Path) -> Result<()>;
+    /// What it took from its own file unasked, and how it is run other than was asked for, in words.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Evaluations counted so far; a model that does not count says none (wrap it in [`Counted`]).
     fn evaluations(&self) -> Evaluations {
         Evaluations::default()

@@ -11,6 +11,9 @@ use std::{collections::BTreeMap, path::Path};
 /// The one metadata key of our files: a JSON text. One key, since the order of several would not be fixed.
 const HEADER: &str = "hardmine";
 
+/// The most mismatches that an error lists.
+const MOST_TOLD: usize = 40;
+
 /// One weight tensor: row-major values of a shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
@@ -91,6 +94,34 @@ impl Parameters {
         }
     }
 
+    /// An error unless these are the weights of the names and shapes `wanted`, all finite. It lists all that does not fit; nothing is allocated by what
+    /// `wanted` says.
+    pub fn check_sizes(&self, wanted: &[(String, Vec<usize>)]) -> Result<()> {
+        let mut wrong = Vec::new();
+        for (path, shape) in wanted {
+            match self.get(path) {
+                None => wrong.push(format!("the weight `{path}` of the shape {shape:?} is missing")),
+                Some(found) if found.shape != *shape => {
+                    wrong.push(format!("the weight `{path}` should have the shape {shape:?}, found {:?}", found.shape));
+                }
+                Some(found) => wrong.extend(check_finite(path, &found.values).err().map(|e| e.message().to_owned())),
+            }
+        }
+        let known: std::collections::HashSet<&str> = wanted.iter().map(|(path, _)| path.as_str()).collect();
+        wrong.extend(
+            self.iter()
+                .filter(|(path, _)| !known.contains(path))
+                .map(|(path, p)| format!("unknown weight `{path}` of the shape {:?}", p.shape)),
+        );
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let more = wrong.len().saturating_sub(MOST_TOLD);
+        wrong.truncate(MOST_TOLD);
+        wrong.extend((more > 0).then(|| format!("and {more} more")));
+        Err(Error::model(wrong.join("; ")))
+    }
+
     /// BLAKE3 of the architecture and the weights, as 64 hexadecimal digits.
     pub fn digest(&self, architecture: &Value) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -135,6 +166,17 @@ impl Parameters {
     pub fn read_plain(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         Self::tensors(&bytes).map_err(|e| e.at("file", path.display()))
+    }
+
+    /// The same, with the header where hardmine saved the file.
+    pub fn read_any(path: &Path) -> Result<(Option<Value>, Self)> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e).at("file", path.display()))?;
+        if metadata.metadata().as_ref().is_some_and(|map| map.contains_key(HEADER)) {
+            let (header, weights) = Self::parse(&bytes).map_err(|e| e.at("file", path.display()))?;
+            return Ok((Some(header), weights));
+        }
+        Ok((None, Self::tensors(&bytes).map_err(|e| e.at("file", path.display()))?))
     }
 
     fn parse(bytes: &[u8]) -> Result<(Value, Self)> {

@@ -145,6 +145,9 @@ pub struct ModelRecord {
     /// Its file, relative to the run's folder; absent for a model that was given from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What it took from its own file where the pipeline says nothing, and how it is run other than was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Media of one modality that stand in two splits.

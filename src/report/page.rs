@@ -350,7 +350,7 @@ fn reproduce_view(input: &ReportInput, report: &Report) -> Value {
         .iter()
         .map(|model| {
             let role = serde_json::to_value(model.role).ok().and_then(|role| role.as_str().map(str::to_owned));
-            json!({ "digest": model.digest, "role": role, "round": model.round, "fold": model.fold, "file": model.file })
+            json!({ "digest": model.digest, "role": role, "round": model.round, "fold": model.fold, "file": model.file, "notes": model.notes })
         })
         .collect();
     let child = report.shown.iter().flat_map(|shown| &shown.children).next().map(|id| quoted(id.as_str()));

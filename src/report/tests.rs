@@ -313,6 +313,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
             round: Some(1),
             fold: Some(0),
             file: None,
+            notes: Vec::new(),
         }],
         shared: Vec::new(),
         training: None,

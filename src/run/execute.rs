@@ -376,6 +376,7 @@ impl<'a> Run<'a> {
                 round: None,
                 fold: None,
                 file: Some("model.safetensors".into()),
+                notes: finished.model.notes(),
             });
         }
         if let Some(bank) = &finished.bank {

@@ -69,7 +69,7 @@ impl<'a> Keeper<'a> {
         if !self.folder.path(&file).exists() {
             self.folder.write_with(&file, |path| model.save(path))?;
         }
-        self.models.push(ModelRecord { digest, role, round, fold, file: Some(file) });
+        self.models.push(ModelRecord { digest, role, round, fold, file: Some(file), notes: model.notes() });
         Ok(())
     }
 

@@ -114,13 +114,8 @@ impl Shape {
 
     /// An error unless these are the weights of this architecture, all finite.
     pub fn check_weights(&self, weights: &Parameters) -> Result<()> {
-        let mut like = Parameters::default();
-        for layer in self.weighted() {
-            let len = layer.shape.iter().product();
-            like.insert(layer.bias(), [layer.shape[0]], vec![0.0; layer.shape[0]]);
-            like.insert(layer.weight(), layer.shape, vec![0.0; len]);
-        }
-        like.check_like(weights)
+        let sizes = |layer: Weighted| [(layer.bias(), vec![layer.shape[0]]), (layer.weight(), layer.shape)];
+        weights.check_sizes(&self.weighted().into_iter().flat_map(sizes).collect::<Vec<_>>())
     }
 
     /// The weights in the order that the loops read them.

@@ -137,6 +137,21 @@ impl Settled {
             micro_batch: config.micro_batch,
         })
     }
+    /// An error where sizes are out of range (a file may say anything).
+    fn check(&self) -> Result<()> {
+        let side = |n: usize| (1..=crate::model::preprocess::MAX_SIDE).contains(&n);
+        let image = self.image.is_none_or(|(w, h, c)| side(w) && side(h) && matches!(c, 1 | 3));
+        let audio = self.audio.is_none_or(|(rate, length)| (1..=384_000).contains(&rate) && (1..=10_000_000).contains(&length));
+        let own = self.modalities();
+        let named = own.contains(self.gradients) && own.contains(self.embeddings);
+        if !(image && audio && named && (1..=1024).contains(&self.micro_batch)) {
+            return Err(Error::model(format!(
+                "the sizes of the command contradict each other: {own}, passes of {} samples",
+                self.micro_batch
+            )));
+        }
+        Ok(())
+    }
     fn modalities(&self) -> ModalitySet {
         let there = [self.image.is_some(), self.audio.is_some(), self.text];
         Modality::ALL.into_iter().zip(there).filter_map(|(m, there)| there.then_some(m)).collect()
@@ -190,6 +205,7 @@ impl CommandModel {
         if settled.classes.is_empty() {
             return Err(Error::model("a model needs at least one class"));
         }
+        settled.check()?;
         let columns = settled.columns()?;
         let timeout = Duration::try_from_secs_f64(timeout_s).map_err(|e| Error::usage(format!("timeout_s: {e}")))?;
         let process = Process::start(&settled.run, base, timeout)?;

@@ -370,6 +370,24 @@ fn what_is_saved_starts_nothing_and_is_opened_by_its_own_pipeline() {
     assert!(load::open(&file).err().unwrap().to_string().contains("the file stands for a program"));
     let told = Place::config("crash").reopen(base, &file).err().unwrap().to_string();
     assert!(told.contains("the model was the command `python3 linear.py good`, this is `python3 linear.py crash`"), "{told}");
+    // What the file says of sizes is not believed.
+    let (header, weights) = crate::model::parameters::Parameters::read(&file).unwrap();
+    for (pointer, value) in [
+        ("/settled/micro_batch", json!(0)),
+        ("/settled/micro_batch", json!(1u64 << 60)),
+        ("/settled/image", json!([1u64 << 40, 1u64 << 40, 3])),
+        ("/settled/image", json!([4, 3, 7])),
+        ("/settled/image", Value::Null),
+        ("/settled/audio", json!([0, 5])),
+        ("/settled/audio", json!([8000, 1u64 << 60])),
+        ("/settled/classes", json!([])),
+    ] {
+        let mut broken = header.clone();
+        *broken.pointer_mut(pointer).unwrap() = value.clone();
+        let path = base.join("broken.safetensors");
+        weights.write(&path, &broken).unwrap();
+        assert!(config.reopen(base, &path).is_err(), "{pointer} {value}");
+    }
     // The script is part of the digest.
     let script = fs::read_to_string(base.join("linear.py")).unwrap();
     fs::write(base.join("linear.py"), script + "\n").unwrap();

@@ -23,6 +23,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shape::{AudioShape, ImageShape, Shape, TextShape};
+use std::path::{Path, PathBuf};
 
 /// An image CNN, a log-mel audio CNN and a character CNN, fused: any subset of image, audio and text.
 ///
@@ -36,7 +37,10 @@ use shape::{AudioShape, ImageShape, Shape, TextShape};
 /// `beta` above 0 a decoder is that of a variational autoencoder: it decodes `z = h + exp(s / 2) n`, where h is the embedding, s a dense layer of h and n
 /// standard normal, and `reconstruction` weighs the negative evidence lower bound (ELBO) a value, `(|x - D(z)|^2 + beta KL(N(h, e^s) || N(0, 1))) / values`
 /// (Gaussian observations of variance 1/2). Everything but the training of that decoder uses h itself. No normalisation across a
-/// batch, no dropout; AdamW. For single modalities to work alone, train with modalities left out at random.
+/// batch, no dropout; AdamW. For single modalities to work alone, train with modalities left out at random. `weights` starts from a file: a fusion model that a
+/// run saved (its classes must be those of the data, in the same order), or weights from elsewhere, as 32-bit floats in a safetensors file. Each matrix is
+/// `[outputs, inputs + 1]`, the last column being the bias, and a convolution's inputs are ordered by channel, row and column of its kernel; an error lists all names and
+/// shapes that do not fit. With `train: none` they are used as they stand.
 ///
 /// Reference: Ngiam et al., Multimodal Deep Learning (2011); Loshchilov and Hutter, Decoupled Weight Decay Regularization
 /// (2019); Kingma and Welling, Auto-Encoding Variational Bayes (2014); Higgins et al., beta-VAE (2017).
@@ -57,6 +61,10 @@ pub struct Fusion {
     pub audio: AudioConfig,
     /// The text encoder.
     pub text: TextConfig,
+    /// A safetensors file to start from, relative to the pipeline file: a saved fusion model, or 32-bit floats of the same names and shapes; left out: a random
+    /// start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
 }
 
 /// The image encoder and decoder of the fusion model.
@@ -120,6 +128,7 @@ impl Default for Fusion {
             image: ImageConfig::default(),
             audio: AudioConfig::default(),
             text: TextConfig::default(),
+            weights: None,
         }
     }
 }
@@ -167,20 +176,26 @@ impl ModelSource for Fusion {
         // The heads of single modalities say which one leads.
         Learns { losses: true, balance: self.auxiliary > 0.0 }
     }
+    fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
+        let weights = self.weights.as_ref().map(|path| base.join(path));
+        Self { weights, ..self.clone() }.open(profile, seeds)
+    }
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         Ok(Opened::Trainable(Box::new(self.trainer(profile, seeds)?)))
     }
 }
 
 impl Fusion {
-    /// A trainer with weights drawn from `seeds`, for this data. Errors without a class or a modality, or if a value of the
-    /// config is out of range.
+    /// A trainer for this data, with the weights of the file or drawn from `seeds`. Errors without a class or a modality, if a value of the
+    /// config is out of range, or if the file's weights are not those of this architecture (all of the differences are listed).
     pub fn trainer(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<FusionTrainer> {
         let problems = self.problems();
         if !problems.is_empty() {
             return Err(Error::pipeline("the fusion model cannot be built", problems));
         }
-        FusionTrainer::new(self.clone(), self.shape(profile)?, seeds)
+        let shape = self.shape(profile)?;
+        let given = self.weights.as_ref().map(|path| shape.read(path)).transpose()?;
+        FusionTrainer::new(self.clone(), shape, given, seeds)
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -217,6 +232,9 @@ impl Fusion {
         real("audio.reconstruction", f64::from(self.audio.reconstruction), 0.0, 100.0);
         real("audio.beta", f64::from(self.audio.beta), 0.0, 1000.0);
         self.audio.seconds.iter().for_each(|seconds| real("audio.seconds", *seconds, 0.1, 30.0));
+        if self.weights.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            problems.push(Problem::new("weights", "expected the path of a safetensors file, found nothing"));
+        }
         problems
     }
 
@@ -257,3 +275,5 @@ impl Fusion {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod weights_tests;

@@ -9,9 +9,12 @@ use crate::{
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::Path;
 
 /// Characters are numbered below this: 0 is padding, then ASCII in lower case, then the others hashed.
 pub(super) const CHARACTERS: usize = 128;
+/// Inputs of all outputs of the convolutions, a place each: what the gathers of a file may ask for.
+const MOST_GATHERED: usize = 1 << 28;
 /// The feature map before the dense layer is not made smaller than this.
 const SMALLEST_SIDE: usize = 6;
 
@@ -184,22 +187,28 @@ impl Shape {
     /// An error where sizes contradict each other (a file may say anything).
     pub fn check(&self) -> Result<()> {
         let most = 1 << 24;
+        let (mut gathered, mut layers) = (0usize, 0);
         let mut right = !self.classes.is_empty() && !self.modalities().is_empty();
         right &= (1..=4096).contains(&self.embedding) && (1..=4096).contains(&self.hidden);
         for modality in self.modalities().iter() {
             let mut input = match (modality, &self.image, &self.audio, &self.text) {
-                (Modality::Image, Some(i), ..) => Some([i.size.2, i.size.1, i.size.0]).filter(|_| matches!(i.size.2, 1 | 3)),
+                (Modality::Image, Some(i), ..) => {
+                    let fits =
+                        matches!(i.size.2, 1 | 3) && [i.size.0, i.size.1].iter().all(|n| (1..=4096).contains(n)) && i.decoder <= 4096;
+                    fits.then_some([i.size.2, i.size.1, i.size.0])
+                }
                 (Modality::Audio, _, Some(a), _) => {
                     let fits = a.rate_hz > 0
                         && a.hop > 0
-                        && a.window > 1
-                        && a.mels > 0
+                        && (2..=8192).contains(&a.window)
+                        && (1..=1024).contains(&a.mels)
+                        && a.rate_hz <= 384_000
                         && a.length >= a.window
                         && a.length < most
                         && a.decoder <= 4096;
-                    fits.then(|| [1, a.mels, a.frames()])
+                    (fits && a.frames() <= 1 << 14).then(|| [1, a.mels, a.frames()])
                 }
-                (Modality::Text, .., Some(t)) => Some([t.characters, 1, t.length]),
+                (Modality::Text, .., Some(t)) => Some([t.characters, 1, t.length]).filter(|_| t.characters <= 4096 && t.length <= 65_536),
                 _ => None,
             };
             for layer in self.layers(modality) {
@@ -210,8 +219,16 @@ impl Shape {
                     right = false;
                     break;
                 }
+                let [rows, columns] = layer.places();
+                gathered = gathered.saturating_add((layer.fan_in() + 1).saturating_mul(rows * columns));
+                layers += 1;
+                right &= layer.input.iter().product::<usize>() <= most && gathered <= MOST_GATHERED && layers <= 64;
+                if !right {
+                    break;
+                }
                 input = Some(layer.output());
             }
+            right &= input.is_some();
             right &= !self.layers(modality).is_empty() && (!right || (1..=most).contains(&self.features(modality)));
         }
         if right { Ok(()) } else { Err(Error::model("the header of the model is broken: its sizes contradict each other")) }
@@ -235,58 +252,102 @@ impl Shape {
         }
     }
 
+    /// All weights by path.
+    fn entries(&self) -> Vec<(String, Entry)> {
+        let mut all = Vec::new();
+        let mut matrix = |path: String, outputs: usize, inputs: usize, gain: f64| all.push((path, Entry::Matrix { outputs, inputs, gain }));
+        let (classes, embedding) = (self.classes.len(), self.embedding);
+        for modality in self.modalities().iter() {
+            for (i, layer) in self.layers(modality).iter().enumerate() {
+                matrix(format!("{modality}.convolution{i}"), layer.channels, layer.fan_in(), 2.0);
+            }
+            matrix(format!("{modality}.embedding"), embedding, self.features(modality), 1.0);
+            matrix(format!("{modality}.head"), classes, embedding, 1.0);
+        }
+        if let Some(image) = &self.image {
+            let (w, h, c) = image.size;
+            matrix("image.decoder0".into(), image.decoder, embedding, 2.0);
+            matrix("image.decoder1".into(), w * h * c, image.decoder, 1.0);
+        }
+        if let Some(audio) = self.audio.as_ref().filter(|a| a.decoder > 0) {
+            matrix("audio.decoder0".into(), audio.decoder, embedding, 2.0);
+            matrix("audio.decoder1".into(), audio.mels * audio.frames(), audio.decoder, 1.0);
+        }
+        for modality in self.variational().iter() {
+            matrix(format!("{modality}.variance"), embedding, embedding, 0.1);
+        }
+        matrix("fusion.hidden".into(), self.hidden, embedding * self.modalities().len(), 2.0);
+        matrix("fusion.head".into(), classes, self.hidden, 1.0);
+        // Neither the tokens of missing modalities nor the characters have a bias.
+        for modality in self.modalities().iter() {
+            all.push((format!("{modality}.missing"), Entry::Table { rows: embedding, columns: 1, deviation: 0.1 }));
+        }
+        if let Some(text) = &self.text {
+            all.push(("text.characters".into(), Entry::Table { rows: text.characters, columns: CHARACTERS, deviation: 0.5 }));
+        }
+        all
+    }
+
+    /// An error unless these are the weights of this architecture, all finite; it lists all that does not fit.
+    pub fn check_weights(&self, weights: &Parameters) -> Result<()> {
+        let size = |(path, entry): (String, Entry)| match entry {
+            Entry::Matrix { outputs, inputs, .. } => (path, vec![outputs, inputs + 1]),
+            Entry::Table { rows, columns, .. } => (path, vec![rows, columns]),
+        };
+        weights.check_sizes(&self.entries().into_iter().map(size).collect::<Vec<_>>())
+    }
+
+    /// The weights of a file.
+    pub fn read(&self, path: &Path) -> Result<Parameters> {
+        let (header, weights) = Parameters::read_any(path)?;
+        let classes = header.as_ref().and_then(|h| h.pointer("/shape/classes"));
+        let classes = classes.and_then(|c| serde_json::from_value::<Classes>(c.clone()).ok());
+        if let Some(other) = classes.filter(|other| *other != self.classes) {
+            let message = format!("the model knows the classes {:?}, the data has {:?}", other.names(), self.classes.names());
+            return Err(Error::model(message).at("file", path.display()));
+        }
+        self.check_weights(&weights).map_err(|e| e.at("file", path.display()))?;
+        Ok(weights)
+    }
+
     /// All weights: a matrix of `outputs x (inputs + 1)` each, the last column being the bias. He's normal start before a
     /// ReLU, Glorot's before a linear use, biases 0; each matrix from its own node of `seeds`.
     pub fn start(&self, seeds: &SeedTree) -> Result<Parameters> {
         let mut weights = Parameters::default();
-        let mut matrix = |path: String, outputs: usize, inputs: usize, variance: f64| -> Result<()> {
-            let normal = Normal::new(0.0, variance.sqrt()).map_err(|e| Error::internal(e.to_string()))?;
+        for (path, entry) in self.entries() {
             let mut rng = seeds.child(&path).rng();
-            let row = |_| (0..inputs).map(|_| normal.sample(&mut rng) as f32).chain([0.0]).collect::<Vec<_>>();
-            let values = (0..outputs).flat_map(row).collect();
-            weights.insert(path, [outputs, inputs + 1], values);
-            Ok(())
-        };
-        let (classes, embedding) = (self.classes.len(), self.embedding);
-        for modality in self.modalities().iter() {
-            for (i, layer) in self.layers(modality).iter().enumerate() {
-                matrix(format!("{modality}.convolution{i}"), layer.channels, layer.fan_in(), 2.0 / layer.fan_in() as f64)?;
+            let normal = |deviation: f64| Normal::new(0.0, deviation).map_err(|e| Error::internal(e.to_string()));
+            match entry {
+                Entry::Matrix { outputs, inputs, gain } => {
+                    let normal = normal((gain / inputs as f64).sqrt())?;
+                    let row = |_| (0..inputs).map(|_| normal.sample(&mut rng) as f32).chain([0.0]).collect::<Vec<_>>();
+                    let values = (0..outputs).flat_map(row).collect();
+                    weights.insert(path, [outputs, inputs + 1], values);
+                }
+                Entry::Table { rows, columns, deviation } => {
+                    let normal = normal(deviation)?;
+                    let values = (0..rows * columns).map(|_| normal.sample(&mut rng) as f32).collect();
+                    weights.insert(path, [rows, columns], values);
+                }
             }
-            let features = self.features(modality);
-            matrix(format!("{modality}.embedding"), embedding, features, 1.0 / features as f64)?;
-            matrix(format!("{modality}.head"), classes, embedding, 1.0 / embedding as f64)?;
-        }
-        if let Some(image) = &self.image {
-            let (w, h, c) = image.size;
-            matrix("image.decoder0".into(), image.decoder, embedding, 2.0 / embedding as f64)?;
-            matrix("image.decoder1".into(), w * h * c, image.decoder, 1.0 / image.decoder as f64)?;
-        }
-        if let Some(audio) = self.audio.as_ref().filter(|a| a.decoder > 0) {
-            matrix("audio.decoder0".into(), audio.decoder, embedding, 2.0 / embedding as f64)?;
-            matrix("audio.decoder1".into(), audio.mels * audio.frames(), audio.decoder, 1.0 / audio.decoder as f64)?;
-        }
-        for modality in self.variational().iter() {
-            matrix(format!("{modality}.variance"), embedding, embedding, 0.1 / embedding as f64)?;
-        }
-        let fused = embedding * self.modalities().len();
-        matrix("fusion.hidden".into(), self.hidden, fused, 2.0 / fused as f64)?;
-        matrix("fusion.head".into(), classes, self.hidden, 1.0 / self.hidden as f64)?;
-        // Neither the tokens of missing modalities nor the characters have a bias.
-        let mut table = |path: String, rows: usize, columns: usize, deviation: f64| -> Result<()> {
-            let normal = Normal::new(0.0, deviation).map_err(|e| Error::internal(e.to_string()))?;
-            let mut rng = seeds.child(&path).rng();
-            let values = (0..rows * columns).map(|_| normal.sample(&mut rng) as f32).collect();
-            weights.insert(path, [rows, columns], values);
-            Ok(())
-        };
-        for modality in self.modalities().iter() {
-            table(format!("{modality}.missing"), embedding, 1, 0.1)?;
-        }
-        if let Some(text) = &self.text {
-            table("text.characters".into(), text.characters, CHARACTERS, 0.5)?;
         }
         Ok(weights)
     }
+}
+
+/// A weight tensor: its sizes and the spread of its start.
+enum Entry {
+    /// With a column of biases behind the inputs; the variance is `gain / inputs`.
+    Matrix {
+        outputs: usize,
+        inputs: usize,
+        gain: f64,
+    },
+    Table {
+        rows: usize,
+        columns: usize,
+        deviation: f64,
+    },
 }
 
 /// Numbers of the first `length` characters; 0 after the end.

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-fn profile() -> DataProfile {
+pub(super) fn profile() -> DataProfile {
     DataProfile {
         classes: Classes::from_names(["a", "b", "c"].map(String::from)),
         modalities: ModalitySet::ALL,
@@ -17,7 +17,7 @@ fn profile() -> DataProfile {
     }
 }
 
-fn small() -> Fusion {
+pub(super) fn small() -> Fusion {
     Fusion {
         embedding: 6,
         hidden: 8,
@@ -44,7 +44,7 @@ fn input(i: usize) -> Input {
     }
 }
 
-fn mixed(n: usize) -> Vec<Input> {
+pub(super) fn mixed(n: usize) -> Vec<Input> {
     let keep = |i: usize| match i % 7 {
         3 => ModalitySet::ALL.without(Modality::Image),
         4 => ModalitySet::one(Modality::Text),
@@ -59,7 +59,7 @@ fn targets(n: usize) -> Vec<Target> {
     (0..n).map(|i| Target::Class(i % 3)).collect()
 }
 
-fn trained(config: &Fusion, steps: usize, n: usize) -> FusionTrainer {
+pub(super) fn trained(config: &Fusion, steps: usize, n: usize) -> FusionTrainer {
     let mut trainer = config.trainer(&profile(), &SeedTree::new(5)).unwrap();
     let (inputs, targets, weights) = (mixed(n), targets(n), vec![1.0; n]);
     for _ in 0..steps {
@@ -482,8 +482,25 @@ fn a_broken_file_is_an_error() {
     let path = folder.path().join("m.safetensors");
     trained(&small(), 0, 3).freeze().unwrap().save(&path).unwrap();
     let (header, weights) = crate::model::parameters::Parameters::read(&path).unwrap();
-    for (pointer, value) in [("/shape/embedding", 7), ("/shape/image/layers/0/stride/0", 0), ("/shape/audio/hop", 0), ("/shape/hidden", 0)]
-    {
+    for (pointer, value) in [
+        ("/shape/embedding", 7),
+        ("/shape/image/layers/0/stride/0", 0),
+        ("/shape/audio/hop", 0),
+        ("/shape/hidden", 0),
+        // A decoder, a transform and gathers that would take more memory than there is.
+        ("/shape/image/decoder", 1 << 50),
+        ("/shape/image/size/0", 1 << 40),
+        ("/shape/audio/decoder", 4095),
+        ("/shape/audio/window", 1 << 23),
+        ("/shape/audio/mels", 1 << 40),
+        ("/shape/audio/length", 1 << 23),
+        ("/shape/audio/rate_hz", 0),
+        ("/shape/text/characters", 1 << 40),
+        ("/shape/text/length", 1 << 40),
+        ("/shape/image/layers/0/channels", 4096),
+        ("/shape/image/layers/0/padding/0", 4096),
+        ("/shape/embedding", 4096u64),
+    ] {
         let mut broken = header.clone();
         *broken.pointer_mut(pointer).unwrap() = value.into();
         assert!(FusionModel::from_file(&broken, weights.clone()).is_err(), "{pointer}");

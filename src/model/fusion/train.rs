@@ -40,11 +40,12 @@ pub struct FusionTrainer {
 }
 
 impl FusionTrainer {
-    pub(super) fn new(config: Fusion, shape: Shape, seeds: &SeedTree) -> Result<Self> {
+    pub(super) fn new(config: Fusion, shape: Shape, given: Option<Parameters>, seeds: &SeedTree) -> Result<Self> {
         let net = Net::new(shape.clone());
         let optimizer = AdamW::new(config.weight_decay);
         let noise = seeds.child("noise");
-        Ok(Self { parameters: shape.start(seeds)?, canonical: shape.canonical(), optimizer, net, config, shape, noise })
+        let parameters = given.map_or_else(|| shape.start(seeds), Ok)?;
+        Ok(Self { parameters, canonical: shape.canonical(), optimizer, net, config, shape, noise })
     }
 
     /// Logits `[samples, classes]`, the gradient and the whole loss of a part of a batch; `weights` are already divided by the
@@ -255,7 +256,7 @@ impl Trainable for FusionTrainer {
         Ok(Box::new(self.clone()))
     }
     fn fresh(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
-        Ok(Box::new(Self::new(self.config.clone(), self.shape.clone(), seeds)?))
+        Ok(Box::new(Self::new(self.config.clone(), self.shape.clone(), None, seeds)?))
     }
     fn save_checkpoint(&self, path: &Path) -> Result<()> {
         self.optimizer.write_checkpoint(path, &self.parameters, &self.shape.architecture())

@@ -19,8 +19,12 @@ use std::{
 ///
 /// Method: the graph is checked and its constants are computed when it is opened; an operator that is not supported is named then. Media are brought
 /// to the sizes and rates that the graph's inputs declare, by maps whose transposes bring gradients back to native pixels and samples. Every
-/// sample goes through the graph in a micro-batch of a fixed size. With `head`, the embeddings of one or more frozen files are joined and a
-/// small classifier is trained on them here.
+/// sample goes through the graph in a micro-batch of a fixed size, or alone where the graph lets the rows of a pass change each other (one scale for a whole
+/// tensor, normalisation over the batch). What the pipeline file leaves out of an input is taken from the file's own notes, and the run's record says so: the denotation
+/// `DATA_CHANNEL`, the standard's `Image.NominalPixelRange` and `Image.BitmapPixelFormat`, `sample_rate`, and else `hardmine.mean`, `hardmine.std`,
+/// `hardmine.range`, `hardmine.layout`, `hardmine.channel_order`, `hardmine.sample_rate_hz`, `hardmine.scale`, `hardmine.align`, `hardmine.characters` and
+/// `hardmine.lowercase`, each written as the field of that name (`[0.485, 0.456, 0.406]`, `nhwc`, `true`). With `head`, the embeddings of one or more frozen
+/// files are joined and a small classifier is trained on them here.
 ///
 /// Reference: Open Neural Network Exchange, version 1.17, opset 22, <https://onnx.ai>; the operators are listed in `docs/onnx.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +85,17 @@ pub enum Layout {
     Nhwc,
 }
 
+/// The order of an image's colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red (OpenCV).
+    Bgr,
+}
+
 /// Where a sound lies that is shorter than the input; zeros fill the rest. A longer one always gives its middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -93,7 +108,7 @@ pub enum Align {
 }
 
 /// Pixels: `(v * (high - low) + low - mean) / std` of values `0..=1`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageInput {
     /// A file of its own for this modality, relative to the pipeline file.
@@ -102,27 +117,26 @@ pub struct ImageInput {
     /// Name of the graph's input; left out where the graph has one alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Order of the dimensions.
-    pub layout: Layout,
+    /// Order of the dimensions; left out: as the file's denotations or notes say, else `nchw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Order of the colours; left out: as the file's notes say, else `rgb`. `mean` and `std` have this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_order: Option<ChannelOrder>,
     /// Columns and rows in pixels, 1..=16384, where the graph leaves them free; else the most common of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<(usize, usize)>,
-    /// Subtracted from each channel, after `range`.
+    /// Subtracted from each channel, after `range`: one number or three; left out: as the file's notes say, else 0.
     pub mean: Vec<f32>,
-    /// Each channel is divided by it, above 0.
+    /// Each channel is divided by it, above 0: one number or three; left out: as the file's notes say, else 1.
     pub std: Vec<f32>,
-    /// What black and full white are, before `mean` and `std`: `[0, 1]`, or `[0, 255]`, or `[-1, 1]`.
-    pub range: (f32, f32),
-}
-
-impl Default for ImageInput {
-    fn default() -> Self {
-        Self { path: None, name: None, layout: Layout::Nchw, size: None, mean: Vec::new(), std: Vec::new(), range: (0.0, 1.0) }
-    }
+    /// What black and full white are, before `mean` and `std`: `[0, 1]`, or `[0, 255]`, or `[-1, 1]`; left out: as the file's notes say, else `[0, 1]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<(f32, f32)>,
 }
 
 /// A waveform of one channel, as `[samples]`, `[batch, samples]` or `[batch, 1, samples]`, as the graph declares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AudioInput {
     /// A file of its own for this modality, relative to the pipeline file.
@@ -131,24 +145,22 @@ pub struct AudioInput {
     /// Name of the graph's input; left out where the graph has one alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Rate that the model expects in Hz, 1..=384000.
-    pub sample_rate_hz: u32,
+    /// Rate that the model expects in Hz, 1..=384000; left out: as the file's notes say, else 16000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<u32>,
     /// Length in samples, 1..=10000000, where the graph leaves it free; else the 95 % quantile of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<usize>,
-    /// What full scale is: 1, or 32768 where the model expects the numbers of 16-bit audio. Above 0.
-    pub scale: f32,
-    /// Where a shorter sound lies: `start` or `centre`.
-    pub align: Align,
+    /// What full scale is: 1, or 32768 where the model expects the numbers of 16-bit audio. Above 0; left out: as the file's notes say, else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Where a shorter sound lies: `start` or `centre`; left out: as the file's notes say, else `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub align: Option<Align>,
 }
 
-impl Default for AudioInput {
-    fn default() -> Self {
-        Self { path: None, name: None, sample_rate_hz: 16_000, length: None, scale: 1.0, align: Align::Start }
-    }
-}
-
-/// Text as token ids `[batch, length]`: from `characters`, or from a WordPiece `vocabulary`. The two name the same thing, so one is given.
+/// Text as token ids `[batch, length]`: from `characters`, or from a WordPiece `vocabulary`. The two name the same thing, so one is given, here or in the
+/// file's notes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextInput {
@@ -158,14 +170,15 @@ pub struct TextInput {
     /// Name of the graph's input; left out where the graph has one alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Known characters: the first has the id 1, an unknown one the id after the last, and 0 fills up.
+    /// Known characters: the first has the id 1, an unknown one the id after the last, and 0 fills up; left out: as the file's notes say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub characters: Option<String>,
     /// A WordPiece vocabulary, one token a line (`vocab.txt` of a BERT model), relative to the pipeline file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<PathBuf>,
-    /// Whether text is written small before its tokens are looked up.
-    pub lowercase: bool,
+    /// Whether text is written small before its tokens are looked up; left out: as the file's notes say, else not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowercase: Option<bool>,
     /// Ids a text, 1..=65536, where the graph leaves it free; else the 99 % quantile of the data's characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<usize>,
@@ -284,7 +297,7 @@ impl Onnx {
         paths.into_iter().chain(text.into_iter().flatten()).flatten().for_each(|path| *path = base.join(&*path));
         own
     }
-    fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         let mut check = |fits: bool, path: &str, message: String| {
             if !fits {
@@ -311,22 +324,25 @@ impl Onnx {
             check(channels(&image.mean), "inputs.image.mean", format!("expected one or three numbers, found {:?}", image.mean));
             let above = channels(&image.std) && image.std.iter().all(|v| *v > 0.0);
             check(above, "inputs.image.std", format!("expected one or three numbers above 0, found {:?}", image.std));
-            let (low, high) = image.range;
-            let ordered = low.is_finite() && high.is_finite() && low < high;
-            check(ordered, "inputs.image.range", format!("expected a low and a high number, found [{low}, {high}]"));
+            if let Some((low, high)) = image.range {
+                let ordered = low.is_finite() && high.is_finite() && low < high;
+                check(ordered, "inputs.image.range", format!("expected a low and a high number, found [{low}, {high}]"));
+            }
         }
         if let Some(audio) = &self.inputs.audio {
-            let rate = audio.sample_rate_hz;
-            check((1..=384_000).contains(&rate), "inputs.audio.sample_rate_hz", format!("expected 1..=384000 Hz, found {rate}"));
+            if let Some(rate) = audio.sample_rate_hz {
+                check((1..=384_000).contains(&rate), "inputs.audio.sample_rate_hz", format!("expected 1..=384000 Hz, found {rate}"));
+            }
             if let Some(n) = audio.length {
                 check((1..=10_000_000).contains(&n), "inputs.audio.length", format!("expected 1..=10000000 samples, found {n}"));
             }
-            let scale = audio.scale;
-            check(scale.is_finite() && scale > 0.0, "inputs.audio.scale", format!("expected a number above 0, found {scale}"));
+            if let Some(scale) = audio.scale {
+                check(scale.is_finite() && scale > 0.0, "inputs.audio.scale", format!("expected a number above 0, found {scale}"));
+            }
         }
         if let Some(text) = &self.inputs.text {
-            let one = text.characters.is_some() != text.vocabulary.is_some();
-            check(one, "inputs.text", "expected either `characters` or `vocabulary`".into());
+            let both = text.characters.is_some() && text.vocabulary.is_some();
+            check(!both, "inputs.text", "expected either `characters` or `vocabulary`, found both".into());
             if let Some(n) = text.length {
                 check((1..=65_536).contains(&n), "inputs.text.length", format!("expected 1..=65536 ids, found {n}"));
             }

@@ -1,7 +1,7 @@
 //! Media into the tensors of a graph, and gradients of these tensors back to media.
 
 use super::{
-    Align, Layout, Missing, Onnx,
+    Align, ChannelOrder, Layout, Missing, Onnx,
     engine::{Dim, Kind, Session, Value, ValueInfo},
     tokens::Tokens,
 };
@@ -23,6 +23,9 @@ pub(super) struct ImageShape {
     pub(super) height: usize,
     pub(super) channels: usize,
     layout: Layout,
+    /// Whether the last colour comes first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bgr: bool,
     /// `v * scale + shift` a channel.
     scale: Vec<f32>,
     shift: Vec<f32>,
@@ -53,6 +56,37 @@ pub(super) enum Source {
     Presence(Modality, usize),
 }
 
+impl Source {
+    /// Numbers of one sample.
+    pub(super) fn numbers(&self) -> usize {
+        match self {
+            Self::Image(s) => s.width.saturating_mul(s.height).saturating_mul(s.channels),
+            Self::Audio(s) => s.length,
+            Self::Text(t) | Self::AttentionMask(t) => t.length,
+            Self::TokenTypes(length) => *length,
+            Self::Presence(..) => 1,
+        }
+    }
+    /// Whether its sizes are in their ranges (a file may say anything).
+    pub(super) fn is_right(&self) -> bool {
+        let finite = |v: &[f32]| v.iter().all(|v| v.is_finite());
+        match self {
+            Self::Image(s) => {
+                let sides = [s.width, s.height].iter().all(|n| (1..=crate::model::preprocess::MAX_SIDE).contains(n));
+                let each = s.scale.len() == s.channels && s.shift.len() == s.channels;
+                sides && matches!(s.channels, 1 | 3) && each && finite(&s.scale) && finite(&s.shift)
+            }
+            Self::Audio(s) => {
+                let sizes = (1..=384_000).contains(&s.rate_hz) && (1..=10_000_000).contains(&s.length);
+                sizes && (1..=3).contains(&s.rank) && s.scale.is_finite()
+            }
+            Self::Text(t) | Self::AttentionMask(t) => (1..=65_536).contains(&t.length),
+            Self::TokenTypes(length) => (1..=65_536).contains(length),
+            Self::Presence(_, rank) => (1..=2).contains(rank),
+        }
+    }
+}
+
 /// One micro-batch of one graph, with the way back.
 pub(super) struct Fed {
     pub(super) values: Vec<Value>,
@@ -77,7 +111,8 @@ impl ImageShape {
         if rank(info).is_some_and(|r| r != 4) {
             return Err(Error::model(format!("an image has four dimensions, the graph's input is {info}")));
         }
-        let [c, h, w] = match config.layout {
+        let layout = config.layout.unwrap_or_default();
+        let [c, h, w] = match layout {
             Layout::Nchw => [1, 2, 3],
             Layout::Nhwc => [3, 1, 2],
         };
@@ -91,7 +126,7 @@ impl ImageShape {
         let width = pick(known(info, w), config.size.map(|s| s.0), common.map(|i| i.0), "width")?;
         let height = pick(known(info, h), config.size.map(|s| s.1), common.map(|i| i.1), "height")?;
         if !matches!(channels, 1 | 3) {
-            return Err(Error::model(format!("expected an input of 1 or 3 channels in the order {:?}, found {info}", config.layout)));
+            return Err(Error::model(format!("expected an input of 1 or 3 channels in the order {layout:?}, found {info}")));
         }
         let each = |given: &[f32], default: f32| match given {
             [] => Ok(vec![default; channels]),
@@ -100,24 +135,31 @@ impl ImageShape {
             all => Err(Error::model(format!("expected {channels} numbers a channel for {info}, found {all:?}"))),
         };
         let (mean, std) = (each(&config.mean, 0.0)?, each(&config.std, 1.0)?);
-        let (low, high) = config.range;
+        let (low, high) = config.range.unwrap_or((0.0, 1.0));
         let scale = std.iter().map(|s| (high - low) / s).collect();
         let shift = mean.iter().zip(&std).map(|(m, s)| (low - m) / s).collect();
-        Ok(Self { width, height, channels, layout: config.layout, scale, shift })
+        let bgr = channels == 3 && config.channel_order == Some(ChannelOrder::Bgr);
+        Ok(Self { width, height, channels, layout, bgr, scale, shift })
     }
 
     /// A planar canonical image as the graph's input.
     fn normalised(&self, planar: &[f32], out: &mut Vec<f32>) {
         let plane = self.width * self.height;
+        let planes = || self.colours().map(|c| &planar[c * plane..(c + 1) * plane]);
         match self.layout {
-            Layout::Nchw => planar
-                .chunks_exact(plane)
-                .zip(self.scale.iter().zip(&self.shift))
-                .for_each(|(p, (a, b))| out.extend(p.iter().map(|v| v * a + b))),
-            Layout::Nhwc => {
-                (0..plane).for_each(|i| out.extend((0..self.channels).map(|c| planar[c * plane + i] * self.scale[c] + self.shift[c])))
+            Layout::Nchw => {
+                planes().zip(self.scale.iter().zip(&self.shift)).for_each(|(p, (a, b))| out.extend(p.iter().map(|v| v * a + b)))
             }
+            Layout::Nhwc => (0..plane).for_each(|i| {
+                out.extend(planes().zip(self.scale.iter().zip(&self.shift)).map(|(p, (a, b))| p[i] * a + b));
+            }),
         }
+    }
+
+    /// The canonical colour in each of the graph's places.
+    fn colours(&self) -> impl Iterator<Item = usize> {
+        let (n, bgr) = (self.channels, self.bgr);
+        (0..n).map(move |c| if bgr { n - 1 - c } else { c })
     }
 
     /// The gradient of the graph's input as that of the planar canonical image.
@@ -127,7 +169,8 @@ impl ImageShape {
             Layout::Nchw => c * plane + i,
             Layout::Nhwc => i * self.channels + c,
         };
-        (0..self.channels).flat_map(|c| (0..plane).map(move |i| (c, i))).map(|(c, i)| g[at(c, i)] * self.scale[c]).collect()
+        // The order turned round is its own way back.
+        self.colours().flat_map(|c| (0..plane).map(move |i| (c, i))).map(|(c, i)| g[at(c, i)] * self.scale[c]).collect()
     }
 }
 
@@ -137,7 +180,8 @@ impl AudioShape {
         if !(1..=3).contains(&rank) {
             return Err(Error::model(format!("expected audio of one to three dimensions, the graph's input is {info}")));
         }
-        let common = profile.audio.map(|(_, seconds)| (seconds * f64::from(config.sample_rate_hz)).ceil().clamp(1.0, 1e7) as usize);
+        let rate_hz = config.sample_rate_hz.unwrap_or(16_000);
+        let common = profile.audio.map(|(_, seconds)| (seconds * f64::from(rate_hz)).ceil().clamp(1.0, 1e7) as usize);
         let length = match (known(info, rank - 1), config.length) {
             (Some(n), Some(m)) if n != m => {
                 return Err(Error::model(format!("the graph's input is {info}, the pipeline says {m} samples")));
@@ -145,7 +189,8 @@ impl AudioShape {
             (n, m) => n.or(m).or(common),
         };
         let length = length.ok_or_else(|| Error::model(format!("the graph leaves the length of {info} free; write `length`")))?;
-        Ok(Self { rate_hz: config.sample_rate_hz, length, scale: config.scale, rank, align: config.align })
+        let (scale, align) = (config.scale.unwrap_or(1.0), config.align.unwrap_or_default());
+        Ok(Self { rate_hz, length, scale, rank, align })
     }
     /// Zeros before a sound of `valid` samples.
     fn before(&self, valid: usize) -> usize {

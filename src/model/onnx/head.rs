@@ -83,6 +83,10 @@ impl HeadWeights {
     pub(super) fn from_file(shape: &Json, all: &Parameters) -> Result<Self> {
         let shape: Shape =
             serde_json::from_value(shape.clone()).map_err(|e| Error::model(format!("the header of the head is broken: {e}")))?;
+        let most = [shape.hidden, shape.classes].into_iter().chain(shape.embeddings.iter().map(|(_, n)| *n)).max();
+        if shape.embeddings.len() > Modality::ALL.len() || most.is_some_and(|n| n > 1 << 24) {
+            return Err(Error::model("the header of the head is broken: its sizes contradict each other"));
+        }
         let mut weights = Parameters::default();
         for (name, size) in shape.sizes() {
             let found = all.get(&format!("head.{name}")).filter(|p| p.shape == size);

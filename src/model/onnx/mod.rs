@@ -8,6 +8,11 @@ pub mod engine;
 mod feed;
 mod head;
 mod model;
+mod notes;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod pass_tests;
+mod rows;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -15,6 +20,8 @@ mod tokens;
 #[cfg(test)]
 mod write;
 
-pub use config::{Align, AudioInput, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput};
+pub use config::{
+    Align, AudioInput, ChannelOrder, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput,
+};
 pub use model::OnnxModel;
 pub(super) use model::from_file;

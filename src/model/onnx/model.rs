@@ -5,6 +5,7 @@ use super::{
     engine::{Kind, Session, Tape, Value},
     feed::{Fed, Source, feed, sources},
     head::HeadWeights,
+    notes, rows,
 };
 use crate::{
     error::{Error, Result},
@@ -20,12 +21,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{path::Path, sync::Arc};
 
+/// The most numbers of one input in one pass.
+const MOST_NUMBERS: usize = 1 << 27;
+
 /// What a value of a graph is to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     Logits,
     Embedding(Modality),
     Fused,
+}
+
+/// How media are brought to what graphs read.
+fn canonical<'s>(sources: impl Iterator<Item = &'s Source>) -> Canonical {
+    let (mut image, mut audio) = (None, None);
+    for source in sources {
+        match source {
+            Source::Image(s) => image = Some((s.width, s.height, s.channels)),
+            Source::Audio(s) => audio = Some((s.rate_hz, Some(s.length))),
+            _ => {}
+        }
+    }
+    Canonical::new(image, audio)
 }
 
 /// What is said of one graph, enough to open its bytes again.
@@ -35,13 +52,44 @@ struct Plan {
     roles: Vec<Role>,
     /// Names of the values with these roles.
     names: Vec<String>,
-    /// Samples of one pass.
+    /// Rows of one pass.
     batch: usize,
+    /// Whether the first row alone is a sample, since rows would change each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    alone: bool,
+    /// What was taken from the file's own notes, and what it does to its samples, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+fn contradiction() -> Error {
+    Error::model("the header of the model is broken: its sizes contradict each other or its graph")
+}
+
+impl Plan {
+    /// An error where sizes are out of range (a file may say anything) or one pass would need too much memory.
+    fn check(&self) -> Result<()> {
+        let right = (1..=1024).contains(&self.batch) && self.names.len() == self.roles.len();
+        if !right || !self.sources.iter().all(Source::is_right) {
+            return Err(contradiction());
+        }
+        match self.sources.iter().map(Source::numbers).max().filter(|n| n.saturating_mul(self.batch) > MOST_NUMBERS) {
+            Some(n) => Err(Error::model(format!(
+                "an input of {n} numbers in passes of {} samples is more than {MOST_NUMBERS}; choose a smaller `size`, `length` or `micro_batch`",
+                self.batch
+            ))),
+            None => Ok(()),
+        }
+    }
+    /// Samples of one pass.
+    fn samples(&self) -> usize {
+        if self.alone { 1 } else { self.batch }
+    }
 }
 
 /// One graph with what goes in and comes out.
 #[derive(Debug)]
-struct Part {
+pub(super) struct Part {
     plan: Plan,
     session: Session,
     kinds: Vec<Kind>,
@@ -80,15 +128,55 @@ impl Part {
             }
         }
         let session = Session::load(&bytes, folder, Some(&names)).map_err(place)?;
-        let sources = sources(config, of, &session, profile).map_err(place)?;
+        let (config, mut notes) = notes::filled(config, of, &session).map_err(place)?;
+        let sources = sources(&config, of, &session, profile).map_err(place)?;
         let fixed = session.inputs().iter().zip(&sources).filter_map(|(info, source)| match (&info.shape.as_ref()?.first()?, source) {
             (_, Source::Audio(_)) if info.shape.as_ref().is_some_and(|s| s.len() == 1) => Some(1),
             (super::engine::Dim::Fixed(n), _) if *n > 0 => Some(*n),
             _ => None,
         });
-        let batch = fixed.max().unwrap_or(config.micro_batch).min(1024);
+        let fixed = fixed.max();
+        let batch = fixed.unwrap_or(config.micro_batch).min(1024);
         let roles = wanted.into_iter().map(|(role, _)| role).collect();
-        Ok(Self::new(Plan { sources, roles, names, batch }, session, Session::whole(bytes, folder)?))
+        let mut part =
+            Self::new(Plan { sources, roles, names, batch, alone: false, notes: Vec::new() }, session, Session::whole(bytes, folder)?);
+        part.plan.check()?;
+        if batch > 1 && !(part.session.mixing().is_empty() && part.rows_stand_alone(config.missing).map_err(place)?) {
+            notes.push("samples go one at a time, since the graph lets the rows of a pass change each other".to_owned());
+            // A sample has the same answer whatever stands beside it: so nothing does.
+            if fixed.is_none() {
+                part.plan.batch = 1;
+            } else {
+                part.plan.alone = true;
+            }
+        }
+        part.plan.notes = notes;
+        Ok(part)
+    }
+
+    /// Whether a sample's rows are the same bits beside other samples and at another place of the pass, seen on noise.
+    fn rows_stand_alone(&self, missing: Missing) -> Result<bool> {
+        let Plan { sources, names, batch, .. } = &self.plan;
+        let canonical = canonical(sources.iter());
+        let noise: Vec<Input> = (0..*batch).map(|i| rows::noise(sources, i)).collect();
+        let run = |inputs: &[Input]| {
+            let fed = feed(sources, &canonical, inputs, *batch, missing, &self.kinds)?;
+            let outputs = self.session.run(fed.values, &mut Tape::default())?;
+            outputs
+                .iter()
+                .zip(names)
+                .map(|(value, name)| rows::check(value, *batch, name).map(|()| value.to_floats()))
+                .collect::<Result<Vec<_>>>()
+        };
+        let alone = run(&noise[..1])?;
+        let first = run(&noise)?;
+        let turned: Vec<Input> = noise.iter().rev().cloned().collect();
+        let last = run(&turned)?;
+        let same = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        Ok(alone.iter().zip(first).zip(last).all(|((own, first), last)| {
+            let n = own.len() / batch;
+            same(&own[..n], &first[..n]) && same(&own[..n], &last[n * (batch - 1)..])
+        }))
     }
 }
 
@@ -110,6 +198,8 @@ pub struct OnnxModel {
 struct Leaf {
     modality: Modality,
     row: usize,
+    /// How many rows are samples, and how many there are.
+    samples: usize,
     rows: usize,
     at: usize,
 }
@@ -163,15 +253,7 @@ impl OnnxModel {
     }
 
     fn with(parts: Vec<Arc<Part>>, missing: Missing) -> Self {
-        let (mut image, mut audio) = (None, None);
-        for source in parts.iter().flat_map(|p| &p.plan.sources) {
-            match source {
-                Source::Image(s) => image = Some((s.width, s.height, s.channels)),
-                Source::Audio(s) => audio = Some((s.rate_hz, Some(s.length))),
-                _ => {}
-            }
-        }
-        let chunk = parts.iter().map(|p| p.plan.batch).max().unwrap_or(1);
+        let chunk = parts.iter().map(|p| p.plan.samples()).max().unwrap_or(1);
         let spec = ModelSpec {
             name: "onnx".into(),
             digest: String::new(),
@@ -181,7 +263,8 @@ impl OnnxModel {
             embeddings: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
         };
-        Self { parts, head: None, canonical: Canonical::new(image, audio), missing, columns: Vec::new(), spec, chunk }
+        let canonical = canonical(parts.iter().flat_map(|p| &p.plan.sources));
+        Self { parts, head: None, canonical, missing, columns: Vec::new(), spec, chunk }
     }
 
     fn finished(mut self, config: &Onnx, profile: &DataProfile) -> Result<Self> {
@@ -240,7 +323,8 @@ impl OnnxModel {
         }
         for part in &self.parts {
             let mut rows: Vec<Vec<Value>> = vec![Vec::new(); part.plan.roles.len()];
-            for (first, own) in inputs.chunks(part.plan.batch).enumerate().map(|(i, own)| (i * part.plan.batch, own)) {
+            let step = part.plan.samples();
+            for (first, own) in inputs.chunks(step).enumerate().map(|(i, own)| (i * step, own)) {
                 let Fed { mut values, images, audios } =
                     feed(&part.plan.sources, &self.canonical, own, part.plan.batch, self.missing, &part.kinds)?;
                 for (source, value) in part.plan.sources.iter().zip(&mut values) {
@@ -251,7 +335,7 @@ impl OnnxModel {
                     };
                     if wrt.has(modality) {
                         let at = tape.leaf(value);
-                        pass.leaves.push(Leaf { modality, row: first, rows: part.plan.batch, at });
+                        pass.leaves.push(Leaf { modality, row: first, samples: own.len(), rows: part.plan.batch, at });
                     }
                 }
                 pass.images.extend(images.into_iter().take(own.len()));
@@ -259,12 +343,7 @@ impl OnnxModel {
                 let outputs = part.session.run(values, tape)?;
                 for ((rows, value), name) in rows.iter_mut().zip(outputs).zip(&part.plan.names) {
                     let batch = part.plan.batch;
-                    if (value.shape.first() != Some(&batch) && batch != 1) || value.is_empty() || !value.kind.is_float() {
-                        let shape = &value.shape;
-                        return Err(Error::model(format!(
-                            "expected one row of floats a sample ({batch}) in `{name}`, found the shape {shape:?}"
-                        )));
-                    }
+                    rows::check(&value, batch, name)?;
                     let columns = value.len() / batch;
                     let value = tape.reshape(value, [batch, columns])?;
                     rows.push(if own.len() < batch { tape.slice(&value, 0, 0, own.len(), 1)? } else { value });
@@ -364,11 +443,13 @@ pub(in crate::model) fn from_file(header: &Json, weights: &Parameters) -> Result
     let plans: Vec<(Plan, usize)> = serde_json::from_value(field("parts")).map_err(broken)?;
     let mut parts = Vec::new();
     for (i, (mut plan, length)) in plans.into_iter().enumerate() {
-        let mut bytes: Vec<u8> = weights.values(&format!("file.{i}"))?.iter().flat_map(|v| v.to_bits().to_le_bytes()).collect();
+        let own = weights.get(&format!("file.{i}")).ok_or_else(|| Error::model(format!("the model's file {i} is missing")))?;
+        let mut bytes: Vec<u8> = own.values.iter().flat_map(|v| v.to_bits().to_le_bytes()).collect();
         bytes.truncate(length);
+        plan.check()?;
         let session = Session::load(&bytes, None, Some(&plan.names))?;
-        if session.inputs().len() != plan.sources.len() || !(1..=1024).contains(&plan.batch) {
-            return Err(Error::model("the header of the model does not fit its graph"));
+        if session.inputs().len() != plan.sources.len() {
+            return Err(contradiction());
         }
         plan.sources = plan.sources.into_iter().map(Source::ready).collect();
         parts.push(Arc::new(Part::new(plan, session, bytes)));
@@ -380,6 +461,9 @@ pub(in crate::model) fn from_file(header: &Json, weights: &Parameters) -> Result
     }
     let classes: Classes = serde_json::from_value(field("classes")).map_err(broken)?;
     let all = if model.columns.is_empty() { None } else { Some(model.logits()?) };
+    if all.is_some_and(|n| model.columns.len() != classes.len() || model.columns.iter().any(|c| *c >= n)) {
+        return Err(contradiction());
+    }
     model.seen(classes, all)
 }
 
@@ -452,7 +536,7 @@ impl Model for OnnxModel {
             let (mut images, mut audios): (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>) = (vec![None; part.len()], vec![None; part.len()]);
             for (leaf, slope) in pass.leaves.iter().zip(slopes) {
                 // Where no path leads to the input its gradient is 0.
-                for row in leaf.row..(leaf.row + leaf.rows).min(part.len()) {
+                for row in leaf.row..leaf.row + leaf.samples {
                     let own = slope.as_ref().map(|s| &s[(row - leaf.row) * s.len() / leaf.rows..][..s.len() / leaf.rows]);
                     match leaf.modality {
                         Modality::Image => images[row] = self.image_back(pass.images.get(row), own),
@@ -471,6 +555,10 @@ impl Model for OnnxModel {
             all.audio.extend(audios);
         }
         Ok(all)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.parts.iter().flat_map(|p| p.plan.notes.iter().cloned()).collect()
     }
 
     fn save(&self, path: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc};
 use super::write::*;
 
 /// `logits = relu(image * 2 - 1 at 2 x 2, flattened) W`, with the flattened image as its embedding.
-fn small() -> Vec<u8> {
+pub(super) fn small() -> Vec<u8> {
     let weights: Vec<f32> = (0..8).map(|i| i as f32 * 0.25 - 0.75).collect();
     model(
         &[node("Flatten", &["x"], &["flat"], &[]), node("Relu", &["flat"], &["hot"], &[]), node("MatMul", &["hot", "w"], &["y"], &[])],
@@ -30,11 +30,11 @@ fn config(written: serde_json::Value) -> Onnx {
     serde_json::from_value(written).unwrap()
 }
 
-fn picture(values: [f32; 4]) -> Input {
+pub(super) fn picture(values: [f32; 4]) -> Input {
     Input { image: Some(Arc::new(Pixels { width: 2, height: 2, channels: 1, values: values.to_vec() })), ..Input::default() }
 }
 
-fn opened(folder: &Path, written: serde_json::Value) -> crate::error::Result<Opened> {
+pub(super) fn opened(folder: &Path, written: serde_json::Value) -> crate::error::Result<Opened> {
     config(written).build(&Default::default()).map_err(|p| crate::error::Error::pipeline("bad", p))?.open_at(
         folder,
         &profile(),
@@ -42,7 +42,7 @@ fn opened(folder: &Path, written: serde_json::Value) -> crate::error::Result<Ope
     )
 }
 
-fn frozen(folder: &Path, written: serde_json::Value) -> Arc<dyn Model> {
+pub(super) fn frozen(folder: &Path, written: serde_json::Value) -> Arc<dyn Model> {
     match opened(folder, written).unwrap() {
         Opened::Frozen(model) => model,
         Opened::Trainable(_) => panic!("expected a frozen model"),

@@ -27,7 +27,8 @@ impl Tokens {
         if of.vocabulary.is_some() && !vocabulary.iter().any(|t| t == "[UNK]") {
             return Err(Error::model("expected a WordPiece vocabulary, found one without the token [UNK]"));
         }
-        Ok(Self { length, lowercase: of.lowercase, characters: of.characters.clone(), vocabulary, ids: HashMap::new() }.ready())
+        Ok(Self { length, lowercase: of.lowercase.unwrap_or_default(), characters: of.characters.clone(), vocabulary, ids: HashMap::new() }
+            .ready())
     }
 
     /// Makes the look-up after reading.
@@ -37,6 +38,14 @@ impl Tokens {
             None => self.vocabulary.iter().enumerate().map(|(i, t)| (t.clone(), i as i64)).collect(),
         };
         self
+    }
+
+    /// The known characters, or the known tokens with a space after each.
+    pub(super) fn known(&self) -> Vec<String> {
+        match &self.characters {
+            Some(known) => known.chars().map(String::from).collect(),
+            None => self.vocabulary.iter().map(|t| format!("{t} ")).collect(),
+        }
     }
 
     /// The ids of a text, `length` of them, and how many are tokens. No text is no token.
@@ -132,7 +141,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vocab.txt");
         std::fs::write(&path, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nun\n##aff\n##able\nrun\n!\n").unwrap();
-        let text = TextInput { vocabulary: Some(path.clone()), lowercase: true, ..TextInput::default() };
+        let text = TextInput { vocabulary: Some(path.clone()), lowercase: Some(true), ..TextInput::default() };
         let tokens = Tokens::new(&text, 9).unwrap();
         // The example of the paper's successor (Devlin et al. 2019): un ##aff ##able.
         assert_eq!(tokens.ids(Some("Unaffable run! xyz")), (vec![2, 4, 5, 6, 7, 8, 1, 3, 0], 8));

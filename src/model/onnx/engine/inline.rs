@@ -4,7 +4,7 @@ use super::{
     proto::TensorProto,
     wire::{Field, Fields},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::path::Path;
 
 /// The messages on the way to a tensor.
@@ -32,6 +32,9 @@ impl Message {
     }
 }
 
+/// The most bytes that are taken into a file.
+const MAX_MOVED: usize = 1 << 32;
+
 /// The same file with all its numbers inside; `None` where they are. For a file that was loaded: how deep it is was looked at there.
 pub(super) fn whole(bytes: &[u8], folder: Option<&Path>) -> Result<Option<Vec<u8>>> {
     let mut moved = 0;
@@ -55,7 +58,11 @@ fn rewritten(message: Message, bytes: &[u8], folder: Option<&Path>, moved: &mut 
         }
     }
     if let Some(raw) = outside {
-        *moved += 1;
+        // What was there but empty counts, too.
+        *moved = moved.saturating_add(raw.len().max(1));
+        if *moved > MAX_MOVED {
+            return Err(Error::model(format!("the numbers beside the file are more than {MAX_MOVED} bytes")));
+        }
         put(&mut out, 9, Field::Bytes(&raw));
     }
     Ok(out)

@@ -6,11 +6,16 @@
 //! them at load (`fuse`) and run over wide registers with their channels side by side (`channels_last`); other matrix products are the `gemm` crate's.
 //! Every operator is made of the few steps of `tape`, which know their own gradients, so that an operator needs no gradient code of its own.
 
+mod build;
 mod channels_last;
+mod cost;
 mod fuse;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod fused_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod hostile_tests;
 mod inline;
 mod kernel;
 pub(super) mod ops;
@@ -24,6 +29,7 @@ mod tests;
 mod value;
 mod wire;
 
+pub use cost::Cost;
 pub use ops::{Operator, Slope};
 pub use plan::{Graph, NodeReport, Session};
 pub use proto::{Dim, ValueInfo};

@@ -1,25 +1,22 @@
 //! A graph made ready: names become places, constants are computed once, every tensor is let go after its last use.
 
 use super::{
+    build::{Builder, Expander, Functions, Load},
     channels_last::Filter,
-    fuse,
+    cost::{self, Account},
     ops::{self, Inputs, Operator},
-    proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfo},
+    proto::{ModelProto, NodeProto, ValueInfo},
     rooms::Rooms,
     tape::Tape,
     value::Value,
 };
 use crate::error::{Error, Result};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
-
-/// The most elements of constants that are computed at load.
-const MAX_FOLDED: usize = 1 << 25;
-/// The most nodes after the file's own operators have been written out.
-const MAX_EXPANDED: usize = 400_000;
 
 /// An attribute of a node.
 #[derive(Debug, Clone)]
@@ -55,14 +52,35 @@ pub(super) struct Node {
 /// A graph whose names are places.
 #[derive(Debug, Default)]
 pub struct Graph {
-    nodes: Vec<Node>,
-    places: usize,
-    constants: Vec<(usize, Value)>,
-    inputs: Vec<usize>,
-    outputs: Vec<usize>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) places: usize,
+    pub(super) constants: Vec<(usize, Value)>,
+    pub(super) inputs: Vec<usize>,
+    pub(super) outputs: Vec<usize>,
 }
 
 impl Graph {
+    /// Operators that take all samples of a pass into account.
+    fn mixing(&self, found: &mut Vec<&'static str>) {
+        for node in &self.nodes {
+            if node.mixes() && !found.contains(&node.operator.name) {
+                found.push(node.operator.name);
+            }
+            for attribute in node.attributes.values() {
+                if let Attribute::Graph(inner) = attribute {
+                    inner.mixing(found);
+                }
+            }
+        }
+    }
+
+    /// Bytes of the constants in their own data types.
+    fn bytes(&self) -> u64 {
+        let ready = self.nodes.iter().flat_map(|n| n.attributes.values());
+        let ready = ready.map(|a| if let Attribute::Filter(f) = a { 4 * f.len() as u64 } else { 0 }).sum::<u64>();
+        cost::bytes_of(self.constants.iter().map(|(_, v)| v)) + ready
+    }
+
     /// Numbers held as constants.
     fn weights(&self) -> usize {
         let ready = self.nodes.iter().flat_map(|n| n.attributes.values());
@@ -72,6 +90,8 @@ impl Graph {
 
     /// Runs it. `seen` are values from outside, for the body of a branch or loop.
     pub(super) fn run(&self, inputs: Vec<Value>, seen: &[(usize, Value)], tape: &mut Tape) -> Result<Vec<Value>> {
+        // The body of a loop may do nothing at all, or have many places.
+        tape.spend(50_000usize.saturating_add(16 * self.places))?;
         let mut places: Vec<Option<Value>> = vec![None; self.places];
         for (at, value) in self.constants.iter().chain(seen) {
             places[*at] = Some(value.clone());
@@ -79,11 +99,19 @@ impl Graph {
         if inputs.len() != self.inputs.len() {
             return Err(Error::model(format!("expected {} inputs, found {}", self.inputs.len(), inputs.len())));
         }
+        // What stands in the account of someone else already.
+        let mut account = tape.meter.map(|m| {
+            let given = inputs.iter().filter(|_| m.around.is_some());
+            Account::new(self.constants.iter().chain(seen).map(|(_, v)| v).chain(given), inputs.iter())
+        });
         for (at, value) in self.inputs.iter().zip(inputs) {
             places[*at] = Some(value);
         }
         for node in &self.nodes {
-            let outputs = node.run(&mut places, tape)?;
+            let outputs = match &mut account {
+                None => node.run(&mut places, tape)?,
+                Some(account) => node.metered(&mut places, tape, account)?,
+            };
             for (at, value) in node.outputs.iter().zip(outputs) {
                 if let Some(at) = at {
                     places[*at] = Some(value);
@@ -119,8 +147,41 @@ impl Node {
             places[*at].take().into_iter().for_each(|value| tape.give(value));
         }
         tape.spend(50_000).map_err(|e| self.place(e))?;
-        let outputs = (self.operator.run)(self, tape, Inputs { values: found, seen }).map_err(|e| self.place(e))?;
+        let outputs = self.call(found, seen, tape)?;
         tape.made(&outputs).map_err(|e| self.place(e))?;
+        Ok(outputs)
+    }
+
+    /// The same, with an account of the bytes that are alive.
+    fn metered(&self, places: &mut [Option<Value>], tape: &mut Tape, account: &mut Account) -> Result<Vec<Value>> {
+        let around = tape.meter.and_then(|m| m.around);
+        let released: Vec<usize> = self.release.iter().filter_map(|at| places[*at].as_ref().map(|v| v.buffer().0)).collect();
+        let before = around.unwrap_or(0) + account.alive();
+        if let Some(meter) = &mut tape.meter {
+            meter.around = Some(before);
+        }
+        let outputs = self.run(places, tape)?;
+        if let Some(meter) = &mut tape.meter {
+            meter.around = around;
+            meter.most = meter.most.max(before + account.fresh(&outputs));
+        }
+        account.exchange(&released, self.outputs.iter().zip(&outputs).filter(|(at, _)| at.is_some()).map(|(_, v)| v));
+        Ok(outputs)
+    }
+
+    /// Whether each row of its result takes all rows into account, by what the operator is. Others may do so by their axes (see `rows`).
+    fn mixes(&self) -> bool {
+        match self.operator.name {
+            // One scale for the whole tensor.
+            "DynamicQuantizeLinear" => true,
+            "MeanVarianceNormalization" => self.ints("axes").is_none_or(|axes| axes.contains(&0)),
+            _ => false,
+        }
+    }
+
+    /// What it makes of its inputs; `seen` are the values from outside for the graphs in its attributes.
+    pub(super) fn call(&self, values: Vec<Option<Value>>, seen: Vec<(String, usize, Value)>, tape: &mut Tape) -> Result<Vec<Value>> {
+        let outputs = (self.operator.run)(self, tape, Inputs { values, seen }).map_err(|e| self.place(e))?;
         if self.outputs.iter().skip(outputs.len()).any(Option::is_some) {
             return Err(self.place(Error::model(format!("only the first {} outputs are supported", outputs.len()))));
         }
@@ -132,7 +193,7 @@ impl Node {
         self.outputs.len()
     }
 
-    fn place(&self, error: Error) -> Error {
+    pub(super) fn place(&self, error: Error) -> Error {
         let name = if self.name.is_empty() { String::new() } else { format!(" `{}`", self.name) };
         error.at("node", format!("{}{name}", self.operator.name))
     }
@@ -162,6 +223,8 @@ pub struct Session {
     producer: String,
     /// Numbers held as constants.
     weights: usize,
+    weight_bytes: u64,
+    mixing: Vec<&'static str>,
     rooms: Arc<Rooms>,
 }
 
@@ -182,7 +245,8 @@ impl Session {
             return Err(Error::model(format!("the graph has operators that are not supported: {}", missing.join(", "))));
         }
         let functions: Functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
-        let nodes = Expander { functions: &functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
+        let load = RefCell::new(Load::new());
+        let nodes = Expander { functions: &functions, load: &load }.expand(&graph.nodes, 0)?;
         let versions: HashMap<&str, i64> = model.opsets.iter().map(|(d, v)| (d.as_str(), *v)).collect();
         let version = |domain: &str| versions.get(domain).copied().unwrap_or(1);
         let constants: HashSet<&str> = graph.initializers.iter().map(|t| t.name.as_str()).collect();
@@ -191,9 +255,11 @@ impl Session {
             Some(names) => names.to_vec(),
             None => graph.outputs.iter().map(|o| o.name.clone()).collect(),
         };
-        let mut builder = Builder::new(folder, &version, &functions, None, fused);
+        let mut builder = Builder::new(folder, &version, &functions, &load, None, fused);
         let (ready, _) = builder.build(graph, &nodes, &inputs, &names)?;
-        let weights = ready.weights();
+        let (weights, weight_bytes) = (ready.weights(), ready.bytes());
+        let mut mixing = Vec::new();
+        ready.mixing(&mut mixing);
         let metadata = model.metadata.into_iter().collect();
         Ok(Self {
             graph: ready,
@@ -202,6 +268,8 @@ impl Session {
             metadata,
             producer: model.producer,
             weights,
+            weight_bytes,
+            mixing,
             rooms: Arc::default(),
         })
     }
@@ -229,6 +297,14 @@ impl Session {
     /// Numbers held as constants.
     pub fn weights(&self) -> usize {
         self.weights
+    }
+    /// Bytes of these numbers in the file's own data types.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+    /// Operators by which a sample's answer depends on the others of its pass, whatever their shapes.
+    pub fn mixing(&self) -> &[&'static str] {
+        &self.mixing
     }
     /// Steps of a pass, after constants were computed.
     pub fn steps(&self) -> usize {
@@ -278,314 +354,4 @@ fn report(model: &ModelProto) -> Vec<NodeReport> {
     let mut seen: Vec<(Key, (usize, usize))> = seen.into_iter().collect();
     seen.sort_by_key(|(_, (first, _))| *first);
     seen.into_iter().map(|(key, (_, count))| line((key, count))).collect()
-}
-
-/// The file's own operators by domain and name.
-type Functions<'m, 'a> = HashMap<(&'m str, &'m str), &'m FunctionProto<'a>>;
-
-/// Writes the file's own operators out where they are called.
-struct Expander<'m, 'a> {
-    functions: &'m Functions<'m, 'a>,
-    written: usize,
-    fresh: usize,
-}
-
-impl<'a> Expander<'_, 'a> {
-    fn expand(&mut self, nodes: &[NodeProto<'a>], depth: usize) -> Result<Vec<NodeProto<'a>>> {
-        let mut out = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            self.written += 1;
-            if self.written > MAX_EXPANDED || depth > 16 {
-                return Err(Error::model("the file's own operators call each other without end"));
-            }
-            match self.functions.get(&(node.domain.as_str(), node.op.as_str())) {
-                None => out.push(node.clone()),
-                Some(function) => out.extend(self.body(function, node, depth)?),
-            }
-        }
-        Ok(out)
-    }
-
-    fn body(&mut self, function: &FunctionProto<'a>, call: &NodeProto<'a>, depth: usize) -> Result<Vec<NodeProto<'a>>> {
-        self.fresh += 1;
-        let prefix = format!("{}/{}/", function.name, self.fresh);
-        let mut names: HashMap<String, String> = HashMap::new();
-        for (inner, outer) in function.inputs.iter().zip(call.inputs.iter().map(Some).chain(std::iter::repeat(None))) {
-            names.insert(inner.clone(), outer.cloned().unwrap_or_default());
-        }
-        for (inner, outer) in function.outputs.iter().zip(&call.outputs) {
-            if !outer.is_empty() {
-                names.insert(inner.clone(), outer.clone());
-            }
-        }
-        let rename = |name: &String| match names.get(name) {
-            Some(outer) => outer.clone(),
-            None if name.is_empty() => String::new(),
-            None => format!("{prefix}{name}"),
-        };
-        let given = |name: &str| call.attributes.iter().chain(&function.defaults).find(|a| a.name == name);
-        let mut body = Vec::new();
-        for node in &function.nodes {
-            let mut node = node.clone();
-            if node.attributes.iter().any(|a| a.graph.is_some()) {
-                return Err(Error::model(format!("branches inside the file's own operator `{}` are not supported", function.name)));
-            }
-            node.inputs = node.inputs.iter().map(&rename).collect();
-            node.outputs = node.outputs.iter().map(&rename).collect();
-            node.attributes = node
-                .attributes
-                .iter()
-                .filter_map(|a| {
-                    if a.reference.is_empty() {
-                        Some(a.clone())
-                    } else {
-                        Some(AttributeProto { name: a.name.clone(), ..given(&a.reference)?.clone() })
-                    }
-                })
-                .collect();
-            body.push(node);
-        }
-        self.expand(&body, depth + 1)
-    }
-}
-
-/// Turns names into places.
-struct Builder<'b> {
-    folder: Option<&'b Path>,
-    version: &'b dyn Fn(&str) -> i64,
-    functions: &'b Functions<'b, 'b>,
-    parent: Option<&'b mut dyn Outside>,
-    names: HashMap<String, usize>,
-    places: usize,
-    known: HashMap<usize, Value>,
-    folded: usize,
-    captures: Vec<(usize, usize)>,
-    /// Whether steps are put together.
-    fused: bool,
-}
-
-/// What a graph sees of the one around it.
-trait Outside {
-    fn place(&mut self, name: &str) -> Option<usize>;
-}
-
-impl Outside for Builder<'_> {
-    fn place(&mut self, name: &str) -> Option<usize> {
-        if let Some(at) = self.names.get(name) {
-            return Some(*at);
-        }
-        let outer = self.parent.as_mut()?.place(name)?;
-        let inner = self.define(name);
-        self.captures.push((outer, inner));
-        Some(inner)
-    }
-}
-
-impl<'b> Builder<'b> {
-    fn new(
-        folder: Option<&'b Path>,
-        version: &'b dyn Fn(&str) -> i64,
-        functions: &'b Functions<'b, 'b>,
-        parent: Option<&'b mut dyn Outside>,
-        fused: bool,
-    ) -> Self {
-        Self {
-            folder,
-            version,
-            functions,
-            parent,
-            names: HashMap::new(),
-            places: 0,
-            known: HashMap::new(),
-            folded: 0,
-            captures: Vec::new(),
-            fused,
-        }
-    }
-
-    fn define(&mut self, name: &str) -> usize {
-        self.names.insert(name.to_owned(), self.places);
-        self.places += 1;
-        self.places - 1
-    }
-
-    /// The graph, and what it sees of the one around it: place there, place here.
-    fn build(
-        &mut self,
-        graph: &GraphProto,
-        nodes: &[NodeProto],
-        inputs: &[ValueInfo],
-        outputs: &[String],
-    ) -> Result<(Graph, Vec<(usize, usize)>)> {
-        if graph.sparse {
-            return Err(Error::model("sparse constants are not supported"));
-        }
-        for tensor in &graph.initializers {
-            let value = tensor.value(self.folder)?;
-            let at = self.define(&tensor.name);
-            self.known.insert(at, value);
-        }
-        let inputs: Vec<usize> = inputs.iter().map(|i| self.define(&i.name)).collect();
-        let mut steps = Vec::new();
-        for node in in_order(nodes, &self.names)? {
-            let made = self.node(node).map_err(|e| e.at("node", format!("{} `{}`", node.op, node.name)))?;
-            if let Some(step) = self.fold(made)? {
-                steps.push(step);
-            }
-        }
-        let mut wanted = Vec::new();
-        for name in outputs {
-            let at = self.place(name).ok_or_else(|| {
-                let mut near: Vec<&String> = self.names.keys().filter(|n| !n.is_empty()).collect();
-                near.sort_by_key(|n| crate::error::distance(n, name));
-                let near: Vec<&str> = near.iter().take(5).map(|n| n.as_str()).collect();
-                Error::model(format!("the graph has no value `{name}`; nearest: {}", near.join(", ")))
-            })?;
-            wanted.push(at);
-        }
-        let mut steps = fuse::needed(steps, &wanted);
-        if self.fused {
-            steps = fuse::fuse(steps, &mut self.known, &wanted, &mut self.places);
-        }
-        // Backwards: steps that nothing needs are left out, and each place is released by its last reader.
-        let mut needed: HashSet<usize> = wanted.iter().copied().collect();
-        let keep = needed.clone();
-        let mut nodes: Vec<Node> = Vec::new();
-        for mut step in steps.into_iter().rev() {
-            if !step.outputs.iter().flatten().any(|at| needed.contains(at)) {
-                continue;
-            }
-            let reads: Vec<usize> = step.inputs.iter().flatten().copied().chain(step.captures.iter().map(|(_, here, _)| *here)).collect();
-            for at in reads {
-                if needed.insert(at) && !keep.contains(&at) {
-                    step.release.push(at);
-                }
-            }
-            nodes.push(step);
-        }
-        nodes.reverse();
-        let mut constants: Vec<(usize, Value)> = self.known.drain().filter(|(at, _)| needed.contains(at)).collect();
-        constants.sort_by_key(|(at, _)| *at);
-        let graph = Graph { nodes, places: self.places, constants, inputs, outputs: wanted };
-        Ok((graph, std::mem::take(&mut self.captures)))
-    }
-
-    fn node(&mut self, node: &NodeProto) -> Result<Node> {
-        let operator =
-            ops::find(&node.domain, &node.op).ok_or_else(|| Error::model(format!("the operator `{}` is not supported", node.op)))?;
-        let mut inputs = Vec::with_capacity(node.inputs.len());
-        for name in &node.inputs {
-            let at = if name.is_empty() {
-                None
-            } else {
-                Some(self.place(name).ok_or_else(|| Error::model(format!("its input `{name}` is never computed")))?)
-            };
-            inputs.push(at);
-        }
-        let (mut attributes, mut captures) = (HashMap::new(), Vec::new());
-        for attribute in &node.attributes {
-            attributes.insert(attribute.name.clone(), self.attribute(attribute, &mut captures)?);
-        }
-        let mut outputs = Vec::with_capacity(node.outputs.len());
-        for name in &node.outputs {
-            if self.names.contains_key(name) && !name.is_empty() {
-                return Err(Error::model(format!("the value `{name}` is computed twice")));
-            }
-            outputs.push((!name.is_empty()).then(|| self.define(name)));
-        }
-        let version = (self.version)(&node.domain);
-        Ok(Node { operator, name: node.name.clone(), version, attributes, inputs, outputs, captures, release: Vec::new() })
-    }
-
-    fn attribute(&mut self, of: &AttributeProto, captures: &mut Vec<(String, usize, usize)>) -> Result<Attribute> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(match of.kind {
-            1 => Attribute::Float(of.float),
-            2 => Attribute::Int(of.int),
-            3 => Attribute::Text(text(of.text)),
-            4 => Attribute::Tensor(
-                of.tensor.as_ref().ok_or_else(|| Error::model("a tensor attribute without a tensor"))?.value(self.folder)?,
-            ),
-            5 => {
-                let graph = of.graph.as_deref().ok_or_else(|| Error::model("a graph attribute without a graph"))?;
-                let nodes = Expander { functions: self.functions, written: 0, fresh: 0 }.expand(&graph.nodes, 0)?;
-                let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
-                let (folder, version, functions, fused) = (self.folder, self.version, self.functions, self.fused);
-                let mut inner = Builder::new(folder, version, functions, Some(self), fused);
-                let (graph, seen) = inner.build(graph, &nodes, &graph.inputs, &names)?;
-                captures.extend(seen.into_iter().map(|(outer, inner)| (of.name.clone(), outer, inner)));
-                Attribute::Graph(Arc::new(graph))
-            }
-            6 => Attribute::Floats(of.floats.clone()),
-            7 => Attribute::Ints(of.ints.clone()),
-            8 => Attribute::Texts(of.texts.iter().map(|t| text(t)).collect()),
-            other => return Err(Error::model(format!("the attribute `{}` is of the kind {other}, which is not supported", of.name))),
-        })
-    }
-
-    /// Computes a step whose inputs are all known; `None` where it is done.
-    fn fold(&mut self, node: Node) -> Result<Option<Node>> {
-        let constant = node.captures.is_empty() && !node.attributes.values().any(|a| matches!(a, Attribute::Graph(_)));
-        let mut places: Vec<Option<Value>> = Vec::new();
-        if constant && node.inputs.iter().flatten().all(|at| self.known.contains_key(at)) {
-            places.resize(self.places, None);
-            for at in node.inputs.iter().flatten() {
-                places[*at] = self.known.get(at).cloned();
-            }
-            let outputs = node.run(&mut places, &mut Tape::default())?;
-            let size = outputs.iter().map(Value::len).sum::<usize>();
-            if node.operator.name == "Constant" || self.folded + size <= MAX_FOLDED {
-                self.folded += size;
-                for (at, value) in node.outputs.iter().zip(outputs) {
-                    at.and_then(|at| self.known.insert(at, value));
-                }
-                return Ok(None);
-            }
-        }
-        Ok(Some(node))
-    }
-}
-
-/// The nodes so that each follows what it reads. An error where they go round in a circle.
-fn in_order<'n, 'a>(nodes: &'n [NodeProto<'a>], defined: &HashMap<String, usize>) -> Result<Vec<&'n NodeProto<'a>>> {
-    let makers: HashMap<&str, usize> =
-        nodes.iter().enumerate().flat_map(|(i, n)| n.outputs.iter().filter(|o| !o.is_empty()).map(move |o| (o.as_str(), i))).collect();
-    fn reads<'x>(node: &'x NodeProto, to: &mut Vec<&'x str>) {
-        to.extend(node.inputs.iter().map(String::as_str));
-        for graph in node.attributes.iter().filter_map(|a| a.graph.as_deref()) {
-            graph.nodes.iter().for_each(|n| reads(n, to));
-            to.extend(graph.outputs.iter().map(|o| o.name.as_str()));
-        }
-    }
-    let mut waiting = vec![0usize; nodes.len()];
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    for (i, node) in nodes.iter().enumerate() {
-        let mut names = Vec::new();
-        reads(node, &mut names);
-        names.sort_unstable();
-        names.dedup();
-        for maker in names.iter().filter(|n| !defined.contains_key(**n)).filter_map(|n| makers.get(n)) {
-            // A body may use a name of its own that this node also makes.
-            if *maker != i || node.inputs.iter().any(|n| makers.get(n.as_str()) == Some(&i)) {
-                waiting[i] += 1;
-                readers[*maker].push(i);
-            }
-        }
-    }
-    let mut ready: std::collections::BTreeSet<usize> = (0..nodes.len()).filter(|i| waiting[*i] == 0).collect();
-    let mut order = Vec::with_capacity(nodes.len());
-    while let Some(i) = ready.pop_first() {
-        order.push(&nodes[i]);
-        for &reader in &readers[i] {
-            waiting[reader] -= 1;
-            if waiting[reader] == 0 {
-                ready.insert(reader);
-            }
-        }
-    }
-    if order.len() < nodes.len() {
-        let stuck = nodes.iter().zip(&waiting).find(|(_, w)| **w > 0).map(|(n, _)| n.name.clone()).unwrap_or_default();
-        return Err(Error::model(format!("the graph goes round in a circle at the node `{stuck}`")));
-    }
-    Ok(order)
 }

@@ -15,6 +15,8 @@ use std::{
 const MAX_DEPTH: usize = 8;
 /// The most nodes of a file, all graphs together.
 const MAX_NODES: usize = 200_000;
+/// The most tensors, attributes and declarations of a file.
+const MAX_PARTS: usize = 2_000_000;
 
 /// A file.
 #[derive(Debug, Default)]
@@ -106,6 +108,8 @@ pub struct ValueInfo {
     pub code: i64,
     /// Its sizes, where they are declared.
     pub shape: Option<Vec<Dim>>,
+    /// The dimension that is denoted as the channels of an image.
+    pub channels: Option<usize>,
 }
 
 impl std::fmt::Display for ValueInfo {
@@ -130,9 +134,18 @@ impl std::fmt::Display for ValueInfo {
 /// What is counted while a file is read.
 struct Limits {
     nodes: usize,
+    parts: usize,
 }
 
 impl Limits {
+    /// A message that takes much more room in memory than in the file.
+    fn part(&mut self) -> Result<()> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(Error::model(format!("the file has more than {MAX_PARTS} tensors, attributes and declarations")));
+        }
+        Ok(())
+    }
     fn node(&mut self) -> Result<()> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
@@ -181,9 +194,10 @@ fn opset(bytes: &[u8]) -> Result<(String, i64)> {
 
 impl<'a> ModelProto<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let mut limits = Limits { nodes: 0 };
+        let mut limits = Limits { nodes: 0, parts: 0 };
         let mut model = Self::default();
         each(bytes, |number, field| {
+            limits.part()?;
             match number {
                 2 => model.producer = field.text()?,
                 7 => model.graph = Some(GraphProto::parse(field.bytes()?, 0, &mut limits)?),
@@ -208,6 +222,7 @@ impl<'a> GraphProto<'a> {
         }
         let mut graph = Self::default();
         each(bytes, |number, field| {
+            limits.part()?;
             match number {
                 1 => graph.nodes.push(NodeProto::parse(field.bytes()?, depth, limits)?),
                 5 => graph.initializers.push(TensorProto::parse(field.bytes()?)?),
@@ -223,10 +238,18 @@ impl<'a> GraphProto<'a> {
 }
 
 impl<'a> NodeProto<'a> {
+    /// About how many bytes a copy of it takes.
+    pub(super) fn size(&self) -> usize {
+        let names = self.inputs.iter().chain(&self.outputs).map(|n| n.len() + 24).sum::<usize>();
+        let attributes = self.attributes.iter().map(AttributeProto::size).sum::<usize>();
+        std::mem::size_of::<Self>() + names + self.name.len() + self.op.len() + self.domain.len() + attributes
+    }
+
     fn parse(bytes: &'a [u8], depth: usize, limits: &mut Limits) -> Result<Self> {
         limits.node()?;
         let mut node = Self::default();
         each(bytes, |number, field| {
+            limits.part()?;
             match number {
                 1 => node.inputs.push(field.text()?),
                 2 => node.outputs.push(field.text()?),
@@ -249,6 +272,7 @@ impl<'a> FunctionProto<'a> {
     fn parse(bytes: &'a [u8], limits: &mut Limits) -> Result<Self> {
         let mut function = Self::default();
         each(bytes, |number, field| {
+            limits.part()?;
             match number {
                 1 => function.name = field.text()?,
                 4 => function.inputs.push(field.text()?),
@@ -266,6 +290,13 @@ impl<'a> FunctionProto<'a> {
 }
 
 impl<'a> AttributeProto<'a> {
+    fn size(&self) -> usize {
+        let numbers = 4 * self.floats.len() + 8 * self.ints.len() + 16 * self.texts.len();
+        let tensor =
+            self.tensor.as_ref().map_or(0, |t| 4 * t.floats.len() + 8 * (t.ints.len() + t.doubles.len() + t.dims.len()) + t.name.len());
+        std::mem::size_of::<Self>() + self.name.len() + self.reference.len() + numbers + tensor
+    }
+
     fn parse(bytes: &'a [u8], depth: usize, limits: &mut Limits) -> Result<Self> {
         let mut attribute = Self::default();
         each(bytes, |number, field| {
@@ -295,7 +326,7 @@ impl<'a> AttributeProto<'a> {
 
 impl ValueInfo {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let mut info = Self { name: String::new(), code: 0, shape: None };
+        let mut info = Self { name: String::new(), code: 0, shape: None, channels: None };
         each(bytes, |number, field| {
             match number {
                 1 => info.name = field.text()?,
@@ -320,6 +351,7 @@ impl ValueInfo {
                                 match number {
                                     1 => dim = usize::try_from(field.int()?).map_or(Dim::Free(String::new()), Dim::Fixed),
                                     2 => dim = Dim::Free(field.text()?),
+                                    3 if field.bytes()? == b"DATA_CHANNEL" => self.channels = Some(sizes.len()),
                                     _ => {}
                                 }
                                 Ok(())
@@ -358,6 +390,18 @@ impl<'a> TensorProto<'a> {
         Ok(tensor)
     }
 
+    /// How many numbers its shape says.
+    pub(super) fn count(&self) -> Result<usize> {
+        self.sized().map_err(|e| e.at("tensor", &self.name)).map(|(_, n)| n)
+    }
+
+    fn sized(&self) -> Result<(Vec<usize>, usize)> {
+        let shape = self.dims.iter().map(|d| usize::try_from(*d).map_err(|_| Error::model(format!("a negative size {d}"))));
+        let shape: Vec<usize> = shape.collect::<Result<_>>()?;
+        let n = elements(&shape)?;
+        Ok((shape, n))
+    }
+
     /// Its numbers. Data outside the file is looked for in `folder` alone.
     pub(super) fn value(&self, folder: Option<&Path>) -> Result<Value> {
         self.read(folder).map_err(|e| e.at("tensor", &self.name))
@@ -365,9 +409,7 @@ impl<'a> TensorProto<'a> {
 
     fn read(&self, folder: Option<&Path>) -> Result<Value> {
         let kind = Kind::from_code(self.code)?;
-        let shape = self.dims.iter().map(|d| usize::try_from(*d).map_err(|_| Error::model(format!("a negative size {d}"))));
-        let shape: Vec<usize> = shape.collect::<Result<_>>()?;
-        let n = elements(&shape)?;
+        let (shape, n) = self.sized()?;
         let outside;
         let raw = if self.is_external {
             outside = self.external(folder)?;
@@ -419,6 +461,9 @@ impl<'a> TensorProto<'a> {
         if offset.checked_add(length).is_none_or(|end| end > size) {
             return Err(Error::model(format!("external data ends after the end of `{location}`")));
         }
+        // What does not fit is not read.
+        let (shape, n) = self.sized()?;
+        fitting(Kind::from_code(self.code)?, &shape, n, length)?;
         use std::io::{Read, Seek};
         file.seek(std::io::SeekFrom::Start(offset)).map_err(|e| Error::io(&path, e))?;
         let mut bytes = Vec::new();
@@ -427,19 +472,29 @@ impl<'a> TensorProto<'a> {
     }
 }
 
-/// Little-endian numbers, packed.
-fn from_raw(kind: Kind, shape: Vec<usize>, n: usize, raw: &[u8]) -> Result<Value> {
-    let width = match kind {
+/// Bytes of a number; 0 where two share one.
+pub(super) fn width(kind: Kind) -> usize {
+    match kind {
         Kind::Int4 | Kind::Uint4 => 0,
         Kind::Uint8 | Kind::Int8 | Kind::Bool => 1,
         Kind::Uint16 | Kind::Int16 | Kind::Half | Kind::BFloat => 2,
         Kind::Float | Kind::Int32 | Kind::Uint32 => 4,
         Kind::Double | Kind::Int64 | Kind::Uint64 => 8,
-    };
-    let wanted = if width == 0 { n.div_ceil(2) } else { n * width };
-    if raw.len() != wanted {
-        return Err(Error::model(format!("the shape {shape:?} needs {wanted} bytes, found {}", raw.len())));
     }
+}
+
+/// An error unless so many bytes are what a shape needs.
+fn fitting(kind: Kind, shape: &[usize], n: usize, found: u64) -> Result<()> {
+    let wanted = if width(kind) == 0 { n.div_ceil(2) } else { n * width(kind) };
+    if found != wanted as u64 {
+        return Err(Error::model(format!("the shape {shape:?} needs {wanted} bytes, found {found}")));
+    }
+    Ok(())
+}
+
+/// Little-endian numbers, packed.
+fn from_raw(kind: Kind, shape: Vec<usize>, n: usize, raw: &[u8]) -> Result<Value> {
+    fitting(kind, &shape, n, raw.len() as u64)?;
     let two = || raw.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
     let four = || raw.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b));
     let eight = || raw.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b));
@@ -453,7 +508,7 @@ fn from_raw(kind: Kind, shape: Vec<usize>, n: usize, raw: &[u8]) -> Result<Value
     if kind.is_float() {
         return Value::shared(shape, kind, Data::Float(Arc::new(floats)));
     }
-    let ints = match width {
+    let ints = match width(kind) {
         0 => raw.iter().flat_map(|b| [i64::from(b & 15), i64::from(b >> 4)]).take(n).collect(),
         1 => raw.iter().map(|b| i64::from(*b)).collect(),
         2 => two().map(i64::from).collect(),

@@ -20,28 +20,58 @@ const MAX_WORK: u64 = 1 << 38;
 const MAX_MADE: u64 = 1 << 31;
 
 /// The record of one pass.
-#[derive(Default)]
 pub struct Tape {
     entries: Vec<Entry>,
     work: u64,
     made: u64,
+    /// The most of both.
+    most: (u64, u64),
+    /// Multiplications with an addition, of convolutions and matrix products alone.
+    pub(super) products: u64,
+    /// Where it is asked for: what is alive at once.
+    pub(super) meter: Option<Meter>,
     pub(super) rooms: Arc<Rooms>,
 }
 
+impl Default for Tape {
+    fn default() -> Self {
+        Self::limited(MAX_WORK, MAX_MADE)
+    }
+}
+
+/// Bytes of the values that are alive at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Meter {
+    /// Of the graphs around the one that runs; none at the outermost.
+    pub(super) around: Option<u64>,
+    /// The most so far.
+    pub(super) most: u64,
+}
+
 impl Tape {
+    /// A pass that may cost no more than this.
+    pub(super) fn limited(work: u64, made: u64) -> Self {
+        Self { entries: Vec::new(), work: 0, made: 0, most: (work, made), products: 0, meter: None, rooms: Arc::default() }
+    }
+
+    /// Counts multiplications with an addition; eight of them are a unit of work.
+    pub(super) fn multiply(&mut self, count: usize) -> Result<()> {
+        self.products = self.products.saturating_add(count as u64);
+        self.spend(count / 8)
+    }
     /// Counts work; an error when a pass costs more than any honest one.
     pub(super) fn spend(&mut self, work: usize) -> Result<()> {
         self.work = self.work.saturating_add(work as u64);
-        if self.work > MAX_WORK {
-            return Err(Error::model("the graph costs more work than one pass may"));
+        if self.work > self.most.0 {
+            return Err(Error::model("the graph costs more work than it may"));
         }
         Ok(())
     }
     /// Counts what a step made.
     pub(super) fn made(&mut self, values: &[Value]) -> Result<()> {
-        self.made += values.iter().map(|v| v.len() as u64).sum::<u64>();
-        if self.made > MAX_MADE {
-            return Err(Error::model("the graph makes more numbers than one pass may"));
+        self.made = self.made.saturating_add(values.iter().map(|v| v.len() as u64).sum());
+        if self.made > self.most.1 {
+            return Err(Error::model("the graph makes more numbers than it may"));
         }
         Ok(())
     }

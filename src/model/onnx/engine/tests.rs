@@ -15,7 +15,7 @@ fn float(name: &str, v: f32) -> Vec<u8> {
     [text(1, name), bits, int(20, 1)].concat()
 }
 
-fn whole(name: &str, v: i64) -> Vec<u8> {
+pub(super) fn whole(name: &str, v: i64) -> Vec<u8> {
     [text(1, name), int(3, v), int(20, 2)].concat()
 }
 
@@ -23,7 +23,7 @@ fn word(name: &str, v: &str) -> Vec<u8> {
     [text(1, name), bytes(4, v.as_bytes()), int(20, 3)].concat()
 }
 
-fn integers(name: &str, dims: &[i64], values: &[i64]) -> Vec<u8> {
+pub(super) fn integers(name: &str, dims: &[i64], values: &[i64]) -> Vec<u8> {
     let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     dims.iter().flat_map(|d| int(1, *d)).chain(int(2, 7)).chain(text(8, name)).chain(bytes(9, &raw)).collect()
 }

@@ -273,6 +273,13 @@ impl Value {
             _ => Err(Error::model(format!("expected one number, found the shape {:?}", self.shape))),
         }
     }
+    /// Where its numbers lie, and how many bytes they take.
+    pub(super) fn buffer(&self) -> (usize, u64) {
+        match &self.data {
+            Data::Float(v) => (v.as_ptr() as usize, 4 * v.len() as u64),
+            Data::Int(v) => (v.as_ptr() as usize, 8 * v.len() as u64),
+        }
+    }
     /// Its place on the tape that it was computed on; none where no gradient reaches it.
     pub fn place_on_tape(&self) -> Option<usize> {
         self.node

@@ -82,7 +82,7 @@ fn product(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
 fn apply(t: &mut Tape, x: Value, filter: &Arc<Filter>, of: Window, shape: Vec<usize>) -> Result<Value> {
     let n = elements(&shape)?;
     of.check(x.len(), filter.shape.iter().product(), n)?;
-    t.spend(of.work() / 8)?;
+    t.multiply(of.work())?;
     let (node, kind) = (x.node, x.kind);
     let (y, marks) = filter.forward(&of, x.f()?, &t.rooms, node.is_some());
     t.give(x);

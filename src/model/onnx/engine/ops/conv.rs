@@ -144,7 +144,7 @@ fn per_channel(g: &[f32], channels: usize, plane: usize) -> Vec<f32> {
 pub(super) fn convolve(t: &mut Tape, x: &Value, w: &Value, bias: Option<&Value>, of: Window, shape: Vec<usize>) -> Result<Value> {
     let n = elements(&shape)?;
     of.check(x.len(), w.len(), n)?;
-    t.spend(of.work() / 8)?;
+    t.multiply(of.work())?;
     let mut y = started(bias, of.batch, of.channels.1, n)?;
     let (vx, vw) = (x.arc()?, w.arc()?);
     of.forward(&vx, &vw, &mut y);
@@ -209,7 +209,7 @@ fn transposed(node: &Node, t: &mut Tape, mut x: Inputs) -> Result<Vec<Value>> {
     let shape = [&[v.shape[0], outputs], output.as_slice()].concat();
     let size = elements(&shape)?;
     of.check(size, w.len(), v.len())?;
-    t.spend(of.work() / 8)?;
+    t.multiply(of.work())?;
     let mut y = started(bias.as_ref(), v.shape[0], outputs, size)?;
     let (vx, vw) = (v.arc()?, w.arc()?);
     of.backward(&vx, &vw, &mut y);

@@ -28,7 +28,7 @@ struct Stack {
 
 fn stack(t: &mut Tape, a: &Value, b: &Value, of: Stack, shape: Vec<usize>) -> Result<Value> {
     let (m, n, k) = of.size;
-    t.spend(of.starts.len().saturating_mul(m.saturating_mul(n).saturating_mul(k)) / 8)?;
+    t.multiply(of.starts.len().saturating_mul(m.saturating_mul(n).saturating_mul(k)))?;
     let mut out = vec![0.0; super::super::value::elements(&shape)?];
     let (va, vb) = (a.arc()?, b.arc()?);
     for (i, (sa, sb)) in of.starts.iter().enumerate() {
