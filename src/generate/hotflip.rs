@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 /// Method: of every admissible edit of one letter (with `synonym`: of one word of the embedded list, where its use is sure) the rise of the objective is foretold by the change of the embedded text times the gradient there; of the `candidates` that promise most the true objective is measured and the best kept,
 /// until the loss passes the upper end of the band, no edit raises it, or the share of edited characters is spent. Nothing inside a span of the text, a protected word or (`protect_classes`) a word of a class name is touched. Then so many of the
 /// edits, in their order, are taken that the loss of the written child lies in the band. With `media` the text is attacked with half of its share, then picture and sound by that attack against the edited text, then the original text
-/// again against the attacked media (set-level guidance); one magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
+/// again against the attacked media, the order of set-level guidance, though with this attack's own objective; one magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
 ///
 /// Reference: Ebrahimi et al. 2018, "HotFlip: White-Box Adversarial Examples for Text Classification"; Lu et al. 2023, "Set-level Guidance Attack" (the order text, image, text).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

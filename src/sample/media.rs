@@ -210,6 +210,20 @@ pub struct AudioBuffer {
     samples: Vec<f32>,
 }
 
+/// Whether all are finite. One more than an exponent of ones reaches the bit of the sign; that bit is gathered in lanes, by plain loops, which run in vector
+/// registers.
+fn all_finite(samples: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let (blocks, rest) = samples.as_chunks::<16>();
+    let mut seen = [0u32; 16];
+    for block in blocks {
+        for i in 0..16 {
+            seen[i] |= (block[i].to_bits() & EXPONENT).wrapping_add(0x0080_0000);
+        }
+    }
+    seen.iter().all(|bits| bits >> 31 == 0) && rest.iter().all(|s| s.is_finite())
+}
+
 impl AudioBuffer {
     /// Takes whole frames of finite samples; at least one channel, one frame, and a rate of at least 1 Hz.
     pub fn new(sample_rate_hz: u32, channels: usize, samples: Vec<f32>) -> Result<Self, String> {
@@ -219,12 +233,9 @@ impl AudioBuffer {
         if channels == 0 || samples.is_empty() || !samples.len().is_multiple_of(channels) {
             return Err(format!("audio has at least one whole frame, found {} samples in {channels} channels", samples.len()));
         }
-        // Nothing times a number is nothing, and not a number where the number is none or infinite: a sum that runs in vector registers.
-        let (blocks, rest) = samples.as_chunks::<16>();
-        let mut nothing = [0f32; 16];
-        blocks.iter().for_each(|block| nothing.iter_mut().zip(block).for_each(|(n, s)| *n += s * 0.0));
-        let finite = nothing.iter().chain(rest).all(|s| s.is_finite());
-        if !finite && let Some(at) = samples.iter().position(|s| !s.is_finite()) {
+        if !all_finite(&samples)
+            && let Some(at) = samples.iter().position(|s| !s.is_finite())
+        {
             return Err(format!("audio samples are finite numbers, found {} at {at}", samples[at]));
         }
         Ok(Self { sample_rate_hz, channels, samples })

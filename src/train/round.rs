@@ -105,7 +105,9 @@ impl Experiment<'_> {
         let split = self.splits.train;
         let mut place = vec![None; split.len()];
         mix.originals.iter().enumerate().for_each(|(at, (i, _))| place[*i] = Some(at));
-        let steps_an_epoch = split.len().div_ceil(turn.train.batch_size);
+        // The bank's clock counts the model's steps, of which `free` takes several a batch.
+        let replays = if let TrainingObjective::Free(own) = &turn.train.objective { own.replays } else { 1 };
+        let steps_an_epoch = split.len().div_ceil(turn.train.batch_size) * replays.max(1);
         let rules = Priorities {
             alpha: plan.alpha,
             optimism: plan.optimism,

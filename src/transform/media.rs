@@ -1,7 +1,7 @@
 use crate::{
     augment::{
         image::{self, Tone},
-        text::{self, Edit, Sense, SideWord, Word},
+        text::{self, Edit, LevelWord, Scale, Sense, SideWord, Word},
     },
     sample::{Annotations, AudioBuffer, BoundingBox, Bytes, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text},
 };
@@ -168,6 +168,15 @@ impl Scene {
         let low = |place: &BoundingBox, height: usize| place.y + place.height / 2.0 > height as f32 / 2.0;
         let kept = self.annotations.boxes.iter().zip(boxes).all(|(old, new)| low(old, image.height()) == low(new, height));
         if kept { Ok(()) } else { Err("height_changed".into()) }
+    }
+
+    /// Whether noise at this ratio to the sound leaves true what the caption says: from 10 dB on, downward, a place that it calls quiet is not quiet any more.
+    pub fn stays_quiet(&self, snr_db: f64) -> Result<(), String> {
+        let quiet = |word: &LevelWord| {
+            let of_place = word.of_place || word.opposite.is_none();
+            word.scale == Scale::Loudness && !word.high && of_place && word.sense != Sense::Other
+        };
+        if snr_db <= 10.0 && text::level_words(&self.words()).iter().any(quiet) { Err("quiet_place".into()) } else { Ok(()) }
     }
 
     /// Whether the picture may be turned by `degrees` without its caption: up to 45 degrees the boxes tell ([`Scene::keeps_places`]), beyond that a caption that speaks of a

@@ -1,4 +1,10 @@
-use super::{Edge, Filter, PixelRect, bytes::to_byte, crop_resize_by, lanes::Lanes, separable::separable};
+use super::{
+    Edge, Filter, PixelRect,
+    bytes::{high_half, to_byte},
+    crop_resize_by,
+    lanes::Lanes,
+    separable::separable,
+};
 use crate::{augment::wide::wide, sample::ImageBuffer};
 
 /// Gaussian blur with standard deviation `sigma` in pixels, cut at three of them, edges extended; 0 or less changes nothing. A sigma above
@@ -49,8 +55,116 @@ wide! {
     }
 }
 
-/// The weighted sum over the taps (weights as they are), edges extended.
+/// The weighted sum of rows of bytes, weights in 65,536ths that sum to one.
+fn weigh(rows: &[(&[u8], u16)], out: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if crate::augment::wide::has_avx512() {
+        // SAFETY: the processor has the features.
+        return unsafe { x86::weigh(rows, out) };
+    }
+    weigh_plain(rows, out);
+}
+
+wide! {
+    fn weigh_plain(rows: &[(&[u8], u16)], out: &mut [u8]) {
+        const SOME: usize = 256;
+        let mut sum = [0u16; SOME];
+        for first in (0..out.len()).step_by(SOME) {
+            let count = SOME.min(out.len() - first);
+            let (sum, out) = (&mut sum[..count], &mut out[first..first + count]);
+            sum.fill(128 + rows.len() as u16 / 2);
+            for t in 0..rows.len() {
+                let (row, weight) = (&rows[t].0[first..first + count], rows[t].1);
+                for i in 0..count {
+                    sum[i] = sum[i].wrapping_add(high_half(u16::from(row[i]) << 8, weight));
+                }
+            }
+            for i in 0..count {
+                out[i] = (sum[i] >> 8) as u8;
+            }
+        }
+    }
+}
+
+/// The same in registers of 512 bits.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi16, _mm512_cvtepi16_epi8, _mm512_cvtepu8_epi16, _mm512_mulhi_epu16,
+        _mm512_set1_epi16, _mm512_slli_epi16, _mm512_srli_epi16,
+    };
+
+    const BLOCK: usize = 32;
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn weigh(rows: &[(&[u8], u16)], out: &mut [u8]) {
+        let whole = out.len() / BLOCK * BLOCK;
+        let bias = _mm512_set1_epi16(128 + rows.len() as i16 / 2);
+        for first in (0..whole).step_by(BLOCK) {
+            let mut sum = bias;
+            for t in 0..rows.len() {
+                // The slices are checked, so that loads and the store are inside.
+                let (bytes, weight) = (&rows[t].0[first..first + BLOCK], _mm512_set1_epi16(rows[t].1.cast_signed()));
+                // SAFETY: it reads the 32 bytes of the slice.
+                let values = unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(bytes.as_ptr().cast())) };
+                sum = _mm512_add_epi16(sum, _mm512_mulhi_epu16(_mm512_slli_epi16::<8>(values), weight));
+            }
+            let target = &mut out[first..first + BLOCK];
+            // SAFETY: it writes the 32 bytes of the slice.
+            unsafe { _mm256_storeu_si256(target.as_mut_ptr().cast(), _mm512_cvtepi16_epi8(_mm512_srli_epi16::<8>(sum))) };
+        }
+        if whole < out.len() {
+            let mut rest = [(&[][..], 0u16); super::FEW];
+            for (rest, (row, weight)) in rest.iter_mut().zip(rows) {
+                *rest = (&row[whole..], *weight);
+            }
+            super::weigh_plain(&rest[..rows.len()], &mut out[whole..]);
+        }
+    }
+}
+
+/// Up to so many products are cut to 16 bits each, which loses at the most 16/256 of a value, evened out.
+const FEW: usize = 32;
+
+/// [`convolve`] in whole numbers, for 2 to [`FEW`] taps of a sum of 1.
+fn convolve_few(image: &ImageBuffer, taps: &[Tap]) -> ImageBuffer {
+    let (width, height, channels) = (image.width(), image.height(), image.channels());
+    let stride = width * channels;
+    let mut weights: Vec<u32> = taps.iter().map(|tap| (tap.2 * 65_536.0).round() as u32).collect();
+    let total: u32 = weights.iter().sum();
+    if let Some(largest) = weights.iter_mut().max() {
+        *largest = (*largest + 65_536).saturating_sub(total);
+    }
+    let reach = taps.iter().map(|(dx, _, _)| dx.unsigned_abs() as usize).max().unwrap_or(0);
+    let side = reach * channels;
+    let wide = stride + 2 * side;
+    // The picture, extended to the left and right.
+    let mut padded = vec![0u8; wide * height];
+    for (row, source) in padded.chunks_exact_mut(wide).zip(image.pixels().chunks_exact(stride)) {
+        row[side..side + stride].copy_from_slice(source);
+        for i in 0..side {
+            row[i] = source[i % channels];
+            row[side + stride + i] = source[stride - channels + i % channels];
+        }
+    }
+    let mut pixels = vec![0; stride * height];
+    let mut rows = [(&[][..], 0u16); FEW];
+    for (y, target) in pixels.chunks_exact_mut(stride).enumerate() {
+        for (row, ((dx, dy, _), weight)) in rows.iter_mut().zip(taps.iter().zip(&weights)) {
+            let from = Edge::Extend.source(y as i64 + i64::from(*dy), height).unwrap_or(0);
+            let start = from * wide + (reach as i64 + i64::from(*dx)) as usize * channels;
+            *row = (&padded[start..start + stride], (*weight).min(65_535) as u16);
+        }
+        weigh(&rows[..taps.len()], target);
+    }
+    ImageBuffer::new(width, height, channels, pixels).unwrap_or_else(|_| image.clone())
+}
+
+/// The weighted sum over the taps, whose weights sum to 1, edges extended.
 fn convolve(image: &ImageBuffer, taps: &[Tap]) -> ImageBuffer {
+    if (2..=FEW).contains(&taps.len()) {
+        return convolve_few(image, taps);
+    }
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let stride = width * channels;
     let reach = taps.iter().map(|(dx, _, _)| dx.unsigned_abs() as usize).max().unwrap_or(0);
@@ -116,8 +230,26 @@ pub fn defocus_blur(image: &ImageBuffer, radius: f32) -> ImageBuffer {
     convolve(image, &normalized(taps.collect()))
 }
 
+wide! {
+    fn count_in(sum: &mut [u16], bytes: &[u8]) {
+        let bytes = &bytes[..sum.len()];
+        for i in 0..sum.len() {
+            sum[i] = sum[i].wrapping_add(u16::from(bytes[i]));
+        }
+    }
+}
+
+wide! {
+    fn mean_of(sum: &[u16], share: f32, out: &mut [u8]) {
+        let sum = &sum[..out.len()];
+        for i in 0..out.len() {
+            out[i] = to_byte(f32::from(sum[i]) * share);
+        }
+    }
+}
+
 /// The mean of the picture and of itself enlarged about the middle, up to `factor` (1..=4), as when a lens zooms while the shutter is open. As many
-/// pictures as the corner moves pixels, at most 32.
+/// pictures as the corner moves pixels, at most 20.
 pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
     if factor.is_nan() || factor <= 1.0 {
         return image.clone();
@@ -125,7 +257,7 @@ pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
     let factor = f64::from(factor.min(4.0));
     let (width, height) = (image.width() as f64, image.height() as f64);
     let moved = (factor - 1.0) * width.max(height) / 2.0;
-    let count = (moved.ceil() as usize).clamp(2, 32);
+    let count = (moved.ceil() as usize).clamp(2, 20);
     let mut sum: Vec<u16> = image.pixels().iter().map(|p| u16::from(*p)).collect();
     for i in 1..count {
         let zoom = 1.0 + (factor - 1.0) * i as f64 / (count - 1) as f64;
@@ -133,11 +265,10 @@ pub fn zoom_blur(image: &ImageBuffer, factor: f32) -> ImageBuffer {
         let rect = PixelRect { x: (width - w) / 2.0, y: (height - h) / 2.0, width: w, height: h };
         // The size stays, so this cannot fail.
         let Ok(larger) = crop_resize_by(image, rect, image.width(), image.height(), Filter::Bilinear) else { return image.clone() };
-        sum.iter_mut().zip(larger.pixels()).for_each(|(s, p)| *s = s.wrapping_add(u16::from(*p)));
+        count_in(&mut sum, larger.pixels());
     }
     let mut out = image.clone();
-    let (count, half) = (count as u16, count as u16 / 2);
-    out.pixels_mut().iter_mut().zip(sum).for_each(|(o, s)| *o = (s.wrapping_add(half) / count) as u8);
+    mean_of(&sum, 1.0 / count as f32, out.pixels_mut());
     out
 }
 
@@ -280,6 +411,17 @@ mod tests {
     }
 
     proptest! {
+        /// Wide registers give the bytes that plain loops give.
+        #[test]
+        fn both_versions_agree(len in 1usize..200, taps in 2usize..33, seed in 0u64..99) {
+            let picture = image(len, taps, 1, seed);
+            let rows: Vec<(&[u8], u16)> = picture.pixels().chunks_exact(len).map(|row| (row, (65_536 / taps) as u16)).collect();
+            let (mut a, mut b) = (vec![0; len], vec![0; len]);
+            weigh(&rows, &mut a);
+            weigh_plain(&rows, &mut b);
+            prop_assert_eq!(a, b);
+        }
+
         #[test]
         fn a_gaussian_agrees_with_its_definition(w in 1usize..90, h in 1usize..9, c in prop::sample::select(vec![1usize, 3, 4]), sigma in 0.2f32..9.0, seed in 0u64..99) {
             let picture = image(w, h, c, seed);

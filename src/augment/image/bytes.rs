@@ -29,6 +29,41 @@ pub(super) fn apply_table(bytes: &mut [u8], channels: usize, table: &[u8; 256]) 
     apply_plain(bytes, channels, table);
 }
 
+/// Replaces every byte of a colour by its channel's entry; alpha stays. Three or four channels.
+pub(super) fn apply_tables(bytes: &mut [u8], channels: usize, tables: &[[u8; 256]; 3]) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        // Whole pixels on whole blocks.
+        let whole = bytes.len() / (64 * channels) * (64 * channels);
+        let (blocks, rest) = bytes.split_at_mut(whole);
+        // SAFETY: the processor has the features.
+        unsafe { apply_channel_blocks(blocks.as_chunks_mut::<64>().0, channels, tables) };
+        return apply_tables_plain(rest, channels, tables);
+    }
+    apply_tables_plain(bytes, channels, tables);
+}
+
+fn apply_tables_plain(bytes: &mut [u8], channels: usize, tables: &[[u8; 256]; 3]) {
+    for pixel in bytes.chunks_exact_mut(channels) {
+        for c in 0..3 {
+            pixel[c] = tables[c][usize::from(pixel[c])];
+        }
+    }
+}
+
+/// [`apply_blocks`] with a table for each channel.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn apply_channel_blocks(blocks: &mut [[u8; 64]], channels: usize, tables: &[[u8; 256]; 3]) {
+    for (c, table) in tables.iter().enumerate() {
+        // The bytes of the channel in a block, by where in a pixel the block begins.
+        let masks: [u64; 4] = std::array::from_fn(|begin| (0..64).filter(|i| (begin + i) % channels == c).map(|i| 1u64 << i).sum());
+        for at in 0..blocks.len() {
+            apply_blocks(&mut blocks[at..=at], masks[64 * at % channels], table);
+        }
+    }
+}
+
 fn apply_plain(bytes: &mut [u8], channels: usize, table: &[u8; 256]) {
     if channels == 4 {
         for pixel in bytes.as_chunks_mut::<4>().0 {
@@ -41,6 +76,7 @@ fn apply_plain(bytes: &mut [u8], channels: usize, table: &[u8; 256]) {
 
 /// The table in four registers: two permutations look up 64 bytes each in a half of it.
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn apply_blocks(blocks: &mut [[u8; 64]], keep: u64, table: &[u8; 256]) {
     use std::arch::x86_64::{
@@ -121,6 +157,20 @@ mod tests {
             apply_table(after.pixels_mut(), channels, &table);
             for (i, (a, b)) in after.pixels().iter().zip(before.pixels()).enumerate() {
                 let expected = if channels == 4 && i % 4 == 3 { *b } else { table[usize::from(*b)] };
+                assert_eq!(*a, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn each_channel_has_its_table() {
+        let tables: [[u8; 256]; 3] = std::array::from_fn(|c| std::array::from_fn(|i| (i as u8).wrapping_mul(7).wrapping_add(30 * c as u8)));
+        for (width, channels) in [(1, 3), (53, 3), (67, 4), (64, 4), (192, 3)] {
+            let before = image(width, 5, channels, 2);
+            let mut after = before.clone();
+            apply_tables(after.pixels_mut(), channels, &tables);
+            for (i, (a, b)) in after.pixels().iter().zip(before.pixels()).enumerate() {
+                let expected = if i % channels == 3 { *b } else { tables[i % channels][usize::from(*b)] };
                 assert_eq!(*a, expected);
             }
         }

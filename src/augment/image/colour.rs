@@ -122,7 +122,40 @@ pub fn saturation(image: &mut ImageBuffer, factor: f32) {
 
 /// Goes `share` (`0..=1`) of the way to the picture's luma (Rec. 601); channels stay as many as they are.
 pub fn grayscale(image: &mut ImageBuffer, share: f32) {
+    if share >= 1.0 {
+        match image.channels() {
+            3 => to_luma::<3>(image.pixels_mut()),
+            4 => to_luma::<4>(image.pixels_mut()),
+            _ => {}
+        }
+        return;
+    }
     saturation(image, 1.0 - share);
+}
+
+wide! {
+    fn to_luma[const C: usize](bytes: &mut [u8]) {
+        const SOME: usize = 64;
+        let mut luma = [0u8; SOME];
+        let pixels = bytes.as_chunks_mut::<C>().0;
+        let mut from = 0;
+        while from < pixels.len() {
+            let count = SOME.min(pixels.len() - from);
+            let pixels = &mut pixels[from..from + count];
+            // 65,536ths that sum to one.
+            for i in 0..count {
+                let (r, g, b) = (u32::from(pixels[i][0]), u32::from(pixels[i][1 % C]), u32::from(pixels[i][2 % C]));
+                let sum = r.wrapping_mul(19_595).wrapping_add(g.wrapping_mul(38_470)).wrapping_add(b.wrapping_mul(7_471));
+                luma[i] = (sum.wrapping_add(32_768) >> 16) as u8;
+            }
+            for i in 0..count {
+                pixels[i][0] = luma[i];
+                pixels[i][1 % C] = luma[i];
+                pixels[i][2 % C] = luma[i];
+            }
+            from += count;
+        }
+    }
 }
 
 /// Turns the hue by `hue` degrees and adds `saturation` and `value` (of the full range, `-1..=1`), in the hexcone model (HSV). Gray pictures take

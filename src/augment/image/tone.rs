@@ -1,5 +1,5 @@
 use super::{
-    bytes::{apply_table, to_byte},
+    bytes::{apply_table, apply_tables, to_byte},
     colour_channels,
 };
 use crate::{augment::wide::wide, sample::ImageBuffer};
@@ -156,22 +156,35 @@ pub fn posterize(image: &mut ImageBuffer, levels: usize) {
 /// goes `share` (`0..=1`) of the way there. A channel of one value stays.
 pub fn equalize(image: &mut ImageBuffer, share: f32) {
     let channels = image.channels();
-    let shown = colour_channels(channels);
-    let mut counts = [[0u32; 256]; 3];
-    for pixel in image.pixels().chunks_exact(channels) {
-        for (count, p) in counts.iter_mut().zip(&pixel[..shown]) {
-            count[usize::from(*p)] += 1;
-        }
-    }
+    let counts = match channels {
+        1 => count_values::<1>(image.pixels()),
+        3 => count_values::<3>(image.pixels()),
+        _ => count_values::<4>(image.pixels()),
+    };
     let tables = counts.map(|count| equalizing(&count, share));
-    if channels == 1 {
-        return apply_table(image.pixels_mut(), 1, &tables[0]);
-    }
-    for pixel in image.pixels_mut().chunks_exact_mut(channels) {
-        for (table, p) in tables.iter().zip(&mut pixel[..shown]) {
-            *p = table[usize::from(*p)];
+    if channels == 1 { apply_table(image.pixels_mut(), 1, &tables[0]) } else { apply_tables(image.pixels_mut(), channels, &tables) }
+}
+
+/// How often each value comes in each colour channel.
+fn count_values<const C: usize>(bytes: &[u8]) -> [[u32; 256]; 3] {
+    // Neighbours count apart, so that one need not wait for the other where they are alike.
+    let mut counts = [[[0u32; 256]; 3]; 2];
+    let count = |counts: &mut [[u32; 256]; 3], pixel: &[u8; C]| {
+        for c in 0..C.min(3) {
+            counts[c][usize::from(pixel[c])] = counts[c][usize::from(pixel[c])].wrapping_add(1);
         }
+    };
+    let (pairs, last) = bytes.as_chunks::<C>().0.as_chunks::<2>();
+    let [even, odd] = &mut counts;
+    for [a, b] in pairs {
+        count(even, a);
+        count(odd, b);
     }
+    last.iter().for_each(|pixel| count(even, pixel));
+    for (sum, more) in even.as_flattened_mut().iter_mut().zip(odd.as_flattened()) {
+        *sum += more;
+    }
+    counts[0]
 }
 
 /// The table that spreads the values counted.

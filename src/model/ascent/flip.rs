@@ -124,12 +124,17 @@ struct Candidate {
     cost: usize,
 }
 
+/// Characters of a text, from its beginning, among which edits are looked for: every one of them is tried each round, and models read the beginning.
+const EDITED: usize = 2048;
+/// Characters over which an edit's promised rise is summed.
+const RANKED: usize = 2 * EDITED;
+
 /// Samples that are attacked together; it changes memory, not results.
 const TOGETHER: usize = 128;
 
 /// HotFlip: at every round the rise of the objective that each admissible edit of one letter or word promises, `(E' - E) . g` with the embedding `E` of the text
 /// and the gradient `g` there, ranks the edits; of the best the true objective is measured, and the best of these are carried on, as long as it rises
-/// and the limit is not reached. A character is edited once, and nothing inside a span of the text or a protected word. The other media of `inputs`
+/// and the limit is not reached. A character is edited once, and nothing inside a span of the text or a protected word; only the first 2,048 characters are. The other media of `inputs`
 /// stay; its texts are `texts`. Nothing is drawn. Samples without a text, and texts too short for one edit, come back as they are.
 ///
 /// # Errors
@@ -285,9 +290,10 @@ impl<'a> Item<'a> {
             return Ok(Vec::new());
         }
         let rise = |text: &EmbeddedText| text.values.iter().zip(slope).map(|(e, g)| f64::from(*e) * f64::from(*g)).sum::<f64>();
-        let before = rise(&model.embed_text(&self.content(&line.edits))?);
+        let source = first_characters(&self.text.content, RANKED);
         let mut sorted: Vec<&Edit> = line.edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
+        let before = rise(&model.embed_text(&spliced(source, &sorted, None))?);
         let mut ranked: Vec<(f64, usize, Candidate)> = Vec::new();
         let best_first = |ranked: &mut Vec<(f64, usize, Candidate)>| {
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -295,7 +301,7 @@ impl<'a> Item<'a> {
         };
         let open = |one: &Candidate| line.cost + one.cost <= self.most && one.touched.iter().all(|at| !line.touched.contains(at));
         for (number, one) in candidates(&self.places, &self.words, &config.flips).enumerate().filter(|(_, one)| open(one)) {
-            let promised = rise(&model.embed_text(&spliced(&self.text.content, &sorted, &one.edit))?) - before;
+            let promised = rise(&model.embed_text(&spliced(source, &sorted, Some(&one.edit)))?) - before;
             ranked.push((promised, number, one));
             // The list stays short: only the best are kept.
             if ranked.len() >= 64 + 4 * config.candidates {
@@ -334,11 +340,12 @@ impl<'a> Item<'a> {
 }
 
 /// A text with edits in order and one more, none of which overlap.
-fn spliced(content: &str, edits: &[&Edit], one: &Edit) -> String {
+fn spliced(content: &str, edits: &[&Edit], one: Option<&Edit>) -> String {
     let mut out = String::with_capacity(content.len() + 8);
-    let at = edits.partition_point(|edit| (edit.range.start, edit.range.end) < (one.range.start, one.range.end));
+    let place = |edit: &Edit| (edit.range.start, edit.range.end);
+    let at = one.map_or(edits.len(), |one| edits.partition_point(|edit| place(edit) < place(one)));
     let mut from = 0;
-    for edit in edits[..at].iter().copied().chain([one]).chain(edits[at..].iter().copied()) {
+    for edit in edits[..at].iter().copied().chain(one).chain(edits[at..].iter().copied()) {
         out.push_str(content.get(from..edit.range.start).unwrap_or_default());
         out.push_str(&edit.replacement);
         from = edit.range.end;
@@ -349,7 +356,9 @@ fn spliced(content: &str, edits: &[&Edit], one: &Edit) -> String {
 
 /// What of a text may be edited: its letters, and its words with the edit each.
 fn editable(text: &Text, config: &FlipConfig) -> (Vec<Place>, Vec<Candidate>) {
-    let words = text::words(&text.content);
+    let length = first_characters(&text.content, EDITED).len();
+    let mut words = text::words(&text.content);
+    words.retain(|word| word.range.end <= length);
     let kept: Vec<_> = words.iter().filter(|word| config.protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
     let free = |start: usize, end: usize| {
         kept.iter().all(|range| range.end <= start || end <= range.start)
@@ -362,7 +371,8 @@ fn editable(text: &Text, config: &FlipConfig) -> (Vec<Place>, Vec<Candidate>) {
     }
     let starts: Vec<usize> = text.content.char_indices().map(|(start, _)| start).collect();
     let before = |at: usize| starts.partition_point(|start| *start < at);
-    let edits = text::every_synonym(text, &words).into_iter().filter(|edit| free(edit.range.start, edit.range.end));
+    let edits =
+        text::every_synonym(text, &words).into_iter().filter(|edit| edit.range.end <= length && free(edit.range.start, edit.range.end));
     let word = |edit: Edit| {
         let touched: Vec<usize> = (before(edit.range.start)..before(edit.range.end)).collect();
         Candidate { cost: touched.len(), touched, edit }
@@ -386,7 +396,11 @@ fn places(text: &Text, free: &dyn Fn(usize, usize) -> bool) -> Vec<Place> {
         let (start, letter) = open(at)?;
         Some(Place { at, start, end: start + letter.len_utf8(), letter, next: open(at + 1).map(|(_, next)| next) })
     };
-    (0..characters.len()).filter_map(place).collect()
+    (0..characters.len().min(EDITED)).filter_map(place).collect()
+}
+
+fn first_characters(content: &str, count: usize) -> &str {
+    content.char_indices().nth(count).map_or(content, |(end, _)| &content[..end])
 }
 
 /// All edits of one place.
@@ -488,8 +502,16 @@ mod tests {
         let (a, b) = (Edit { range: 0..1, replacement: "x".into() }, Edit { range: 11..12, replacement: String::new() });
         for edit in all.iter().filter(|e| e.range.start > 1 && e.range.end < 11) {
             let wanted = text::apply(&text, vec![a.clone(), b.clone(), edit.clone()]).unwrap().text.content;
-            assert_eq!(spliced(&text.content, &[&a, &b], edit), wanted);
+            assert_eq!(spliced(&text.content, &[&a, &b], Some(edit)), wanted);
         }
+    }
+
+    #[test]
+    fn a_long_text_is_edited_at_its_beginning() {
+        let text = Text::new("three birds sing loudly ".repeat(2500));
+        let config = FlipConfig { flips: vec![Flip::Delete], max_share: 2.0 / 60_000.0, ..FlipConfig::default() };
+        let found = one(&text, 2, &config);
+        assert!(!found.edits.is_empty() && found.edits.iter().all(|edit| edit.range.end <= EDITED), "{found:?}");
     }
 
     #[test]

@@ -231,7 +231,8 @@ impl Job {
         let logits = seen.logits.row(row);
         let predicted = measure::argmax(logits);
         let wrong = predicted != label.class();
-        let moved = step > 0 || config.random_start || matches!(config.method, Method::Square { .. });
+        let begun = config.random_start || matches!(config.method, Method::Square { .. });
+        let moved = step > 0 || begun;
         let cross_entropy = measure::cross_entropy(logits, label);
         let done = match config.until {
             Until::Steps => false,
@@ -239,8 +240,8 @@ impl Job {
             Until::Reached => aim.map_or(wrong, |aim| predicted == aim),
             Until::Loss(level) => moved && cross_entropy >= level,
         };
-        // The start itself is kept only until there is a step to keep.
-        if done || step <= 1 || value > ascent.loss() {
+        // The sample itself is kept only until there is a step to keep; a start that lies elsewhere is as good as any point.
+        if done || step == 0 || (step == 1 && !begun) || value > ascent.loss() {
             (ascent.input, ascent.step, ascent.cross_entropy) = (self.walk.point().clone(), step, cross_entropy);
             ascent.solved = done || (config.until == Until::Steps && wrong);
         }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Method: white, pink or brown noise is scaled so that the ratio of the mean squares of sound and noise, over the whole clip and all channels, is the drawn
 /// one at severity 1; the noise's
 /// amplitude grows with the severity (half of it is 6 dB more ratio). Where the sum would clip, both are scaled down together. A silent sound has no ratio and
-/// is refused.
+/// is refused, and so are captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Ko et al. 2015, "Audio Augmentation for Speech Recognition".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,9 +68,11 @@ impl Effect for AddNoise {
 
     fn apply(draw: &AddNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
+        let snr_db = draw.snr_db - 20.0 * severity.log10();
+        scene.stays_quiet(snr_db)?;
         let seed = SeedTree::at(&draw.seed).child("noise").number();
         let field = audio::noise(draw.colour, sound.sample_rate_hz(), sound.channels(), sound.frames(), seed);
-        let mixed = audio::mix_at_snr(sound, &field, draw.snr_db - 20.0 * severity.log10()).ok_or("silent")?;
+        let mixed = audio::mix_at_snr(sound, &field, snr_db).ok_or("silent")?;
         scene.audio = Some(mixed.audio.into());
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Other voices in the background.
 
+use super::at_rate;
 use crate::{
     augment::audio,
     error::Problem,
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: each partner is mixed down to one channel, brought to the same power, turned round by a drawn share and repeated to the length; their sum is mixed
 /// in so that the ratio of the mean squares of
-/// sound and babble is the drawn one at severity 1; its amplitude grows with the severity. Refuses where a partner has another sample rate (`partner_rate`) or
-/// one of them is silent (`silent`).
+/// sound and babble is the drawn one at severity 1; its amplitude grows with the severity. Partners of another sample rate are resampled. Refuses where
+/// one of them is silent (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus" (babble from several speakers).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,10 +73,7 @@ impl Effect for Babble {
         let mut field = vec![0f32; sound.samples().len()];
         for (partner, turn) in with.partners.iter().zip(&draw.turns) {
             let Some(voice) = &partner.audio else { return Err("partner_without_audio".into()) };
-            if voice.get().sample_rate_hz() != sound.sample_rate_hz() {
-                return Err("partner_rate".into());
-            }
-            let voice = voice.get().mono();
+            let voice = at_rate(&voice.shared(), sound.sample_rate_hz())?.mono();
             let power = audio::power(&voice);
             if power <= 0.0 {
                 return Err("silent".into());
@@ -87,7 +85,9 @@ impl Effect for Babble {
                 frame.iter_mut().for_each(|sum| *sum += value * factor);
             }
         }
-        let mixed = audio::mix_at_snr(sound, &field, draw.snr_db - 20.0 * severity.log10()).ok_or("silent")?;
+        let snr_db = draw.snr_db - 20.0 * severity.log10();
+        scene.stays_quiet(snr_db)?;
+        let mixed = audio::mix_at_snr(sound, &field, snr_db).ok_or("silent")?;
         scene.audio = Some(mixed.audio.into());
         Ok(())
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 ///
 /// Method: one of the files at `path` is drawn and read from a drawn place on, brought to the sound's rate, begun again where it ends, and scaled so that the
 /// ratio of the mean squares of sound and background is the drawn one
-/// at severity 1; its amplitude grows with the severity. Where the sum would clip, both are scaled down together. Refuses where one of them is silent (`silent`).
+/// at severity 1; its amplitude grows with the severity. Where the sum would clip, both are scaled down together. Refuses where one of them is silent (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus".
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,7 @@ impl Effect for Background {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let clip = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz())?;
         let (mut out, from) = (AudioBuffer::clone(sound), (draw.from * clip.frames() as f64) as usize);
+        scene.stays_quiet(stronger(draw.snr_db, severity))?;
         let mixed = audio::background(&mut out, &clip, from, stronger(draw.snr_db, severity)).map_err(|error| error.to_string())?;
         mixed.ok_or("silent")?;
         scene.audio = Some(out.into());

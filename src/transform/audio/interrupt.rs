@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: the partner is brought to the sound's rate and mixed over a drawn share of the sound, at its end or its beginning, so that the ratio of the mean
 /// squares over the frames that overlap is the drawn one at severity 1; its
-/// amplitude grows with the severity. Where the sum would clip, all is scaled down together. Refuses where one of the two is silent there (`silent`).
+/// amplitude grows with the severity. Where the sum would clip, all is scaled down together. Refuses where one of the two is silent there (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Cosentino et al. 2020, "LibriMix: An Open-Source Dataset for Generalizable Speech Separation" (mixtures by ratio and overlap).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +73,7 @@ impl Effect for Interrupt {
         let other = at_rate(&other.shared(), sound.sample_rate_hz())?;
         let mut out = AudioBuffer::clone(sound);
         let ratio = stronger(draw.sir_db, severity);
+        scene.stays_quiet(ratio)?;
         audio::overlap(&mut out, &other, draw.overlap, draw.at_end, ratio).map_err(|error| error.to_string())?.ok_or("silent")?;
         scene.audio = Some(out.into());
         Ok(())

@@ -150,3 +150,22 @@ fn numbers_out_of_range_and_unknown_keys_are_told() {
         }
     }
 }
+
+#[test]
+fn a_quiet_place_does_not_get_loud() {
+    use crate::transform::testing::{caption, classes, scenes};
+    let said = |content: &str| {
+        let like = scenes().iter().find(|sample| sample.audio.is_some()).unwrap();
+        crate::sample::Sample { text: caption(content).text, ..like.clone() }
+    };
+    let noisy = |content: &str, snr_db: f64| {
+        let sample = said(content);
+        let (scene, seeds) = (Scene::of(&sample), SeedTree::new(1));
+        let site = Site { sample: &sample, scene: &scene, class_name: None, classes: classes(), partners: &[], seeds: &seeds };
+        let effect = crate::transform::table().build(&serde_json::json!({ "add_noise": { "snr_db": snr_db } })).unwrap().operator;
+        effect.plan(&site, 1.0)
+    };
+    assert_eq!(noisy("a dog in a quiet street", 5.0), Plan::refused("quiet_place"));
+    assert!(matches!(noisy("a dog in a quiet street", 20.0), Plan::Fires(_)));
+    assert!(matches!(noisy("a dog barks", 5.0), Plan::Fires(_)));
+}

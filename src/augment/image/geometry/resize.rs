@@ -403,6 +403,17 @@ pub fn pad(image: &ImageBuffer, sides: Sides, edge: Edge, colour: [u8; 4]) -> Re
         return Err(Error::data(format!("a padded image of {wide}x{high} pixels does not fit into memory")));
     }
     let colour = &colour[..channels];
+    if edge == Edge::Zero {
+        let blank: Vec<u8> = colour.iter().copied().cycle().take(wide * channels).collect();
+        (0..sides.top).for_each(|_| pixels.extend_from_slice(&blank));
+        for row in image.pixels().chunks_exact(width * channels) {
+            pixels.extend_from_slice(&blank[..sides.left * channels]);
+            pixels.extend_from_slice(row);
+            pixels.extend_from_slice(&blank[..sides.right * channels]);
+        }
+        (0..sides.bottom).for_each(|_| pixels.extend_from_slice(&blank));
+        return ImageBuffer::new(wide, high, channels, pixels).map_err(Error::data);
+    }
     let source = |at: usize, before: usize, len| edge.source(at as i64 - before as i64, len);
     for y in 0..high {
         let Some(from) = source(y, sides.top, height) else {
