@@ -5,6 +5,8 @@ pub mod crop_objects;
 mod cutout;
 pub mod desynchronize;
 mod flip;
+#[cfg(test)]
+mod inverses;
 pub mod joint_mix;
 mod level;
 mod noise;
