@@ -118,7 +118,7 @@ fn build(
     let given = check::Given { model: model.as_ref(), train: train.as_ref(), data: data.as_ref(), answers };
     check::stages(&stages, &sites, &given, registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
-        check::evaluation(&evaluate, data, model, problems);
+        check::evaluation(&evaluate, train.is_some(), data, model, problems);
     }
     let (data, model) = (data?, model?);
     let mut plan = Plan {

@@ -279,9 +279,18 @@ fn abilities(
 }
 
 /// The evaluation against the data and the model.
-pub(super) fn evaluation(evaluate: &EvaluatePlan, data: &DataPlan, model: &Built<dyn ModelSource>, problems: &mut Vec<Problem>) {
+pub(super) fn evaluation(
+    evaluate: &EvaluatePlan,
+    trains: bool,
+    data: &DataPlan,
+    model: &Built<dyn ModelSource>,
+    problems: &mut Vec<Problem>,
+) {
     if data.test.is_none() && data.validation.is_none() && *evaluate != EvaluatePlan::default() {
         problems.push(Problem::new("evaluate", "there is nothing to evaluate on: add `data.test` (or `data.validation`)"));
+    } else if !trains && *evaluate != EvaluatePlan::default() {
+        let told = "evaluates what was trained, but the pipeline says `train: none`; of a model as it stands ask scores, such as `- score: { adversarial_distance: {} }`";
+        problems.push(Problem::new("evaluate", told));
     }
     let capabilities = model.operator.capabilities();
     let withheld: ModalitySet = evaluate.withhold.iter().copied().collect();
