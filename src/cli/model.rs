@@ -40,7 +40,14 @@ fn short(n: u64) -> String {
 
 impl Model {
     pub(super) fn execute(self) -> Outcome {
+        if let Some((at, (name, _))) = self.size.iter().enumerate().find(|(at, one)| self.size[..*at].iter().any(|other| other.0 == one.0))
+        {
+            return Err(Error::usage(format!("`--size` names `{name}` twice (the second time in place {})", at + 1)).into());
+        }
         if self.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+            if !self.size.is_empty() {
+                return Err(Error::usage("`--size` is for the free sizes of an ONNX file; a saved model has none").into());
+            }
             let model = load::open(&self.file)?;
             let spec = serde_json::to_string_pretty(model.spec()).map_err(|e| Error::internal(e.to_string()))?;
             return print(&format!("{spec}\n"));

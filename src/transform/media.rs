@@ -159,7 +159,7 @@ impl Scene {
     /// [`Scene::keeps_sides`] for what the caption says of the top and the bottom of the picture; what one thing is to another ("above", "under") no shift changes.
     pub fn keeps_heights(&self, boxes: &[BoundingBox], height: usize) -> Result<(), String> {
         let Some(image) = &self.image else { return Ok(()) };
-        if !text::height_words(&self.words()).iter().any(|word| word.sense == Sense::Scene && word.of_picture) {
+        if !text::height_words(&self.words()).iter().any(|word| word.sense != Sense::Other && word.of_picture) {
             return Ok(());
         }
         if self.annotations.boxes.is_empty() || boxes.len() != self.annotations.boxes.len() {

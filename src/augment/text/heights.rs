@@ -66,10 +66,13 @@ pub fn height_words(words: &[Word]) -> Vec<HeightWord> {
     for (at, word) in words.iter().enumerate() {
         let Some((opposite, high)) = opposite(&word.lower) else { continue };
         let sense = if word.quoted { Sense::Unsure } else { sense(words, at) };
-        let of_picture = !matches!(
-            word.lower.as_str(),
-            "above" | "below" | "over" | "under" | "up" | "down" | "upward" | "upwards" | "downward" | "downwards"
-        );
+        // What lies "on top of" something is not at the top.
+        let upon = near(words, at, -1) == Some("on") && near(words, at, 1) == Some("of");
+        let of_picture = !upon
+            && !matches!(
+                word.lower.as_str(),
+                "above" | "below" | "over" | "under" | "up" | "down" | "upward" | "upwards" | "downward" | "downwards"
+            );
         found.push(HeightWord { range: word.range.clone(), at, high, opposite, sense, of_picture });
     }
     found
@@ -151,8 +154,21 @@ fn of_end(words: &[Word], at: usize) -> Sense {
 /// The four edges in the order in which a turn with the clock brings them round.
 const EDGES: [&str; 4] = ["top", "right", "bottom", "left"];
 
-/// Edits for a picture whose top and bottom are exchanged. `None` where a word of height is unsure or protected.
+/// Edits for a picture whose top and bottom are exchanged. `None` where a word of height is unsure or protected, and where a side may be that of a body, which
+/// every mirror exchanges: only "on the left (side, of ...)" and corners surely are the picture's.
 pub fn vertical_edits(text: &Text, words: &[Word]) -> Option<Vec<Edit>> {
+    let of_picture = |range: &Range<usize>| {
+        let at = words.iter().position(|word| word.range == *range)?;
+        let (before, after) = (near(words, at, -1), near(words, at, 1));
+        let placed = before == Some("the") && is(near(words, at, -2), &["on", "at", "to", "toward", "towards", "from", "near"]);
+        let ends = after.is_none_or(|after| FUNCTION.contains(&after)) || is(after, &["side", "corner", "edge", "half"]);
+        let corner = is(before, &["top", "bottom", "upper", "lower"]) && ends;
+        Some(placed && ends || corner || words[at].lower.ends_with("most"))
+    };
+    let sides = side_words(words);
+    if sides.iter().any(|side| side.sense != Sense::Other && of_picture(&side.range) != Some(true)) {
+        return None;
+    }
     let mut edits = Vec::new();
     for word in height_words(words) {
         match word.sense {

@@ -278,8 +278,10 @@ fn a_draw_of_another_version_or_stage_is_told() {
     let parent = scenes().iter().find(|s| s.image.is_some()).unwrap();
     let context = ReplayContext { parents: std::slice::from_ref(parent), models: None, seeds: SeedTree::new(0) };
     let replayed = |rule: Value| operator.replay(&json!({ "severity": 1.0, "rules": [rule] }), &context).map_err(|error| error.to_string());
-    assert!(replayed(json!({ "gaussian_blur": { "sigma": 2.0 } })).is_ok());
-    assert!(replayed(json!({ "gaussian_blur@2": { "sigma": 2.0 } })).unwrap_err().contains("drawn by version 2"));
+    assert!(replayed(json!({ "gaussian_blur@2": { "sigma": 2.0 } })).is_ok());
+    assert!(replayed(json!({ "gaussian_blur@3": { "sigma": 2.0 } })).unwrap_err().contains("drawn by version 3"));
+    // Version 1 is not written.
+    assert!(replayed(json!({ "gaussian_blur": { "sigma": 2.0 } })).unwrap_err().contains("drawn by version 1"));
     assert!(replayed(json!({ "flip": {} })).unwrap_err().contains("`flip` is no transform of this stage"));
-    assert!(replayed(json!({ "gaussian_blur": { "sgima": 2.0 } })).is_err());
+    assert!(replayed(json!({ "gaussian_blur@2": { "sgima": 2.0 } })).is_err());
 }

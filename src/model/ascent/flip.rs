@@ -126,7 +126,7 @@ struct Candidate {
 
 /// Characters of a text, from its beginning, among which edits are looked for: every one of them is tried each round, and models read the beginning.
 const EDITED: usize = 2048;
-/// Characters over which an edit's promised rise is summed.
+/// Characters over which an edit's promised rise is summed, by models that embed place by place.
 const RANKED: usize = 2 * EDITED;
 
 /// Samples that are attacked together; it changes memory, not results.
@@ -290,7 +290,9 @@ impl<'a> Item<'a> {
             return Ok(Vec::new());
         }
         let rise = |text: &EmbeddedText| text.values.iter().zip(slope).map(|(e, g)| f64::from(*e) * f64::from(*g)).sum::<f64>();
-        let source = first_characters(&self.text.content, RANKED);
+        // An embedding of the text as a whole is not that of its beginning.
+        let whole = model.embed_text(&self.text.content)?.positions <= 1;
+        let source = if whole { &self.text.content } else { first_characters(&self.text.content, RANKED) };
         let mut sorted: Vec<&Edit> = line.edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let before = rise(&model.embed_text(&spliced(source, &sorted, None))?);
@@ -358,8 +360,10 @@ fn spliced(content: &str, edits: &[&Edit], one: Option<&Edit>) -> String {
 fn editable(text: &Text, config: &FlipConfig) -> (Vec<Place>, Vec<Candidate>) {
     let length = first_characters(&text.content, EDITED).len();
     let mut words = text::words(&text.content);
-    words.retain(|word| word.range.end <= length);
+    // A word that is cut there is protected, too.
+    words.retain(|word| word.range.start < length);
     let kept: Vec<_> = words.iter().filter(|word| config.protect.contains(&word.lower)).map(|word| word.range.clone()).collect();
+    words.retain(|word| word.range.end <= length);
     let free = |start: usize, end: usize| {
         kept.iter().all(|range| range.end <= start || end <= range.start)
             && text.spans.iter().all(|span| span.end <= start || end <= span.start)
@@ -394,7 +398,13 @@ fn places(text: &Text, free: &dyn Fn(usize, usize) -> bool) -> Vec<Place> {
     };
     let place = |at: usize| {
         let (start, letter) = open(at)?;
-        Some(Place { at, start, end: start + letter.len_utf8(), letter, next: open(at + 1).map(|(_, next)| next) })
+        Some(Place {
+            at,
+            start,
+            end: start + letter.len_utf8(),
+            letter,
+            next: open(at + 1).filter(|_| at + 1 < EDITED).map(|(_, next)| next),
+        })
     };
     (0..characters.len().min(EDITED)).filter_map(place).collect()
 }
@@ -512,6 +522,13 @@ mod tests {
         let config = FlipConfig { flips: vec![Flip::Delete], max_share: 2.0 / 60_000.0, ..FlipConfig::default() };
         let found = one(&text, 2, &config);
         assert!(!found.edits.is_empty() && found.edits.iter().all(|edit| edit.range.end <= EDITED), "{found:?}");
+        // "birds" lies across the border: its letters before it are protected as well.
+        let text = Text::new(format!("{}birds sing", " ".repeat(EDITED - 2)));
+        let config = FlipConfig { protect: BTreeSet::from(["birds".into()]), max_share: 0.1, ..config };
+        assert!(one(&text, 2, &config).edits.is_empty());
+        // Nothing changes places with a letter behind the border.
+        let places = places(&Text::new("x".repeat(EDITED + 5)), &|_, _| true);
+        assert_eq!((places.len(), places[EDITED - 1].next), (EDITED, None));
     }
 
     #[test]

@@ -194,6 +194,10 @@ impl Fusion {
             return Err(Error::pipeline("the fusion model cannot be built", problems));
         }
         let shape = self.shape(profile)?;
+        // What is trained can be opened again.
+        shape.check().map_err(|_| {
+            Error::model("the fusion model would be larger than one that can be opened again: fewer channels or mels, shorter sounds or smaller images are needed")
+        })?;
         let given = self.weights.as_ref().map(|path| shape.read(path)).transpose()?;
         FusionTrainer::new(self.clone(), shape, given, seeds)
     }

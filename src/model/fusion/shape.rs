@@ -297,6 +297,28 @@ impl Shape {
         weights.check_sizes(&self.entries().into_iter().map(size).collect::<Vec<_>>())
     }
 
+    /// In what another architecture sees media otherwise, though its weights may fit: sizes of images, and the filters of sounds. Lengths of sounds and texts are
+    /// averaged away.
+    fn unlike(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut compare = |path: &str, here: usize, there: usize| {
+            if here != there {
+                found.push(format!("`{path}` is {there} there and {here} here"));
+            }
+        };
+        if let (Some(here), Some(there)) = (&self.image, &other.image) {
+            compare("image.size[0]", here.size.0, there.size.0);
+            compare("image.size[1]", here.size.1, there.size.1);
+        }
+        if let (Some(here), Some(there)) = (&self.audio, &other.audio) {
+            compare("audio.sample_rate_hz", here.rate_hz as usize, there.rate_hz as usize);
+            compare("audio window in samples", here.window, there.window);
+            compare("audio hop in samples", here.hop, there.hop);
+            compare("audio.mels", here.mels, there.mels);
+        }
+        found
+    }
+
     /// The weights of a file.
     pub fn read(&self, path: &Path) -> Result<Parameters> {
         let (header, weights) = Parameters::read_any(path)?;
@@ -305,6 +327,11 @@ impl Shape {
         if let Some(other) = classes.filter(|other| *other != self.classes) {
             let message = format!("the model knows the classes {:?}, the data has {:?}", other.names(), self.classes.names());
             return Err(Error::model(message).at("file", path.display()));
+        }
+        let saved = header.as_ref().and_then(|h| serde_json::from_value::<Self>(h.pointer("/shape")?.clone()).ok());
+        let unlike = saved.map(|saved| self.unlike(&saved)).unwrap_or_default();
+        if !unlike.is_empty() {
+            return Err(Error::model(format!("the model was made for other media: {}", unlike.join("; "))).at("file", path.display()));
         }
         self.check_weights(&weights).map_err(|e| e.at("file", path.display()))?;
         Ok(weights)

@@ -51,6 +51,18 @@ fn weights_come_from_a_file() {
     few.insert("audio.head", [3, 7], vec![f32::NAN; 21]);
     few.write(&path, &serde_json::json!({})).unwrap();
     assert!(from(small(), profile()).err().unwrap().to_string().contains("expected finite weights in `audio.head`"));
+    // The same shapes of all weights, but other filters.
+    model.save(&path).unwrap();
+    let rate = Fusion { audio: AudioConfig { sample_rate_hz: Some(4000), ..small().audio }, ..small() };
+    let told = from(rate, profile()).err().unwrap().to_string();
+    assert!(told.contains("made for other media") && told.contains("`audio.sample_rate_hz` is") && told.contains("4000 here"), "{told}");
+    // What could not be opened again is not trained.
+    let large = Fusion {
+        audio: AudioConfig { mels: 256, seconds: Some(30.0), channels: vec![128, 128], ..AudioConfig::default() },
+        ..Fusion::default()
+    };
+    let told = large.trainer(&profile(), &SeedTree::new(0)).err().unwrap().to_string();
+    assert!(told.contains("can be opened again"), "{told}");
     // The classes of a saved model have their order.
     model.save(&path).unwrap();
     let turned = Classes::from_names(["a", "b", "d"].map(String::from));

@@ -84,7 +84,11 @@ pub(super) fn filled(config: &Onnx, of: &[Modality], session: &Session) -> Resul
             && let Some(layout) =
                 info.channels.and_then(|axis| [(1, Layout::Nchw), (3, Layout::Nhwc)].into_iter().find(|(a, _)| *a == axis))
         {
-            notes.taken.push(format!("inputs.image.layout = {:?} (the denotation of `{}`)", layout.1, info.name).to_lowercase());
+            notes.taken.push(format!(
+                "inputs.image.layout = {} (the denotation of `{}`)",
+                format!("{:?}", layout.1).to_lowercase(),
+                info.name
+            ));
             image.layout = Some(layout.1);
         }
         const RANGES: [(&str, (f32, f32)); 4] = [

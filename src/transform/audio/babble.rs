@@ -49,6 +49,7 @@ pub struct BabbleDraw {
 
 impl Effect for Babble {
     const NAME: &'static str = "babble";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ snr_db: [0, 15], voices: 3 }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = BabbleDraw;

@@ -51,6 +51,7 @@ fn usual_snr() -> Range {
 
 impl Effect for Background {
     const NAME: &'static str = "background";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ path: backgrounds, snr_db: [0, 15] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = BackgroundDraw;

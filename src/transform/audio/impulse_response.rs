@@ -49,6 +49,7 @@ fn usual_wet() -> Range {
 
 impl Effect for ImpulseResponse {
     const NAME: &'static str = "impulse_response";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ path: rooms, wet: [0.5, 1] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = ImpulseResponseDraw;

@@ -50,6 +50,7 @@ pub struct InterruptDraw {
 
 impl Effect for Interrupt {
     const NAME: &'static str = "interrupt";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ sir_db: [0, 12], overlap: [0.15, 0.5] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = InterruptDraw;

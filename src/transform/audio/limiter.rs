@@ -45,6 +45,7 @@ pub struct LimiterDraw {
 
 impl Effect for Limiter {
     const NAME: &'static str = "limiter";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ below_peak_db: [6, 24] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = LimiterDraw;

@@ -39,6 +39,7 @@ pub struct PitchShiftDraw {
 
 impl Effect for PitchShift {
     const NAME: &'static str = "pitch_shift";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ semitones: [-4, 4] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = PitchShiftDraw;

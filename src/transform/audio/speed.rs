@@ -39,6 +39,7 @@ pub struct SpeedDraw {
 
 impl Effect for Speed {
     const NAME: &'static str = "speed";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ factor: [0.85, 1.2] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = SpeedDraw;

@@ -39,6 +39,7 @@ pub struct TelephoneDraw {
 
 impl Effect for Telephone {
     const NAME: &'static str = "telephone";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ codings: [mu_law, a_law] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = TelephoneDraw;

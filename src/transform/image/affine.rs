@@ -1,6 +1,6 @@
 //! A picture turned, scaled, sheared and moved.
 
-use super::moved;
+use super::{far_turned, moved};
 use crate::{
     augment::image::{self, Edge},
     error::Problem,
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// Method: scale, shear, rotation and translation about the middle, each times the severity (a factor `f` of the scale is `f` to the power of `s`), bilinear; the size stays.
 ///
 /// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side or height
-/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`).
+/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`), or the class is a
+/// digit, a letter, or names a side or a height (`readable_text`, `class_has_side`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Affine {
@@ -88,8 +89,12 @@ impl Effect for Affine {
 
     fn draw(&self, site: &Site<'_>) -> Plan<AffineDraw> {
         let mut rng = site.rng();
+        let degrees = self.degrees.draw(&mut rng);
+        if let Some(why) = far_turned(site, degrees) {
+            return Plan::refused(why);
+        }
         Plan::one(AffineDraw {
-            degrees: self.degrees.draw(&mut rng),
+            degrees,
             scale: self.scale.draw(&mut rng),
             shear: self.shear.draw(&mut rng),
             x: self.x.draw(&mut rng),

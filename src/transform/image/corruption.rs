@@ -48,6 +48,7 @@ pub struct CorruptionDraw {
 
 impl Effect for Corruption {
     const NAME: &'static str = "corruption";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ kinds: [fog, pixelate, jpeg_compression], level: [1, 5] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = CorruptionDraw;

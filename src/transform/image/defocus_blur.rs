@@ -38,6 +38,7 @@ pub struct DefocusBlurDraw {
 
 impl Effect for DefocusBlur {
     const NAME: &'static str = "defocus_blur";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ radius: [1, 5] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = DefocusBlurDraw;

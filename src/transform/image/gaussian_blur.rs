@@ -36,6 +36,7 @@ pub struct GaussianBlurDraw {
 
 impl Effect for GaussianBlur {
     const NAME: &'static str = "gaussian_blur";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ sigma: [1, 4] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = GaussianBlurDraw;

@@ -45,6 +45,7 @@ pub struct GlassBlurDraw {
 
 impl Effect for GlassBlur {
     const NAME: &'static str = "glass_blur";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ reach: [1, 4] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = GlassBlurDraw;

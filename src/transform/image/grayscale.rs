@@ -36,6 +36,7 @@ pub struct GrayscaleDraw {
 
 impl Effect for Grayscale {
     const NAME: &'static str = "grayscale";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ share: [0.5, 1] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = GrayscaleDraw;

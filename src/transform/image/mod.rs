@@ -41,7 +41,10 @@ pub mod webp;
 pub mod zoom_blur;
 pub mod zoom_out;
 
-use super::{Scene, Transform};
+use super::{
+    Scene, Site, Transform,
+    scene::{ReadableText, turned_class},
+};
 use crate::{
     augment::image::{Edge, PointMap, Sampling, move_shapes, warp},
     operator::Table,
@@ -90,6 +93,12 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<webp::Webp>()
         .with::<zoom_blur::ZoomBlur>()
         .with::<zoom_out::ZoomOut>()
+}
+
+/// Why a turn by so many degrees would make the sample's class another one; see [`turned_class`] and [`Scene::keeps_upright`] for its caption.
+fn far_turned(site: &Site<'_>, degrees: f64) -> Option<&'static str> {
+    let class = site.class_name.filter(|_| degrees.abs() > 45.0)?;
+    turned_class(class, ReadableText::Refuse)
 }
 
 /// Moves picture and boxes by a map that keeps the size. Refused where less than `keep` of a box would be left, or an object named by a side would change it.

@@ -42,6 +42,7 @@ pub struct MotionBlurDraw {
 
 impl Effect for MotionBlur {
     const NAME: &'static str = "motion_blur";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ length: [5, 15] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = MotionBlurDraw;

@@ -1,6 +1,6 @@
 //! A turned picture.
 
-use super::moved;
+use super::{far_turned, moved};
 use crate::{
     augment::image::{Affine, Edge},
     error::Problem,
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// Method: rotation by the drawn degrees times the severity, counter-clockwise, bilinear; the size stays.
 ///
 /// Boxes follow. Refuses where less than `keep` of a box would be left (`object_lost`) and where an object named by a side changes its side or height
-/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`).
+/// (`side_changed`, `side_unknown`, `height_changed`, `height_unknown`); beyond 45 degrees where the caption speaks of sides, heights or bodies (`orientation_lost`), or the class is a
+/// digit, a letter, or names a side or a height (`readable_text`, `class_has_side`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotate {
@@ -58,7 +59,11 @@ impl Effect for Rotate {
 
     fn draw(&self, site: &Site<'_>) -> Plan<RotateDraw> {
         let mut rng = site.rng();
-        Plan::one(RotateDraw { degrees: self.degrees.draw(&mut rng), edge: self.edge, keep: self.keep.get() })
+        let degrees = self.degrees.draw(&mut rng);
+        if let Some(why) = far_turned(site, degrees) {
+            return Plan::refused(why);
+        }
+        Plan::one(RotateDraw { degrees, edge: self.edge, keep: self.keep.get() })
     }
 
     fn apply(draw: &RotateDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
@@ -74,9 +79,21 @@ impl Effect for Rotate {
 mod tests {
     use super::*;
     use crate::{
+        random::SeedTree,
         sample::ImageBuffer,
-        transform::testing::{apply, picture},
+        transform::testing::{apply, picture, plan},
     };
+
+    #[test]
+    fn a_six_is_not_turned_into_a_nine() {
+        let sample = picture(ImageBuffer::new(8, 8, 1, (0..64).collect()).unwrap());
+        let of = |degrees: f64, class| {
+            let rule = Rotate { degrees: range(degrees, degrees), ..Rotate::default() };
+            plan(&rule, &sample, Some(class), &SeedTree::new(1))
+        };
+        assert_eq!((of(180.0, "6"), of(-90.0, "turn left")), (Plan::refused("readable_text"), Plan::refused("class_has_side")));
+        assert!(matches!((of(20.0, "6"), of(180.0, "dog")), (Plan::Fires(_), Plan::Fires(_))));
+    }
 
     #[test]
     fn boxes_follow_and_may_be_refused() {

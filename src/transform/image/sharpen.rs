@@ -40,6 +40,7 @@ pub struct SharpenDraw {
 
 impl Effect for Sharpen {
     const NAME: &'static str = "sharpen";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ amount: [0.5, 2] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = SharpenDraw;

@@ -53,6 +53,7 @@ pub struct SnowDraw {
 
 impl Effect for Snow {
     const NAME: &'static str = "snow";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ density: [0.03, 0.15] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = SnowDraw;

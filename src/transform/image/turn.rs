@@ -9,7 +9,7 @@ use crate::{
     sample::ModalitySet,
     transform::{
         Checks, Effect, Plan, Scene, Site, With,
-        scene::{ReadableText, is_character},
+        scene::{ReadableText, turned_class},
     },
 };
 use rand::seq::IndexedRandom;
@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 /// Method: exact quarter turns counter-clockwise, one of `quarters` drawn, whatever the severity; with an odd number the sides change places.
 ///
 /// Boxes follow, and so do the places that the caption names ("on the left" becomes "at the top"). Refuses captions whose words of side or height have no such form or are doubtful
-/// (`orientation_lost`), reports of bodies (`report`), and classes that are a digit or a letter (`readable_text`: a six turned by half is a nine).
+/// (`orientation_lost`), reports of bodies (`report`), and classes that are a digit or a letter (`readable_text`: a six turned by half is a nine)
+/// or name a side or a height (`class_has_side`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Turn {
@@ -47,6 +48,7 @@ pub struct TurnDraw {
 
 impl Effect for Turn {
     const NAME: &'static str = "turn";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ quarters: [1, 3] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE.or(ModalitySet::TEXT);
     const SCALES: bool = false;
@@ -58,8 +60,8 @@ impl Effect for Turn {
     }
 
     fn draw(&self, site: &Site<'_>) -> Plan<TurnDraw> {
-        if self.readable_text == ReadableText::Refuse && site.class_name.is_some_and(is_character) {
-            return Plan::refused("readable_text");
+        if let Some(why) = site.class_name.and_then(|class| turned_class(class, self.readable_text)) {
+            return Plan::refused(why);
         }
         match self.quarters.choose(&mut site.rng()) {
             Some(quarters) => Plan::one(TurnDraw { quarters: *quarters }),
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(refused("RUL nodule"), Err("report".into()));
         let of = |class| plan(&Turn::default(), &said("drawn by hand"), Some(class), &SeedTree::new(1));
         assert_eq!(of("6"), Plan::refused("readable_text"));
+        assert_eq!((of("turn left"), of("arrow_up")), (Plan::refused("class_has_side"), Plan::refused("class_has_side")));
         assert!(matches!(of("dog"), Plan::Fires(_)));
     }
 

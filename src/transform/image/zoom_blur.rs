@@ -38,6 +38,7 @@ pub struct ZoomBlurDraw {
 
 impl Effect for ZoomBlur {
     const NAME: &'static str = "zoom_blur";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ factor: [1.05, 1.3] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = ZoomBlurDraw;

@@ -42,6 +42,7 @@ pub struct ZoomOutDraw {
 
 impl Effect for ZoomOut {
     const NAME: &'static str = "zoom_out";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ border: [0.1, 0.4] }";
     const CHANGES: ModalitySet = ModalitySet::IMAGE;
     type Draw = ZoomOutDraw;

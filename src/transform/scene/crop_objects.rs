@@ -91,8 +91,6 @@ impl Effect for CropObjects {
         let (w, h) = (width as f64 * size, height as f64 * size);
         let rect = PixelRect { x: (width as f64 - w) * draw.x, y: (height as f64 - h) * draw.y, width: w, height: h };
         let map = BoxMap::crop(rect, width, height);
-        let (mut stay, mut moved, mut lost, mut outlines): (Vec<BoundingBox>, Vec<BoundingBox>, Vec<String>, Vec<String>) =
-            Default::default();
         if let Some(class) = &draw.class {
             let drawn =
                 scene.annotations.boxes.iter().map(|place| &place.label).chain(scene.annotations.masks.iter().map(|mask| &mask.label));
@@ -100,33 +98,28 @@ impl Effect for CropObjects {
                 return Err("object_unboxed".into());
             }
         }
-        // What has an outline and no box is an object, too.
-        let outlined: Vec<BoundingBox> = scene.annotations.masks.iter().filter_map(bounds).collect();
-        let boxed = |label: &str| scene.annotations.boxes.iter().any(|place| place.label == label);
-        for place in outlined.iter().filter(|place| !boxed(&place.label)) {
-            let (_, visible) = image::visible_share(&map.map(place), width, height);
-            let visible = f64::from(visible);
-            if visible < draw.gone || visible <= 0.0 {
-                lost.push(place.label.clone());
-            } else if visible < draw.keep {
-                return Err("object_cut".into());
-            } else {
-                outlines.push(place.label.clone());
-            }
-        }
+        // Whether an object stays.
+        let stays = |visible: f64| match visible {
+            gone if gone < draw.gone || gone <= 0.0 => Ok(false),
+            cut if cut < draw.keep => Err("object_cut"),
+            _ => Ok(true),
+        };
+        let (mut stay, mut moved, mut names, mut lost): (Vec<BoundingBox>, Vec<BoundingBox>, Vec<String>, Vec<String>) = Default::default();
         for place in &scene.annotations.boxes {
             let (cut, visible) = image::visible_share(&map.map(place), width, height);
-            let visible = f64::from(visible);
-            if visible < draw.gone || visible <= 0.0 {
-                lost.push(place.label.clone());
-            } else if visible < draw.keep {
-                return Err("object_cut".into());
-            } else {
+            if stays(visible.into())? {
                 stay.push(place.clone());
                 moved.push(cut);
+                names.push(place.label.clone());
+            } else {
+                lost.push(place.label.clone());
             }
         }
-        let names: Vec<String> = stay.iter().map(|place| place.label.clone()).chain(outlines).collect();
+        // What has an outline and no box is an object, too.
+        for mask in scene.annotations.masks.iter().filter(|mask| !scene.annotations.boxes.iter().any(|place| outlines(mask, place))) {
+            let to = if stays(image::covered_share(mask, &rect))? { &mut names } else { &mut lost };
+            to.push(mask.label.clone());
+        }
         if lost.iter().any(|name| draw.class.as_ref() == Some(name) && !names.contains(name)) {
             return Err("class_lost".into());
         }
@@ -140,15 +133,12 @@ impl Effect for CropObjects {
     }
 }
 
-/// The box around an outline.
-fn bounds(mask: &Mask) -> Option<BoundingBox> {
-    let [x, y] = *mask.outline.first()?;
-    let (mut low, mut high) = ((x, y), (x, y));
-    for [x, y] in &mask.outline {
-        low = (low.0.min(*x), low.1.min(*y));
-        high = (high.0.max(*x), high.1.max(*y));
-    }
-    Some(BoundingBox { x: low.0, y: low.1, width: high.0 - low.0, height: high.1 - low.1, label: mask.label.clone() })
+/// Whether an outline is that of what a box holds: of the same name, with its middle inside.
+fn outlines(mask: &Mask, place: &BoundingBox) -> bool {
+    let count = mask.outline.len().max(1) as f32;
+    let [x, y] = [0, 1].map(|axis| mask.outline.iter().map(|corner| corner[axis]).sum::<f32>() / count);
+    let inside = (place.x..=place.x + place.width).contains(&x) && (place.y..=place.y + place.height).contains(&y);
+    inside && mask.label == place.label
 }
 
 /// Takes the words of lost objects out of the caption, a name at a time.
@@ -215,6 +205,20 @@ mod tests {
         annotations.masks = annotations.boxes.drain(..).map(|b| Mask { outline: corners(&b), label: b.label.clone() }).collect();
         assert_eq!(cropped(&outlined, &draw(1.0, None)).unwrap().text.unwrap().get().content, "A black cat.");
         assert_eq!(cropped(&outlined, &draw(1.0, Some("dog"))).err(), Some("class_lost".into()));
+        // Of two dogs one has a box, and both an outline: the caption counts both.
+        let mut two = sample("Two dogs.");
+        let annotations = Arc::make_mut(&mut two.annotations);
+        annotations.boxes[1].label = "dog".into();
+        annotations.masks = annotations.boxes.iter().map(|b| Mask { outline: corners(b), label: b.label.clone() }).collect();
+        annotations.boxes.pop();
+        assert_eq!(cropped(&two, &draw(0.0, None)).unwrap().text.unwrap().get().content, "One dog.");
+        // A thin outline is judged by itself and not by the box around it.
+        let mut thin = both.clone();
+        let annotations = Arc::make_mut(&mut thin.annotations);
+        annotations.boxes.remove(0);
+        annotations.masks = vec![Mask { outline: vec![[2.0, 8.0], [23.0, 8.0], [2.0, 9.0]], label: "dog".into() }];
+        let made = cropped(&thin, &CropObjectsDraw { keep: 0.1, gone: 0.05, ..draw(1.0, None) }).unwrap();
+        assert_eq!((made.annotations.masks.is_empty(), made.text.unwrap().get().content.as_str()), (true, "A black cat."));
         Arc::make_mut(&mut outlined.annotations).masks.clear();
         assert_eq!(cropped(&outlined, &draw(1.0, Some("dog"))).err(), Some("object_unboxed".into()));
         // The window from 4 to 24 leaves two thirds of the dog.

@@ -44,6 +44,7 @@ pub struct DesynchronizeDraw {
 
 impl Effect for Desynchronize {
     const NAME: &'static str = "desynchronize";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ offset_s: [0.3, 1] }";
     const CHANGES: ModalitySet = ModalitySet::AUDIO;
     type Draw = DesynchronizeDraw;

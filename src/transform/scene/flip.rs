@@ -6,7 +6,7 @@ use crate::{
         image::{self, BoxMap},
         text::{self, Sense, Word},
     },
-    sample::ModalitySet,
+    sample::{Annotations, ModalitySet},
     transform::{Effect, Plan, Scene, Site, With},
 };
 use schemars::JsonSchema;
@@ -166,6 +166,26 @@ impl Flip {
     }
 }
 
+/// Why a class would be another one with its picture turned or upside down, as a reason of refusal: one that names a side or a height, and (where `readable`
+/// counts) a digit or a letter.
+pub fn turned_class(class: &str, readable: ReadableText) -> Option<&'static str> {
+    const ENDS: [&str; 9] = ["up", "down", "top", "bottom", "upper", "lower", "upward", "downward", "upside"];
+    if readable == ReadableText::Refuse && is_character(class) {
+        return Some("readable_text");
+    }
+    let lower = class.to_lowercase();
+    let sided = other_side(class) != class || lower.split([' ', '_', '-', '.']).any(|part| ENDS.contains(&part));
+    sided.then_some("class_has_side")
+}
+
+/// What was the left eye is the right one of a mirrored face: labels that name a side name the other one.
+pub fn exchange_sides(shapes: &mut Annotations) {
+    let labels = shapes.keypoints.iter_mut().map(|point| &mut point.label);
+    let labels = labels.chain(shapes.boxes.iter_mut().map(|place| &mut place.label));
+    let labels = labels.chain(shapes.masks.iter_mut().map(|mask| &mut mask.label));
+    labels.for_each(|label| *label = other_side(label));
+}
+
 /// Whether a class is that of a digit or a letter.
 pub fn is_character(class: &str) -> bool {
     let name = class.trim().to_lowercase();
@@ -201,12 +221,7 @@ impl FlipDraw {
             let (width, height) = (picture.width(), picture.height());
             scene.annotations.boxes = scene.annotations.boxes.iter().map(|place| map.map(place)).collect();
             image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0);
-            // What was the left eye is the right one of the mirrored face.
-            let shapes = &mut scene.annotations;
-            let labels = shapes.keypoints.iter_mut().map(|point| &mut point.label);
-            let labels = labels.chain(shapes.boxes.iter_mut().map(|place| &mut place.label));
-            let labels = labels.chain(shapes.masks.iter_mut().map(|mask| &mut mask.label));
-            labels.for_each(|label| *label = other_side(label));
+            exchange_sides(&mut scene.annotations);
             scene.image = Some(image::flip_horizontal(picture).into());
         }
         scene.map_audio(audio::swap_channels);

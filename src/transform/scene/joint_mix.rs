@@ -50,6 +50,7 @@ pub struct JointMixDraw {
 
 impl Effect for JointMix {
     const NAME: &'static str = "joint_mix";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ share: [0.2, 0.5], class: any }";
     const CHANGES: ModalitySet = ModalitySet::ALL;
     type Draw = JointMixDraw;

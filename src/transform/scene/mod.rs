@@ -22,7 +22,7 @@ pub mod zoom;
 
 pub use crop::{Crop, CropDraw};
 pub use cutout::{Cutout, CutoutDraw, Words};
-pub use flip::{Flip, FlipDraw, ReadableText, When, is_character};
+pub use flip::{Flip, FlipDraw, ReadableText, When, exchange_sides, turned_class};
 pub use level::{Direction, Level, LevelDraw};
 pub use noise::{Noise, NoiseDraw};
 pub use shift::{Shift, ShiftDraw};

@@ -101,8 +101,11 @@ impl ShiftDraw {
             let (dx, dy) = (along.places(width), Timeline::shift(self.y * severity).places(height));
             let map = BoxMap::shift(dx as f64, dy as f64);
             let (boxes, least) = image::map_boxes(&scene.annotations.boxes, map, width, height);
+            let points = scene.annotations.keypoints.len();
             let least = least.min(image::move_shapes(&mut scene.annotations, &map.into(), width, height, 0.0));
-            if f64::from(least) < self.keep {
+            // What comes in at the other end has no box there.
+            let torn = self.edge == Edge::Wrap && (least < 0.999 || scene.annotations.keypoints.len() < points);
+            if f64::from(least) < self.keep || torn {
                 return Err("object_lost".into());
             }
             if dx != 0 {

@@ -230,7 +230,7 @@ impl<'b> Builder<'b> {
         for name in outputs {
             let at = self.place(name).ok_or_else(|| {
                 let mut near: Vec<&String> = self.names.keys().filter(|n| !n.is_empty()).collect();
-                near.sort_by_key(|n| crate::error::distance(n, name));
+                near.sort_by_key(|n| (crate::error::distance(n, name), *n));
                 let near: Vec<&str> = near.iter().take(5).map(|n| n.as_str()).collect();
                 Error::model(format!("the graph has no value `{name}`; nearest: {}", near.join(", ")))
             })?;

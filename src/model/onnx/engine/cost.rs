@@ -29,7 +29,8 @@ impl Session {
     pub fn cost(bytes: &[u8], folder: Option<&Path>, sizes: &BTreeMap<String, usize>) -> Result<Cost> {
         let plain = Self::open(bytes, folder, None, false)?;
         let inputs = inputs(plain.inputs(), sizes)?;
-        let samples = inputs.iter().filter_map(|v| v.shape.first()).copied().max().unwrap_or(1);
+        // A single axis is the length of one sample.
+        let samples = inputs.iter().filter(|v| v.shape.len() > 1).filter_map(|v| v.shape.first()).copied().max().unwrap_or(1);
         let mut tape = Tape::default();
         plain.run(inputs.clone(), &mut tape)?;
         let products = tape.products;
