@@ -194,11 +194,43 @@ pub(super) fn media_of(sample: Option<&Sample>, parent: Option<&Sample>, top_db:
         json!({ "pieces": shortened_pieces(pieces), "same": same(Modality::Text) })
     });
     json!({
-        "image": image, "audio": audio, "text": text,
+        "image": image, "audio": audio, "text": text, "marks": marks(sample), "times": times(sample),
         "dropped_image": had(Modality::Image) && sample.image.is_none(),
         "dropped_audio": had(Modality::Audio) && sample.audio.is_none(),
         "dropped_text": had(Modality::Text) && sample.text.is_none(),
     })
+}
+
+/// Most boxes, outlines, places and times that are drawn of one sample.
+const MOST_MARKS: usize = 40;
+
+/// Boxes, outlines and places to be drawn over the picture; null where there are none.
+fn marks(sample: &Sample) -> Value {
+    let Some(image) = &sample.image else { return Value::Null };
+    let annotations = &sample.annotations;
+    let boxes: Vec<[f32; 4]> = annotations.boxes.iter().take(MOST_MARKS).map(|b| [b.x, b.y, b.width, b.height]).collect();
+    let outline = |corners: &[[f32; 2]]| corners.iter().take(400).map(|[x, y]| format!("{x},{y}")).collect::<Vec<_>>().join(" ");
+    let outlines: Vec<String> = annotations.masks.iter().take(MOST_MARKS).map(|mask| outline(&mask.outline)).collect();
+    let points: Vec<[f32; 2]> = annotations.keypoints.iter().take(MOST_MARKS).map(|point| [point.x, point.y]).collect();
+    if boxes.is_empty() && outlines.is_empty() && points.is_empty() {
+        return Value::Null;
+    }
+    let mut names: Vec<&str> = annotations.boxes.iter().map(|b| b.label.as_str()).collect();
+    names.extend(annotations.masks.iter().map(|mask| mask.label.as_str()));
+    names.extend(annotations.keypoints.iter().map(|point| point.label.as_str()));
+    let (width, height) = (image.get().width(), image.get().height());
+    json!({
+        "width": width, "height": height, "boxes": boxes, "outlines": outlines, "points": points,
+        "radius": width.max(height) as f64 / 60.0, "about": shortened(&names.join(", "), 200),
+    })
+}
+
+/// Events of the sound in words; null where there are none.
+fn times(sample: &Sample) -> Value {
+    let events = &sample.annotations.events;
+    let one = |event: &crate::sample::Event| format!("{} {} to {} s", event.label, measure(event.start_s), measure(event.end_s));
+    let told: Vec<String> = events.iter().take(MOST_MARKS).map(one).collect();
+    if told.is_empty() { Value::Null } else { json!(shortened(&told.join(", "), 300)) }
 }
 
 /// Long unchanged stretches of a caption are cut in their middle.

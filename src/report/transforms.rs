@@ -13,7 +13,16 @@ use crate::{
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// One transform on the page.
+/// What an exhibit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One transform.
+    Transform,
+    /// Several that go together.
+    Preset,
+}
+
+/// One transform, or a preset of several, on the page.
 pub struct Exhibit {
     /// Name in a pipeline file.
     pub name: String,
@@ -21,6 +30,8 @@ pub struct Exhibit {
     pub summary: String,
     /// How it is written.
     pub example: String,
+    /// Where it stands on the page.
+    pub kind: Kind,
     /// The media that it may change.
     pub changes: ModalitySet,
     /// Whether the severity matters.
@@ -47,7 +58,8 @@ pub struct Shown {
 pub fn write(out: &Path, exhibits: &[Exhibit]) -> Result<PathBuf> {
     std::fs::create_dir_all(out).map_err(|error| Error::io(out, error))?;
     let kinds = [
-        ("several media", exhibits.iter().filter(|exhibit| exhibit.changes.len() > 1).collect::<Vec<_>>()),
+        ("presets", exhibits.iter().filter(|exhibit| exhibit.kind == Kind::Preset).collect::<Vec<_>>()),
+        ("several media", exhibits.iter().filter(|exhibit| exhibit.kind == Kind::Transform && exhibit.changes.len() > 1).collect()),
         ("image", of(exhibits, ModalitySet::IMAGE)),
         ("audio", of(exhibits, ModalitySet::AUDIO)),
         ("text", of(exhibits, ModalitySet::TEXT)),
@@ -58,12 +70,13 @@ pub fn write(out: &Path, exhibits: &[Exhibit]) -> Result<PathBuf> {
         .map(|(name, own)| json!({ "name": name, "exhibits": own.into_iter().map(view).collect::<Vec<_>>() }))
         .collect();
     let silent: Vec<&str> = exhibits.iter().filter(|exhibit| exhibit.shown.is_none()).map(|exhibit| exhibit.name.as_str()).collect();
-    put(out, "gallery.html", page::gallery(&json!({ "kinds": kinds, "count": exhibits.len(), "silent": silent }))?.as_bytes())?;
+    let count = exhibits.iter().filter(|exhibit| exhibit.kind == Kind::Transform).count();
+    put(out, "gallery.html", page::gallery(&json!({ "kinds": kinds, "count": count, "silent": silent }))?.as_bytes())?;
     Ok(out.join("gallery.html"))
 }
 
 fn of(exhibits: &[Exhibit], changes: ModalitySet) -> Vec<&Exhibit> {
-    exhibits.iter().filter(|exhibit| exhibit.changes == changes).collect()
+    exhibits.iter().filter(|exhibit| exhibit.kind == Kind::Transform && exhibit.changes == changes).collect()
 }
 
 fn view(exhibit: &Exhibit) -> Value {

@@ -2,13 +2,14 @@
 
 use super::spec;
 use crate::{
-    augment::image::Corruption as Kind,
+    augment::image::Corruption as Kinds,
     error::{Error, Result},
+    generate::synchronized::Preset,
     random::SeedTree,
     read::LabelIndex,
     registry::Registry,
-    report::transforms::{Exhibit, Shown},
-    sample::{Classes, Media, Sample, Text, TextSpan},
+    report::transforms::{Exhibit, Kind, Shown},
+    sample::{Claim, Classes, Media, ModalitySet, Sample, Text, TextSpan},
     transform::{Effect, PartnerClass, Partners, Plan, Scene, Site, Transform, image::corruption::Corruption},
 };
 use serde_json::{Value, json};
@@ -51,22 +52,68 @@ pub fn gallery(registry: &Registry, out: &Path, seed: u64) -> Result<std::path::
             .operator;
         transform.bind_files(files.path()).map_err(|problem| Error::internal(format!("the example of `{name}`: {problem}")))?;
         let seeds = SeedTree::new(seed).child("gallery").child(&title);
-        let shown = samples.iter().find_map(|sample| show(&*transform, sample, &samples, &classes, &seeds));
+        let shown = samples.iter().find_map(|sample| show(&[&*transform], sample, &samples, &classes, &seeds));
         exhibits.push(Exhibit {
             name: title,
-            summary: manual.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "),
+            summary: summary(&manual),
             example: format!("{name}: {example}"),
+            kind: Kind::Transform,
             changes: transform.changes(),
             scales: transform.scales(),
             shown,
         });
     }
+    exhibits.extend(presets(&samples, &classes, &SeedTree::new(seed).child("gallery").child("preset")));
     crate::report::transforms::write(out, &exhibits)
+}
+
+/// The presets of `synchronized`, all rules of each together under one severity.
+fn presets(samples: &[Sample], classes: &Classes, seeds: &SeedTree) -> Vec<Exhibit> {
+    let manuals = schemars::schema_for!(Preset).to_value();
+    let manual = |name: &str| {
+        let own = manuals["oneOf"].as_array().into_iter().flatten().find(|one| one["const"] == name);
+        summary(own.and_then(|own| own["description"].as_str()).unwrap_or_default())
+    };
+    Preset::ALL
+        .into_iter()
+        .map(|preset| {
+            let name = serde_json::to_value(preset).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default();
+            let rules = preset.rules();
+            let transforms: Vec<&dyn Transform> = rules.iter().map(|rule| &*rule.transform).collect();
+            let seeds = seeds.child(&name);
+            // The first of those on which most rules fire.
+            let mut shown: Option<Shown> = None;
+            let fired = |shown: &Shown| shown.draw.as_object().map_or(0, serde_json::Map::len);
+            for sample in samples {
+                let Some(new) = show(&transforms, sample, samples, classes, &seeds) else { continue };
+                if shown.as_ref().is_none_or(|old| fired(&new) > fired(old)) {
+                    shown = Some(new);
+                }
+                if shown.as_ref().is_some_and(|shown| fired(shown) == transforms.len()) {
+                    break;
+                }
+            }
+            Exhibit {
+                summary: manual(&name),
+                example: format!("synchronized: {{ preset: {name} }}"),
+                kind: Kind::Preset,
+                changes: transforms.iter().fold(ModalitySet::EMPTY, |set, transform| set.or(transform.changes())),
+                scales: true,
+                shown,
+                name,
+            }
+        })
+        .collect()
+}
+
+/// The first paragraph of a doc comment, on one line.
+fn summary(manual: &str) -> String {
+    manual.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The common corruptions as a pipeline file names them.
 fn kinds() -> Vec<String> {
-    Kind::ALL.iter().filter_map(|kind| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned)).collect()
+    Kinds::ALL.iter().filter_map(|kind| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned)).collect()
 }
 
 /// Samples in an order that begins with those that have everything: scenes with boxes and events, then digits.
@@ -125,25 +172,49 @@ fn lend_files(config: &Value, base: &Path, samples: &[Sample]) -> Result<()> {
     Ok(())
 }
 
-/// The sample at every severity, where the transform fires on it at the greatest one.
-fn show(transform: &dyn Transform, sample: &Sample, all: &[Sample], classes: &Classes, seeds: &SeedTree) -> Option<Shown> {
-    let partners = partners(transform.wanted_partners(), sample, all)?;
-    let scene = Scene::of(sample);
+/// The sample at every severity, where one of the transforms fires on it at the greatest one; several are applied in their order, those that do not fire left out.
+fn show(transforms: &[&dyn Transform], sample: &Sample, all: &[Sample], classes: &Classes, seeds: &SeedTree) -> Option<Shown> {
     let class_name = sample.label.as_ref().map(|label| classes.name(label.class()));
-    let site = Site { sample, scene: &scene, class_name, classes, partners: &partners, seeds: &seeds.sample(&sample.id) };
-    let Plan::Fires(draws) = transform.plan(&site, 1.0) else { return None };
-    let draw = draws.into_iter().next()?;
-    let severities: &[f64] = if transform.scales() { &SEVERITIES } else { &SEVERITIES[4..] };
-    let steps = severities
+    let untouched = Scene::of(sample);
+    let mut fired: Vec<(&dyn Transform, Value, Vec<Sample>)> = Vec::new();
+    for &transform in transforms {
+        if sample.present().and(transform.changes()).is_empty() {
+            continue;
+        }
+        let Some(partners) = partners(transform.wanted_partners(), sample, all) else { continue };
+        let seeds = if transforms.len() == 1 { seeds.sample(&sample.id) } else { seeds.child(transform.name()).sample(&sample.id) };
+        let site = Site { sample, scene: &untouched, class_name, classes, partners: &partners, seeds: &seeds };
+        let Plan::Fires(draws) = transform.plan(&site, 1.0) else { continue };
+        let Some(draw) = draws.into_iter().next() else { continue };
+        fired.push((transform, draw, partners));
+    }
+    if fired.is_empty() {
+        return None;
+    }
+    let scales = fired.iter().any(|(transform, ..)| transform.scales());
+    let steps = if scales { &SEVERITIES } else { &SEVERITIES[4..] }
         .iter()
         .map(|&severity| {
             let mut scene = Scene::of(sample);
-            let made = transform.perform(&draw, severity, &mut scene, &partners).map(|()| scene.into_sample(sample));
-            (severity, made)
+            let perform = |(transform, draw, partners): &(&dyn Transform, Value, Vec<Sample>)| {
+                transform.perform(draw, severity, &mut scene, partners)
+            };
+            let made = fired.iter().try_for_each(perform);
+            (severity, made.map(|()| scene.into_sample(sample)))
         })
         .collect();
-    let claim = transform.claim_of(&draw);
-    Some(Shown { sample: sample.clone(), partners: partners.iter().map(|partner| partner.id.clone()).collect(), claim, draw, steps })
+    let claims = fired.iter().map(|(transform, draw, _)| transform.claim_of(draw));
+    let draw = match transforms.len() {
+        1 => fired[0].1.clone(),
+        _ => fired.iter().map(|(transform, draw, _)| (transform.name().to_owned(), draw.clone())).collect::<serde_json::Map<_, _>>().into(),
+    };
+    Some(Shown {
+        sample: sample.clone(),
+        partners: fired.iter().flat_map(|(.., partners)| partners).map(|partner| partner.id.clone()).collect(),
+        claim: claims.into_iter().find(|claim| *claim != Claim::LabelKept).unwrap_or(Claim::LabelKept),
+        draw,
+        steps,
+    })
 }
 
 /// The first samples that fit.
@@ -165,7 +236,6 @@ fn partners(wanted: Option<Partners>, sample: &Sample, all: &[Sample]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::ModalitySet;
 
     #[test]
     fn every_transform_is_shown_and_the_page_asks_for_nothing() {
@@ -182,6 +252,10 @@ mod tests {
             assert!(html.contains(&format!("id=\"corruption/{kind}\"")), "{kind}");
         }
         assert!(!html.contains("fires on no sample"));
+        for preset in ["mild", "street", "night", "telephone", "far_away", "crowd"] {
+            assert!(html.contains(&format!("id=\"{preset}\"")), "{preset}");
+        }
+        assert!(html.contains("A busy street") && html.matches("<rect").count() > 50);
         let sounding = registry.transforms().unwrap().entries().filter(|(name, entry)| {
             let config = spec::value(entry.example).unwrap();
             let built = registry.transforms().unwrap().build(&json!({ (**name): config }));

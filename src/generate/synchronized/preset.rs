@@ -30,6 +30,9 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Mild, Self::Street, Self::Night, Self::Telephone, Self::FarAway, Self::Crowd];
+
     /// Its rules in the order they are applied: what moves, then what covers, then levels, then noise.
     pub fn rules(self) -> Vec<Chosen> {
         match self {
