@@ -5,6 +5,7 @@ mod elastic;
 #[cfg(target_arch = "x86_64")]
 mod gather;
 mod resize;
+mod twice;
 mod warp;
 
 pub use affine::{Affine, affine, perspective, perspective_map, rotate};

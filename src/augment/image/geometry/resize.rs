@@ -1,4 +1,4 @@
-use super::{Edge, PixelRect};
+use super::{Edge, PixelRect, twice};
 use crate::{
     augment::{image::bytes::high_half, wide::wide},
     error::{Error, Result},
@@ -39,8 +39,11 @@ pub fn resize(image: &ImageBuffer, width: usize, height: usize, filter: Filter) 
 pub fn resize_down_up(image: &ImageBuffer, share: f64, down: Filter, up: Filter) -> Result<ImageBuffer> {
     let share = if share.is_nan() { 1.0 } else { share };
     let side = |n: usize| ((n as f64 * share).round() as usize).clamp(1, n);
-    let small = resize(image, side(image.width()), side(image.height()), down)?;
-    resize(&small, image.width(), image.height(), up)
+    let (width, height) = (side(image.width()), side(image.height()));
+    let half = |small: usize, whole: usize| 2 * small == whole;
+    let halves = half(width, image.width()) && half(height, image.height());
+    let small = if halves && down == Filter::Area { twice::halve(image)? } else { resize(image, width, height, down)? };
+    if halves && up != Filter::Nearest { twice::double(&small) } else { resize(&small, image.width(), image.height(), up) }
 }
 
 /// [`crop_resize`] with a filter of choice. Weights are 16-bit fractions, sums keep 8 bits behind the point, and are rounded once.
@@ -449,6 +452,28 @@ mod tests {
         assert_eq!(crop_resize(&picture, whole, 7, 5).unwrap(), picture);
         assert!(crop_resize(&picture, PixelRect { width: 0.0, ..whole }, 7, 5).is_err());
         assert!(resize(&picture, 0, 3, Filter::Area).is_err());
+    }
+
+    #[test]
+    fn half_and_back_is_what_the_general_way_gives() {
+        for (width, height) in [(2, 2), (2, 6), (4, 4), (6, 2), (34, 18), (130, 64)] {
+            for channels in [1, 3, 4] {
+                for seed in 0..4 {
+                    let picture = image(width, height, channels, seed);
+                    let small = resize(&picture, width / 2, height / 2, Filter::Area).unwrap();
+                    for up in ALL {
+                        let expected = resize(&small, width, height, up).unwrap();
+                        assert_eq!(
+                            resize_down_up(&picture, 0.5, Filter::Area, up).unwrap(),
+                            expected,
+                            "{width} {height} {channels} {up:?}"
+                        );
+                    }
+                }
+            }
+        }
+        let white = ImageBuffer::filled(8, 6, 3, 255).unwrap();
+        assert_eq!(resize_down_up(&white, 0.5, Filter::Area, Filter::Bilinear).unwrap(), white);
     }
 
     #[test]
