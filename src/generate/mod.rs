@@ -18,7 +18,7 @@ use crate::{
     operator::{Requirements, Table},
     record::TransformBalance,
     sample::{Candidate, ModalitySet, ReasonCode, Sample, SampleId},
-    transform,
+    transform::{self, Magnitude},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
@@ -57,8 +57,8 @@ pub struct Generated {
 pub struct Applied {
     /// The severity that was reached, in `0..=1`.
     pub severity: f64,
-    /// Their names, in the order of application.
-    pub transforms: Vec<String>,
+    /// Their names, and how strong each was where one number says it, in the order of application.
+    pub transforms: Vec<(String, Option<Magnitude>)>,
 }
 
 /// A generator.

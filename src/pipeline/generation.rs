@@ -7,7 +7,7 @@ use crate::{
     model::{ModelSet, measure},
     progress::Progress,
     random::SeedTree,
-    record::{CandidateBalance, RejectedLine, TransformBalance, Yield},
+    record::{CandidateBalance, Magnitudes, RejectedLine, TransformBalance, Yield},
     sample::{Accepted, Candidate, Diagnosis, DifficultyBand, ReasonCode, Rejection, Sample, SampleId, ScoreTable, Verdict},
 };
 use rayon::prelude::*;
@@ -306,6 +306,7 @@ impl Generation<'_> {
                     known.children.insert(accepted.sample().digests());
                     of_stage.balance.fed += 1;
                     count_applied(&mut of_stage.transforms, applied.as_ref(), |balance| &mut balance.fed);
+                    add_magnitudes(&mut of_stage.transforms, applied.as_ref());
                     harvest.accepted.push(accepted);
                 }
                 Err(rejection) => {
@@ -371,10 +372,19 @@ fn count_applied(
     applied: Option<&Applied>,
     tenths: impl Fn(&mut TransformBalance) -> &mut [u64; 10],
 ) {
-    for (i, name) in applied.iter().flat_map(|applied| applied.transforms.iter().enumerate()) {
+    for (i, (name, _)) in applied.iter().flat_map(|applied| applied.transforms.iter().enumerate()) {
         // Twice in one child is one child.
-        if let Some(applied) = applied.filter(|applied| !applied.transforms[..i].contains(name)) {
+        if let Some(applied) = applied.filter(|applied| applied.transforms[..i].iter().all(|(other, _)| other != name)) {
             tenths(balances.entry(name.clone()).or_default())[TransformBalance::tenth(applied.severity)] += 1;
+        }
+    }
+}
+
+/// Adds how strong each transform of a child that was fed is.
+fn add_magnitudes(balances: &mut BTreeMap<String, TransformBalance>, applied: Option<&Applied>) {
+    for (name, magnitude) in applied.iter().flat_map(|applied| &applied.transforms) {
+        if let Some(magnitude) = magnitude {
+            balances.entry(name.clone()).or_default().add_magnitude(&Magnitudes::one(magnitude.value.abs(), magnitude.unit));
         }
     }
 }

@@ -140,7 +140,7 @@ impl CandidateBalance {
 }
 
 /// What became of one transform in the draws of a generator stage.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TransformBalance {
     /// Draws it took part in. A neighbour whose search gives a draw up makes another one, so that draws are more than neighbours.
     pub fired: u64,
@@ -154,6 +154,41 @@ pub struct TransformBalance {
     pub made: [u64; 10],
     /// Of these, the ones that were fed.
     pub fed: [u64; 10],
+    /// How strong it was in those that were fed, where one number says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub magnitude: Option<Magnitudes>,
+}
+
+/// How strong a transform was in its own unit, without its sign.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Magnitudes {
+    /// What is counted, to be read behind a number: `dB SNR`, `pixels`.
+    pub unit: String,
+    /// Children.
+    pub count: u64,
+    /// The least.
+    pub least: f64,
+    /// The mean.
+    pub mean: f64,
+    /// The greatest.
+    pub greatest: f64,
+}
+
+impl Magnitudes {
+    /// Of one child.
+    pub fn one(value: f64, unit: &str) -> Self {
+        Self { unit: unit.to_owned(), count: 1, least: value, mean: value, greatest: value }
+    }
+    /// Adds others of the same unit.
+    pub fn add(&mut self, other: &Self) {
+        let count = self.count + other.count;
+        if count > 0 {
+            self.mean += (other.mean - self.mean) * (other.count as f64 / count as f64);
+        }
+        self.count = count;
+        self.least = self.least.min(other.least);
+        self.greatest = self.greatest.max(other.greatest);
+    }
 }
 
 impl TransformBalance {
@@ -171,11 +206,21 @@ impl TransformBalance {
         }
         self.made.iter_mut().zip(&other.made).for_each(|(own, n)| *own += n);
         self.fed.iter_mut().zip(&other.fed).for_each(|(own, n)| *own += n);
+        if let Some(others) = &other.magnitude {
+            self.add_magnitude(others);
+        }
+    }
+    /// Adds how strong it was in children that were fed.
+    pub fn add_magnitude(&mut self, others: &Magnitudes) {
+        match &mut self.magnitude {
+            Some(own) => own.add(others),
+            none => *none = Some(others.clone()),
+        }
     }
 }
 
 /// What one generator stage gave in one round.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Yield {
     /// Round, from 1.
     pub round: usize,
@@ -208,6 +253,18 @@ mod tests {
         assert_eq!(split.problem(), None);
         split.used = 7;
         assert_eq!(split.problem().unwrap(), "7 used + 1 quarantined + 1 skipped is not 10 read");
+    }
+
+    #[test]
+    fn magnitudes_are_joined_by_their_number() {
+        let mut balance = TransformBalance::default();
+        for value in [4.0, 10.0, 1.0] {
+            balance.add_magnitude(&Magnitudes::one(value, "dB"));
+        }
+        let mut all = TransformBalance { magnitude: Some(Magnitudes::one(9.0, "dB")), ..TransformBalance::default() };
+        all.add(&balance);
+        let found = all.magnitude.unwrap();
+        assert_eq!((found.count, found.least, found.mean, found.greatest, found.unit.as_str()), (4, 1.0, 6.0, 10.0, "dB"));
     }
 
     #[test]

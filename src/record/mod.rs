@@ -13,7 +13,7 @@ mod results;
 mod run;
 mod training;
 
-pub use balance::{CandidateBalance, SampleBalance, SetAside, Splits, TransformBalance, Yield};
+pub use balance::{CandidateBalance, Magnitudes, SampleBalance, SetAside, Splits, TransformBalance, Yield};
 pub use guard_check::{DetectorCheck, Fault, GUARD, GuardCheck, NoiseKind};
 pub use lines::{RejectedLine, ScoreLine, SelectedIn, each_line, read_lines, write_each, write_lines};
 pub use report::{Example, Histogram, ReasonCount, RejectedCount, Report, Shown, VerdictWords};

@@ -296,6 +296,8 @@ fn transforms_view(yields: &[Yield]) -> Vec<Value> {
                 "no_op": balance.no_op.values().sum::<u64>(), "refused": balance.refused.values().sum::<u64>(),
                 "no_op_reasons": reasons(&balance.no_op), "refused_reasons": reasons(&balance.refused),
                 "yield": if made == 0 { "–".to_owned() } else { format!("{:.0} %", fed as f64 * 100.0 / made as f64) },
+                "magnitude": balance.magnitude.as_ref().map(|found| format!("{} to {} {}", measure(found.least), measure(found.greatest), found.unit)),
+                "mean": balance.magnitude.as_ref().map(|found| format!("{} in the mean of {}", measure(found.mean), found.count)),
                 "tenths": balance.made.iter().zip(&balance.fed).enumerate().map(tenth).collect::<Vec<_>>(),
             })
         })

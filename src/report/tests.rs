@@ -7,8 +7,8 @@ use crate::{
     codec,
     random::SeedPath,
     record::{
-        Accuracy, ArmResult, BandRecord, CandidateBalance, ClassAccuracy, Comparison, EpochRecord, Helped, Metric, ModelRecord, ModelRole,
-        RobustAccuracy, RobustBudget, SampleBalance, SelectedIn, SetAside, Splits, TransformBalance, Yield, write_lines,
+        Accuracy, ArmResult, BandRecord, CandidateBalance, ClassAccuracy, Comparison, EpochRecord, Helped, Magnitudes, Metric, ModelRecord,
+        ModelRole, RobustAccuracy, RobustBudget, SampleBalance, SelectedIn, SetAside, Splits, TransformBalance, Yield, write_lines,
     },
     sample::{
         AudioBuffer, Claim, Column, DifficultyBand, Digest, ImageBuffer, Judgement, Modality, ModalitySet, Norm, ParentRef, Reason,
@@ -271,6 +271,7 @@ fn run_record(fed: u64, rejected: u64, read: u64) -> RunRecord {
     };
     let mut blurred =
         TransformBalance { fired: 60, made: [0, 0, 8, 0, 0, 0, 4, 0, 0, 0], fed: [0, 0, 6, 0, 0, 0, 0, 0, 0, 0], ..Default::default() };
+    blurred.add_magnitude(&Magnitudes { unit: "pixels".into(), count: 6, least: 0.5, mean: 1.25, greatest: 3.0 });
     blurred.refused.insert("object_lost".into(), 3);
     blurred.no_op.insert("no_image".into(), 2);
     let mut synchronized = stage(1, "synchronized", &good);
@@ -464,6 +465,7 @@ fn the_page_is_complete_and_asks_for_nothing() {
     assert!(folded.contains("6 numbers</summary>") && folded.contains("<li>number_5 0.5</li>"));
     // Every image has words for who does not see it.
     assert!(tags(&page).iter().filter(|tag| tag.starts_with("img")).all(|tag| tag.contains("alt=")));
+    assert!(page.contains("0.5 to 3 pixels") && page.contains("1.25 in the mean of 6"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     gallery::{claim_words, media_of, parameters},
+    number::measure,
     page,
     picture::Spectrogram,
     put,
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     sample::{Claim, ModalitySet, Sample, SampleId},
+    transform::Magnitude,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -50,8 +52,8 @@ pub struct Shown {
     pub claim: Claim,
     /// The drawn numbers.
     pub draw: Value,
-    /// The severity and the child, or why it was refused.
-    pub steps: Vec<(f64, std::result::Result<Sample, String>)>,
+    /// The severity, how strong that is where one number says it, and the child, or why it was refused.
+    pub steps: Vec<(f64, Option<Magnitude>, std::result::Result<Sample, String>)>,
 }
 
 /// Writes `gallery.html` into the folder `out`, which is made if needed.
@@ -88,11 +90,13 @@ fn view(exhibit: &Exhibit) -> Value {
         let steps: Vec<Value> = shown
             .steps
             .iter()
-            .map(|(severity, made)| match made {
-                Ok(child) => {
-                    json!({ "severity": severity, "media": media_of(Some(&only(child)), Some(&original), top_db), "refused": null })
-                }
-                Err(why) => json!({ "severity": severity, "media": null, "refused": why }),
+            .map(|(severity, magnitude, made)| {
+                let (media, refused) = match made {
+                    Ok(child) => (media_of(Some(&only(child)), Some(&original), top_db), None),
+                    Err(why) => (Value::Null, Some(why)),
+                };
+                let strength = magnitude.map(|found| format!("{} {}", measure(found.value), found.unit));
+                json!({ "severity": severity, "strength": strength, "media": media, "refused": refused })
             })
             .collect();
         json!({

@@ -200,7 +200,11 @@ fn show(transforms: &[&dyn Transform], sample: &Sample, all: &[Sample], classes:
                 transform.perform(draw, severity, &mut scene, partners)
             };
             let made = fired.iter().try_for_each(perform);
-            (severity, made.map(|()| scene.into_sample(sample)))
+            let magnitude = match fired.as_slice() {
+                [(transform, draw, _)] if transforms.len() == 1 => transform.magnitude_of(draw, severity),
+                _ => None,
+            };
+            (severity, magnitude, made.map(|()| scene.into_sample(sample)))
         })
         .collect();
     let claims = fired.iter().map(|(transform, draw, _)| transform.claim_of(draw));
@@ -255,6 +259,7 @@ mod tests {
         for preset in ["mild", "street", "night", "telephone", "far_away", "crowd"] {
             assert!(html.contains(&format!("id=\"{preset}\"")), "{preset}");
         }
+        assert!(html.contains(" dB SNR</span>") && html.contains(" semitones</span>"));
         assert!(html.contains("A busy street") && html.matches("<rect").count() > 50);
         let sounding = registry.transforms().unwrap().entries().filter(|(name, entry)| {
             let config = spec::value(entry.example).unwrap();

@@ -507,3 +507,40 @@ fn more_severity_is_more_change() {
         assert!(grows && sums[3] > 0.0 && sums[3] >= sums[0], "{name}: changes of {sums:?} at severities {STEPS:?}");
     });
 }
+
+#[test]
+fn a_magnitude_is_the_drawn_number_at_the_limit_and_goes_one_way() {
+    let (mut told, mut faults) = (0, Vec::new());
+    each(|name, transform| {
+        for seed in 0..6 {
+            let Some((draw, _)) = samples().iter().find_map(|sample| drawn(transform, sample, seed)) else { continue };
+            let at = |severity| transform.magnitude_of(&draw, severity);
+            let Some(full) = at(1.0) else { continue };
+            told += usize::from(seed == 0);
+            assert!(at(0.0).is_none());
+            let mut numbers = Vec::new();
+            leaves(&draw, &mut numbers);
+            if name != "reverb"
+                && !numbers.iter().any(|number| (number - full.value).abs() <= 1e-9 * number.abs().max(1.0) || number.round() == full.value)
+            {
+                faults.push(format!("{name}: {full:?} was not drawn: {draw}"));
+            }
+            let along: Vec<f64> = [0.1, 0.3, 0.5, 0.8, 1.0].into_iter().filter_map(at).map(|found| found.value).collect();
+            let one_way = along.is_sorted() || along.iter().rev().is_sorted();
+            if along.len() != 5 || along.iter().any(|value| !value.is_finite()) || !one_way || along[0] == along[4] {
+                faults.push(format!("{name}: {along:?}"));
+            }
+        }
+    });
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(told >= 60, "only {told} say how strong they are");
+}
+
+/// Every number of a draw.
+fn leaves(draw: &Value, into: &mut Vec<f64>) {
+    match draw {
+        Value::Object(map) => map.values().for_each(|value| leaves(value, into)),
+        Value::Array(list) => list.iter().for_each(|value| leaves(value, into)),
+        leaf => into.extend(leaf.as_f64()),
+    }
+}

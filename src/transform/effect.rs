@@ -54,10 +54,30 @@ pub trait Effect: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'sta
     fn tone(_draw: &Self::Draw, _severity: f64) -> Option<Tone> {
         None
     }
+    /// How strong the change is at a severity, in its own unit, where one number says it: for the report. At severity 1 it is a drawn number.
+    fn magnitude(_draw: &Self::Draw, _severity: f64) -> Option<Magnitude> {
+        None
+    }
     /// What becomes of the label. Who claims [`Claim::LabelMixed`] or [`Claim::LabelChanged`] puts the new label into the scene; [`Claim::Mismatched`] makes a
     /// labelled negative without a class.
     fn claim(_draw: &Self::Draw) -> Claim {
         Claim::LabelKept
+    }
+}
+
+/// How strong a change is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Magnitude {
+    /// The number; what goes to either side (a rotation, a gain) has its sign.
+    pub value: f64,
+    /// What it counts, to be read behind the number: `dB SNR`, `pixels`, `of the length`.
+    pub unit: &'static str,
+}
+
+impl Magnitude {
+    /// So much of it.
+    pub fn new(value: f64, unit: &'static str) -> Self {
+        Self { value, unit }
     }
 }
 
@@ -143,6 +163,8 @@ pub trait Transform: Send + Sync {
     fn perform(&self, draw: &Value, severity: f64, scene: &mut Scene, partners: &[Sample]) -> Result<(), String>;
     /// The look-up of colours that a recorded draw comes to, where it is nothing else; see [`Effect::tone`].
     fn tone_of(&self, draw: &Value, severity: f64) -> Option<Tone>;
+    /// How strong the change of a recorded draw is; see [`Effect::magnitude`].
+    fn magnitude_of(&self, draw: &Value, severity: f64) -> Option<Magnitude>;
     /// What a recorded draw makes of the label.
     fn claim_of(&self, draw: &Value) -> Claim;
 }
@@ -207,6 +229,13 @@ impl<E: Effect> Transform for E {
             return None;
         }
         E::tone(&E::Draw::deserialize(draw).ok()?, severity)
+    }
+
+    fn magnitude_of(&self, draw: &Value, severity: f64) -> Option<Magnitude> {
+        if severity <= 0.0 {
+            return None;
+        }
+        E::magnitude(&E::Draw::deserialize(draw).ok()?, severity)
     }
 
     fn claim_of(&self, draw: &Value) -> Claim {

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 pub mod text;
 
 pub use check::{Checks, decibels, often, range, share};
-pub use effect::{Effect, Plan, Site, Transform, With};
+pub use effect::{Effect, Magnitude, Plan, Site, Transform, With};
 pub use files::{FileRef, Files};
 pub use media::{MISMATCHED, Scene};
 pub use partners::{PartnerClass, Partners};

@@ -513,7 +513,8 @@ impl Generator for Policy {
 
     fn applied(&self, parameters: &Value) -> Option<Applied> {
         let parameters = Parameters::deserialize(parameters).ok()?;
-        let transforms = parameters.rules.iter().map(|step| step.name().to_owned()).collect();
+        let magnitude = |step: &Step| self.find(&step.address)?.transform.magnitude_of(&step.draw, parameters.severity);
+        let transforms = parameters.rules.iter().map(|step| (step.name().to_owned(), magnitude(step))).collect();
         Some(Applied { severity: parameters.severity, transforms })
     }
 }

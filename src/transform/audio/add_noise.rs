@@ -1,11 +1,12 @@
 //! Noise over the sound.
 
+use super::stronger;
 use crate::{
     augment::audio::{self, Colour},
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::seq::IndexedRandom;
@@ -47,6 +48,13 @@ pub struct AddNoiseDraw {
     pub seed: SeedPath,
 }
 
+impl AddNoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.snr_db, severity)
+    }
+}
+
 impl Effect for AddNoise {
     const NAME: &'static str = "add_noise";
     const EXAMPLE: &'static str = "{ snr_db: [0, 15], colours: [white, pink] }";
@@ -66,9 +74,13 @@ impl Effect for AddNoise {
         Plan::one(AddNoiseDraw { colour, snr_db: self.snr_db.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &AddNoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &AddNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let snr_db = draw.snr_db - 20.0 * severity.log10();
+        let snr_db = draw.reached(severity);
         scene.stays_quiet(snr_db)?;
         let seed = SeedTree::at(&draw.seed).child("noise").number();
         let field = audio::noise(draw.colour, sound.sample_rate_hz(), sound.channels(), sound.frames(), seed);

@@ -1,11 +1,12 @@
 //! Other voices in the background.
 
 use super::at_rate;
+use super::stronger;
 use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, PartnerClass, Partners, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, PartnerClass, Partners, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -47,6 +48,13 @@ pub struct BabbleDraw {
     pub turns: Vec<f64>,
 }
 
+impl BabbleDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.snr_db, severity)
+    }
+}
+
 impl Effect for Babble {
     const NAME: &'static str = "babble";
     const VERSION: u32 = 2;
@@ -69,6 +77,10 @@ impl Effect for Babble {
         Plan::one(BabbleDraw { snr_db, turns: site.partners.iter().map(|_| rng.random_range(0.0..1.0)).collect() })
     }
 
+    fn magnitude(draw: &BabbleDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &BabbleDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let mut field = vec![0f32; sound.samples().len()];
@@ -86,7 +98,7 @@ impl Effect for Babble {
                 frame.iter_mut().for_each(|sum| *sum += value * factor);
             }
         }
-        let snr_db = draw.snr_db - 20.0 * severity.log10();
+        let snr_db = draw.reached(severity);
         scene.stays_quiet(snr_db)?;
         let mixed = audio::mix_at_snr(sound, &field, snr_db).ok_or("silent")?;
         scene.audio = Some(mixed.audio.into());

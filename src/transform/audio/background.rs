@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, FileRef, Files, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -45,6 +45,13 @@ pub struct BackgroundDraw {
     pub snr_db: f64,
 }
 
+impl BackgroundDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.snr_db, severity)
+    }
+}
+
 fn usual_snr() -> Range {
     range(0.0, 15.0)
 }
@@ -75,12 +82,16 @@ impl Effect for Background {
         Plan::one(BackgroundDraw { file, from: rng.random_range(0.0..1.0), snr_db: self.snr_db.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &BackgroundDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &BackgroundDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let clip = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz())?;
         let (mut out, from) = (AudioBuffer::clone(sound), (draw.from * clip.frames() as f64) as usize);
-        scene.stays_quiet(stronger(draw.snr_db, severity))?;
-        let mixed = audio::background(&mut out, &clip, from, stronger(draw.snr_db, severity)).map_err(|error| error.to_string())?;
+        scene.stays_quiet(draw.reached(severity))?;
+        let mixed = audio::background(&mut out, &clip, from, draw.reached(severity)).map_err(|error| error.to_string())?;
         mixed.ok_or("silent")?;
         scene.audio = Some(out.into());
         Ok(())

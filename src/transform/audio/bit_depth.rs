@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct BitDepthDraw {
     pub bits: f64,
 }
 
+impl BitDepthDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        (16.0 - (16.0 - self.bits) * severity).round()
+    }
+}
+
 impl Effect for BitDepth {
     const NAME: &'static str = "bit_depth";
     const EXAMPLE: &'static str = "{ bits: [4, 8] }";
@@ -48,8 +55,12 @@ impl Effect for BitDepth {
         Plan::one(BitDepthDraw { bits: self.bits.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &BitDepthDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "bits"))
+    }
+
     fn apply(draw: &BitDepthDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_audio(|sound| audio::bit_depth(sound, (16.0 - (16.0 - draw.bits) * severity).round() as u32));
+        scene.edit_audio(|sound| audio::bit_depth(sound, draw.reached(severity) as u32));
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -44,6 +44,13 @@ pub struct ClicksDraw {
     pub seed: SeedPath,
 }
 
+impl ClicksDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.snr_db, severity)
+    }
+}
+
 impl Effect for Clicks {
     const NAME: &'static str = "clicks";
     const EXAMPLE: &'static str = "{ snr_db: [5, 20], per_second: [5, 40] }";
@@ -62,12 +69,16 @@ impl Effect for Clicks {
         Plan::one(ClicksDraw { snr_db: self.snr_db.draw(&mut rng), per_second: self.per_second.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &ClicksDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &ClicksDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let seed = SeedTree::at(&draw.seed).child("clicks").number();
         let field = audio::clicks(sound.sample_rate_hz(), sound.channels(), sound.frames(), draw.per_second, 0.0005, seed);
         let mut out = AudioBuffer::clone(sound);
-        audio::mix_in_place(&mut out, &field, stronger(draw.snr_db, severity)).ok_or("silent")?;
+        audio::mix_in_place(&mut out, &field, draw.reached(severity)).ok_or("silent")?;
         scene.audio = Some(out.into());
         Ok(())
     }

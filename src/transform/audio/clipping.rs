@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct ClippingDraw {
     pub share: f64,
 }
 
+impl ClippingDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for Clipping {
     const NAME: &'static str = "clipping";
     const EXAMPLE: &'static str = "{ share: [0.05, 0.3] }";
@@ -48,9 +55,13 @@ impl Effect for Clipping {
         Plan::one(ClippingDraw { share: self.share.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &ClippingDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the samples"))
+    }
+
     fn apply(draw: &ClippingDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_audio(|sound| {
-            audio::clip_share(sound, draw.share * severity);
+            audio::clip_share(sound, draw.reached(severity));
         });
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -45,6 +45,13 @@ pub struct DistanceDraw {
     pub humidity_percent: f64,
 }
 
+impl DistanceDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.distance_m * severity
+    }
+}
+
 impl Effect for Distance {
     const NAME: &'static str = "distance";
     const EXAMPLE: &'static str = "{ distance_m: [20, 200] }";
@@ -68,8 +75,12 @@ impl Effect for Distance {
         })
     }
 
+    fn magnitude(draw: &DistanceDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "m"))
+    }
+
     fn apply(draw: &DistanceDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_audio(|sound| audio::air_absorption(sound, draw.distance_m * severity, draw.temperature_c, draw.humidity_percent));
+        scene.edit_audio(|sound| audio::air_absorption(sound, draw.reached(severity), draw.temperature_c, draw.humidity_percent));
         Ok(())
     }
 }

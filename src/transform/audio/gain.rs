@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct GainDraw {
     pub gain_db: f64,
 }
 
+impl GainDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.gain_db * severity
+    }
+}
+
 impl Effect for Gain {
     const NAME: &'static str = "gain";
     const EXAMPLE: &'static str = "{ gain_db: [-18, 6] }";
@@ -48,8 +55,12 @@ impl Effect for Gain {
         Plan::one(GainDraw { gain_db: self.gain_db.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &GainDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB"))
+    }
+
     fn apply(draw: &GainDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        let gain_db = draw.gain_db * severity;
+        let gain_db = draw.reached(severity);
         scene.change_audio(|sound| audio::gain_in_place(sound, gain_db), |sound| audio::gain(sound, gain_db));
         Ok(())
     }

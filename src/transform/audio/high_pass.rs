@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -40,6 +40,13 @@ pub struct HighPassDraw {
     pub order: usize,
 }
 
+impl HighPassDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        toward_hz(10.0, self.cutoff_hz, severity)
+    }
+}
+
 impl Effect for HighPass {
     const NAME: &'static str = "high_pass";
     const EXAMPLE: &'static str = "{ cutoff_hz: [150, 1500] }";
@@ -55,9 +62,13 @@ impl Effect for HighPass {
         Plan::one(HighPassDraw { cutoff_hz: octaves(self.cutoff_hz, &mut rng), order: 2 * rng.random_range(1..=2) })
     }
 
+    fn magnitude(draw: &HighPassDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "Hz"))
+    }
+
     fn apply(draw: &HighPassDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_audio(|sound| {
-            audio::high_pass(sound, toward_hz(10.0, draw.cutoff_hz, severity), draw.order);
+            audio::high_pass(sound, draw.reached(severity), draw.order);
             audio::fit(sound);
         });
         Ok(())

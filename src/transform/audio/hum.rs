@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -49,6 +49,13 @@ pub struct HumDraw {
     pub phase: f64,
 }
 
+impl HumDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.snr_db, severity)
+    }
+}
+
 impl Effect for Hum {
     const NAME: &'static str = "hum";
     const EXAMPLE: &'static str = "{ snr_db: [5, 20], mains_hz: [50] }";
@@ -73,6 +80,10 @@ impl Effect for Hum {
         Plan::one(HumDraw { snr_db: self.snr_db.draw(&mut rng), mains_hz, harmonics: self.harmonics, phase: rng.random_range(0.0..1.0) })
     }
 
+    fn magnitude(draw: &HumDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &HumDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let (rate, channels, frames) = (sound.sample_rate_hz(), sound.channels(), sound.frames());
@@ -81,7 +92,7 @@ impl Effect for Hum {
         }
         let field = audio::hum(rate, channels, frames, draw.mains_hz, draw.harmonics, 6.0, draw.phase);
         let mut out = AudioBuffer::clone(sound);
-        audio::mix_in_place(&mut out, &field, stronger(draw.snr_db, severity)).ok_or("silent")?;
+        audio::mix_in_place(&mut out, &field, draw.reached(severity)).ok_or("silent")?;
         scene.audio = Some(out.into());
         Ok(())
     }

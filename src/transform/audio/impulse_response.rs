@@ -5,7 +5,7 @@ use crate::{
     augment::audio::{self, Reverb},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, FileRef, Files, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::seq::IndexedRandom;
@@ -43,6 +43,13 @@ pub struct ImpulseResponseDraw {
     pub wet: f64,
 }
 
+impl ImpulseResponseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.wet * severity
+    }
+}
+
 fn usual_wet() -> Range {
     range(0.5, 1.0)
 }
@@ -73,13 +80,17 @@ impl Effect for ImpulseResponse {
         Plan::one(ImpulseResponseDraw { file, wet: self.wet.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &ImpulseResponseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "wet"))
+    }
+
     fn apply(draw: &ImpulseResponseDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let mut response = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz())?;
         if response.channels() != sound.channels() {
             response = audio::to_mono(&response).into();
         }
-        let reverb = Reverb { wet: draw.wet * severity, ..Reverb::default() };
+        let reverb = Reverb { wet: draw.reached(severity), ..Reverb::default() };
         let mut out = audio::reverberate(sound, &response, &reverb).map_err(|error| error.to_string())?;
         audio::fit(&mut out);
         scene.audio = Some(out.into());

@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, PartnerClass, Partners, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, PartnerClass, Partners, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -48,6 +48,13 @@ pub struct InterruptDraw {
     pub at_end: bool,
 }
 
+impl InterruptDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        stronger(self.sir_db, severity)
+    }
+}
+
 impl Effect for Interrupt {
     const NAME: &'static str = "interrupt";
     const VERSION: u32 = 2;
@@ -68,12 +75,16 @@ impl Effect for Interrupt {
         Plan::one(InterruptDraw { sir_db: self.sir_db.draw(&mut rng), overlap: self.overlap.draw(&mut rng), at_end: rng.random() })
     }
 
+    fn magnitude(draw: &InterruptDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SIR"))
+    }
+
     fn apply(draw: &InterruptDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let other = with.partners.first().and_then(|partner| partner.audio.as_ref()).ok_or("partner_without_audio")?;
         let other = at_rate(&other.shared(), sound.sample_rate_hz())?;
         let mut out = AudioBuffer::clone(sound);
-        let ratio = stronger(draw.sir_db, severity);
+        let ratio = draw.reached(severity);
         scene.stays_quiet(ratio)?;
         audio::overlap(&mut out, &other, draw.overlap, draw.at_end, ratio).map_err(|error| error.to_string())?.ok_or("silent")?;
         scene.audio = Some(out.into());

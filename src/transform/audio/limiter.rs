@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -43,6 +43,13 @@ pub struct LimiterDraw {
     pub release_s: f64,
 }
 
+impl LimiterDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.below_peak_db * severity
+    }
+}
+
 impl Effect for Limiter {
     const NAME: &'static str = "limiter";
     const VERSION: u32 = 2;
@@ -66,11 +73,15 @@ impl Effect for Limiter {
         })
     }
 
+    fn magnitude(draw: &LimiterDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB below the peak"))
+    }
+
     fn apply(draw: &LimiterDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_audio(|sound| {
             let headroom = audio::headroom_db(sound);
             if headroom.is_finite() {
-                audio::limit(sound, -headroom - draw.below_peak_db * severity, draw.attack_s, draw.release_s);
+                audio::limit(sound, -headroom - draw.reached(severity), draw.attack_s, draw.release_s);
             }
         });
         Ok(())

@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct OverdriveDraw {
     pub drive_db: f64,
 }
 
+impl OverdriveDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.drive_db + 20.0 * severity.log10()
+    }
+}
+
 impl Effect for Overdrive {
     const NAME: &'static str = "overdrive";
     const EXAMPLE: &'static str = "{ drive_db: [6, 24] }";
@@ -48,8 +55,12 @@ impl Effect for Overdrive {
         Plan::one(OverdriveDraw { drive_db: self.drive_db.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &OverdriveDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB of drive"))
+    }
+
     fn apply(draw: &OverdriveDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_audio(|sound| audio::soft_clip(sound, draw.drive_db + 20.0 * severity.log10()));
+        scene.edit_audio(|sound| audio::soft_clip(sound, draw.reached(severity)));
         Ok(())
     }
 }

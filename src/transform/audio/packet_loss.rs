@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -53,6 +53,13 @@ pub struct PacketLossDraw {
     pub seed: SeedPath,
 }
 
+impl PacketLossDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for PacketLoss {
     const NAME: &'static str = "packet_loss";
     const EXAMPLE: &'static str = "{ share: [0.05, 0.3], packet_ms: 20 }";
@@ -76,6 +83,10 @@ impl Effect for PacketLoss {
             concealment: self.concealment,
             seed: site.seed(),
         })
+    }
+
+    fn magnitude(draw: &PacketLossDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the packets"))
     }
 
     fn apply(draw: &PacketLossDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

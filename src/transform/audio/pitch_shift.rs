@@ -4,7 +4,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -37,6 +37,13 @@ pub struct PitchShiftDraw {
     pub semitones: f64,
 }
 
+impl PitchShiftDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.semitones * severity
+    }
+}
+
 impl Effect for PitchShift {
     const NAME: &'static str = "pitch_shift";
     const VERSION: u32 = 2;
@@ -52,9 +59,13 @@ impl Effect for PitchShift {
         Plan::one(PitchShiftDraw { semitones: self.semitones.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &PitchShiftDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "semitones"))
+    }
+
     fn apply(draw: &PitchShiftDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let mut out = audio::pitch_shift(sound, draw.semitones * severity).map_err(|error| error.to_string())?;
+        let mut out = audio::pitch_shift(sound, draw.reached(severity)).map_err(|error| error.to_string())?;
         audio::fit(&mut out);
         scene.audio = Some(out.into());
         Ok(())

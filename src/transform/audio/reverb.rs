@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -74,6 +74,10 @@ impl Effect for Reverb {
         let mut place = || size_m.map(|side| side * rng.random_range(0.15..0.85));
         let (source_m, microphone_m) = (place(), place());
         Plan::one(ReverbDraw { size_m, source_m, microphone_m, rt60_s: self.rt60_s.draw(&mut rng), seed: site.seed() })
+    }
+
+    fn magnitude(_: &ReverbDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(severity, "wet"))
     }
 
     fn apply(draw: &ReverbDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

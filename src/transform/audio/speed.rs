@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -37,6 +37,13 @@ pub struct SpeedDraw {
     pub factor: f64,
 }
 
+impl SpeedDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.factor.powf(severity)
+    }
+}
+
 impl Effect for Speed {
     const NAME: &'static str = "speed";
     const VERSION: u32 = 2;
@@ -52,9 +59,13 @@ impl Effect for Speed {
         Plan::one(SpeedDraw { factor: octaves(self.factor, &mut site.rng()) })
     }
 
+    fn magnitude(draw: &SpeedDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the speed"))
+    }
+
     fn apply(draw: &SpeedDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let mut found = audio::speed(sound, draw.factor.powf(severity)).map_err(|error| error.to_string())?;
+        let mut found = audio::speed(sound, draw.reached(severity)).map_err(|error| error.to_string())?;
         audio::fit(&mut found.audio);
         retime(scene, found.audio, found.timeline, 0.0)
     }

@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use rand::RngExt;
@@ -45,6 +45,13 @@ pub struct TimeMaskDraw {
     pub keep: f64,
 }
 
+impl TimeMaskDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for TimeMask {
     const NAME: &'static str = "time_mask";
     const EXAMPLE: &'static str = "{ share: [0.05, 0.2] }";
@@ -61,9 +68,13 @@ impl Effect for TimeMask {
         Plan::Fires((0..super::PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &TimeMaskDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the length"))
+    }
+
     fn apply(draw: &TimeMaskDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let (frames, half) = (sound.frames() as f64, draw.share * severity / 2.0);
+        let (frames, half) = (sound.frames() as f64, draw.reached(severity) / 2.0);
         // A hole that would reach over an end lies at it.
         let middle = draw.middle.clamp(half.min(0.5), (1.0 - half).max(0.5));
         let (start, end) = (((middle - half) * frames).round().max(0.0) as usize, ((middle + half) * frames).round() as usize);

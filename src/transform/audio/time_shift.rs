@@ -5,7 +5,7 @@ use crate::{
     augment::{audio, image::Edge, timeline::Timeline},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use schemars::JsonSchema;
@@ -41,6 +41,13 @@ pub struct TimeShiftDraw {
     pub keep: f64,
 }
 
+impl TimeShiftDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for TimeShift {
     const NAME: &'static str = "time_shift";
     const EXAMPLE: &'static str = "{ share: [-0.2, 0.2] }";
@@ -56,9 +63,13 @@ impl Effect for TimeShift {
         Plan::Fires((0..super::PLACES).map(|_| TimeShiftDraw { share: self.share.draw(&mut rng), keep: self.keep.get() }).collect())
     }
 
+    fn magnitude(draw: &TimeShiftDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the length"))
+    }
+
     fn apply(draw: &TimeShiftDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let frames = Timeline::shift(draw.share * severity).places(sound.frames());
+        let frames = Timeline::shift(draw.reached(severity)).places(sound.frames());
         let timeline = Timeline::shift(frames as f64 / sound.frames() as f64);
         let moved = audio::shift(sound, frames, Edge::Zero);
         retime(scene, moved, timeline, draw.keep)

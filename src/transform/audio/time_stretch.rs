@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -38,6 +38,13 @@ pub struct TimeStretchDraw {
     pub factor: f64,
 }
 
+impl TimeStretchDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.factor.powf(severity)
+    }
+}
+
 impl Effect for TimeStretch {
     const NAME: &'static str = "time_stretch";
     const EXAMPLE: &'static str = "{ factor: [0.8, 1.25] }";
@@ -52,9 +59,13 @@ impl Effect for TimeStretch {
         Plan::one(TimeStretchDraw { factor: octaves(self.factor, &mut site.rng()) })
     }
 
+    fn magnitude(draw: &TimeStretchDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the speed"))
+    }
+
     fn apply(draw: &TimeStretchDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let mut found = audio::time_stretch(sound, draw.factor.powf(severity)).map_err(|error| error.to_string())?;
+        let mut found = audio::time_stretch(sound, draw.reached(severity)).map_err(|error| error.to_string())?;
         audio::fit(&mut found.audio);
         retime(scene, found.audio, found.timeline, 0.0)
     }

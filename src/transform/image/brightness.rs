@@ -4,7 +4,7 @@ use crate::{
     augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct BrightnessDraw {
     pub offset: f64,
 }
 
+impl BrightnessDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.offset * severity
+    }
+}
+
 impl Effect for Brightness {
     const NAME: &'static str = "brightness";
     const EXAMPLE: &'static str = "{ offset: [-0.3, 0.3] }";
@@ -50,7 +57,11 @@ impl Effect for Brightness {
     }
 
     fn tone(draw: &BrightnessDraw, severity: f64) -> Option<Tone> {
-        Some(Tone::Brightness((draw.offset * severity) as f32))
+        Some(Tone::Brightness((draw.reached(severity)) as f32))
+    }
+
+    fn magnitude(draw: &BrightnessDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the range"))
     }
 
     fn apply(draw: &BrightnessDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

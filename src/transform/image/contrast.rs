@@ -4,7 +4,7 @@ use crate::{
     augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct ContrastDraw {
     pub factor: f64,
 }
 
+impl ContrastDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 + severity * (self.factor - 1.0)
+    }
+}
+
 impl Effect for Contrast {
     const NAME: &'static str = "contrast";
     const EXAMPLE: &'static str = "{ factor: [0.4, 1.6] }";
@@ -50,7 +57,11 @@ impl Effect for Contrast {
     }
 
     fn tone(draw: &ContrastDraw, severity: f64) -> Option<Tone> {
-        Some(Tone::Contrast((1.0 + severity * (draw.factor - 1.0)) as f32))
+        Some(Tone::Contrast((draw.reached(severity)) as f32))
+    }
+
+    fn magnitude(draw: &ContrastDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the contrast"))
     }
 
     fn apply(draw: &ContrastDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

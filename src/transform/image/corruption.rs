@@ -6,7 +6,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::seq::IndexedRandom;
@@ -46,6 +46,13 @@ pub struct CorruptionDraw {
     pub seed: SeedPath,
 }
 
+impl CorruptionDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.level * severity
+    }
+}
+
 impl Effect for Corruption {
     const NAME: &'static str = "corruption";
     const VERSION: u32 = 2;
@@ -68,9 +75,13 @@ impl Effect for Corruption {
         }
     }
 
+    fn magnitude(draw: &CorruptionDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of 5"))
+    }
+
     fn apply(draw: &CorruptionDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
-        let (level, seed) = (draw.level * severity, SeedTree::at(&draw.seed).number());
+        let (level, seed) = (draw.reached(severity), SeedTree::at(&draw.seed).number());
         if draw.kind == Kind::ElasticTransform {
             let map = image::corruption_map(draw.kind, picture.width(), picture.height(), level, seed);
             return moved(scene, &map, Edge::Mirror, 0.0);

@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct DefocusBlurDraw {
     pub radius: f64,
 }
 
+impl DefocusBlurDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.radius * severity
+    }
+}
+
 impl Effect for DefocusBlur {
     const NAME: &'static str = "defocus_blur";
     const VERSION: u32 = 2;
@@ -52,8 +59,12 @@ impl Effect for DefocusBlur {
         Plan::one(DefocusBlurDraw { radius: self.radius.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &DefocusBlurDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "pixels"))
+    }
+
     fn apply(draw: &DefocusBlurDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.map_image(|picture| image::defocus_blur(picture, (draw.radius * severity) as f32));
+        scene.map_image(|picture| image::defocus_blur(picture, (draw.reached(severity)) as f32));
         Ok(())
     }
 }

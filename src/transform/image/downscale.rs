@@ -4,7 +4,7 @@ use crate::{
     augment::image::{self, Filter},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct DownscaleDraw {
     pub share: f64,
 }
 
+impl DownscaleDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 - (1.0 - self.share) * severity
+    }
+}
+
 impl Effect for Downscale {
     const NAME: &'static str = "downscale";
     const EXAMPLE: &'static str = "{ share: [0.25, 0.6] }";
@@ -51,9 +58,13 @@ impl Effect for Downscale {
         Plan::one(DownscaleDraw { share: self.share.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &DownscaleDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the sides"))
+    }
+
     fn apply(draw: &DownscaleDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
-        let share = 1.0 - (1.0 - draw.share) * severity;
+        let share = draw.reached(severity);
         let small = image::resize_down_up(picture, share, Filter::Area, Filter::Nearest).map_err(|error| error.to_string())?;
         scene.image = Some(small.into());
         Ok(())

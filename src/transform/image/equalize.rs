@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct EqualizeDraw {
     pub share: f64,
 }
 
+impl EqualizeDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for Equalize {
     const NAME: &'static str = "equalize";
     const EXAMPLE: &'static str = "{ share: [0.5, 1] }";
@@ -49,8 +56,12 @@ impl Effect for Equalize {
         Plan::one(EqualizeDraw { share: self.share.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &EqualizeDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the way"))
+    }
+
     fn apply(draw: &EqualizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::equalize(picture, (draw.share * severity) as f32));
+        scene.edit_image(|picture| image::equalize(picture, (draw.reached(severity)) as f32));
         Ok(())
     }
 }

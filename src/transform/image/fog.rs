@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -43,6 +43,13 @@ pub struct FogDraw {
     pub seed: SeedPath,
 }
 
+impl FogDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.thickness * severity
+    }
+}
+
 impl Effect for Fog {
     const NAME: &'static str = "fog";
     const EXAMPLE: &'static str = "{ thickness: [0.5, 2] }";
@@ -61,9 +68,13 @@ impl Effect for Fog {
         Plan::one(FogDraw { thickness: self.thickness.draw(&mut rng), decay: self.decay.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &FogDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "thick"))
+    }
+
     fn apply(draw: &FogDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_image(|picture| {
-            image::fog(picture, (draw.thickness * severity) as f32, draw.decay as f32, SeedTree::at(&draw.seed).number())
+            image::fog(picture, (draw.reached(severity)) as f32, draw.decay as f32, SeedTree::at(&draw.seed).number())
         });
         Ok(())
     }

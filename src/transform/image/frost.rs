@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -39,6 +39,13 @@ pub struct FrostDraw {
     pub seed: SeedPath,
 }
 
+impl FrostDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.ice * severity
+    }
+}
+
 impl Effect for Frost {
     const NAME: &'static str = "frost";
     const EXAMPLE: &'static str = "{ ice: [0.3, 0.9] }";
@@ -54,8 +61,12 @@ impl Effect for Frost {
         Plan::one(FrostDraw { ice: self.ice.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &FrostDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of ice"))
+    }
+
     fn apply(draw: &FrostDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::frost(picture, (draw.ice * severity) as f32, SeedTree::at(&draw.seed).number()));
+        scene.edit_image(|picture| image::frost(picture, (draw.reached(severity)) as f32, SeedTree::at(&draw.seed).number()));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct GammaDraw {
     pub gamma: f64,
 }
 
+impl GammaDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.gamma.powf(severity)
+    }
+}
+
 impl Effect for Gamma {
     const NAME: &'static str = "gamma";
     const EXAMPLE: &'static str = "{ gamma: [0.5, 2] }";
@@ -50,7 +57,11 @@ impl Effect for Gamma {
     }
 
     fn tone(draw: &GammaDraw, severity: f64) -> Option<Tone> {
-        Some(Tone::Gamma(draw.gamma.powf(severity) as f32))
+        Some(Tone::Gamma(draw.reached(severity) as f32))
+    }
+
+    fn magnitude(draw: &GammaDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "as exponent"))
     }
 
     fn apply(draw: &GammaDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

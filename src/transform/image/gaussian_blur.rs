@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct GaussianBlurDraw {
     pub sigma: f64,
 }
 
+impl GaussianBlurDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.sigma * severity
+    }
+}
+
 impl Effect for GaussianBlur {
     const NAME: &'static str = "gaussian_blur";
     const VERSION: u32 = 2;
@@ -49,8 +56,12 @@ impl Effect for GaussianBlur {
         Plan::one(GaussianBlurDraw { sigma: self.sigma.draw(&mut site.rng()) })
     }
 
+    fn magnitude(draw: &GaussianBlurDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "pixels"))
+    }
+
     fn apply(draw: &GaussianBlurDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.map_image(|picture| image::gaussian_blur(picture, (draw.sigma * severity) as f32));
+        scene.map_image(|picture| image::gaussian_blur(picture, (draw.reached(severity)) as f32));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -39,6 +39,13 @@ pub struct GaussianNoiseDraw {
     pub seed: SeedPath,
 }
 
+impl GaussianNoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.sigma * severity
+    }
+}
+
 impl Effect for GaussianNoise {
     const NAME: &'static str = "gaussian_noise";
     const EXAMPLE: &'static str = "{ sigma: [0.03, 0.15] }";
@@ -54,9 +61,14 @@ impl Effect for GaussianNoise {
         Plan::one(GaussianNoiseDraw { sigma: self.sigma.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &GaussianNoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the range"))
+    }
+
     fn apply(draw: &GaussianNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene
-            .edit_image(|picture| image::gaussian_noise(picture, (draw.sigma * severity) as f32, false, SeedTree::at(&draw.seed).number()));
+        scene.edit_image(|picture| {
+            image::gaussian_noise(picture, (draw.reached(severity)) as f32, false, SeedTree::at(&draw.seed).number())
+        });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -34,6 +34,13 @@ pub struct GrayscaleDraw {
     pub share: f64,
 }
 
+impl GrayscaleDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for Grayscale {
     const NAME: &'static str = "grayscale";
     const VERSION: u32 = 2;
@@ -50,8 +57,12 @@ impl Effect for Grayscale {
         Plan::one(GrayscaleDraw { share: self.share.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &GrayscaleDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the way"))
+    }
+
     fn apply(draw: &GrayscaleDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::grayscale(picture, (draw.share * severity) as f32));
+        scene.edit_image(|picture| image::grayscale(picture, (draw.reached(severity)) as f32));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image::{self, Fill},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -48,6 +48,13 @@ pub struct GridMaskDraw {
     pub y: f64,
 }
 
+impl GridMaskDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for GridMask {
     const NAME: &'static str = "grid_mask";
     const EXAMPLE: &'static str = "{ unit: [0.15, 0.3] }";
@@ -73,10 +80,14 @@ impl Effect for GridMask {
         })
     }
 
+    fn magnitude(draw: &GridMaskDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of each unit"))
+    }
+
     fn apply(draw: &GridMaskDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_image(|picture| {
             let unit = draw.unit * picture.width().min(picture.height()) as f64;
-            image::grid_mask(picture, unit, draw.share * severity, draw.x * unit, draw.y * unit, Fill::Mean);
+            image::grid_mask(picture, unit, draw.reached(severity), draw.x * unit, draw.y * unit, Fill::Mean);
         });
         Ok(())
     }

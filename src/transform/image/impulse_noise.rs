@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -39,6 +39,13 @@ pub struct ImpulseNoiseDraw {
     pub seed: SeedPath,
 }
 
+impl ImpulseNoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for ImpulseNoise {
     const NAME: &'static str = "impulse_noise";
     const EXAMPLE: &'static str = "{ share: [0.01, 0.1] }";
@@ -54,8 +61,12 @@ impl Effect for ImpulseNoise {
         Plan::one(ImpulseNoiseDraw { share: self.share.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &ImpulseNoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the pixels"))
+    }
+
     fn apply(draw: &ImpulseNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::impulse_noise(picture, (draw.share * severity) as f32, SeedTree::at(&draw.seed).number()));
+        scene.edit_image(|picture| image::impulse_noise(picture, (draw.reached(severity)) as f32, SeedTree::at(&draw.seed).number()));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct JpegDraw {
     pub quality: f64,
 }
 
+impl JpegDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        (100.0 * (self.quality / 100.0).powf(severity)).max(1.0)
+    }
+}
+
 impl Effect for Jpeg {
     const NAME: &'static str = "jpeg";
     const EXAMPLE: &'static str = "{ quality: [10, 60] }";
@@ -51,8 +58,12 @@ impl Effect for Jpeg {
         Plan::one(JpegDraw { quality: self.quality.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &JpegDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "quality"))
+    }
+
     fn apply(draw: &JpegDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::jpeg(picture, (100.0 * (draw.quality / 100.0).powf(severity)).max(1.0)));
+        scene.edit_image(|picture| image::jpeg(picture, draw.reached(severity)));
         Ok(())
     }
 }

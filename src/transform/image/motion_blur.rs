@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -40,6 +40,13 @@ pub struct MotionBlurDraw {
     pub degrees: f64,
 }
 
+impl MotionBlurDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 + (self.length - 1.0) * severity
+    }
+}
+
 impl Effect for MotionBlur {
     const NAME: &'static str = "motion_blur";
     const VERSION: u32 = 2;
@@ -56,8 +63,12 @@ impl Effect for MotionBlur {
         Plan::one(MotionBlurDraw { length: self.length.draw(&mut rng), degrees: self.degrees.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &MotionBlurDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "pixels"))
+    }
+
     fn apply(draw: &MotionBlurDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.map_image(|picture| image::motion_blur(picture, (1.0 + (draw.length - 1.0) * severity) as f32, draw.degrees as f32));
+        scene.map_image(|picture| image::motion_blur(picture, (draw.reached(severity)) as f32, draw.degrees as f32));
         Ok(())
     }
 }

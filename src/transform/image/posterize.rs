@@ -4,7 +4,7 @@ use crate::{
     augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct PosterizeDraw {
     pub bits: f64,
 }
 
+impl PosterizeDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        8.0 - (8.0 - self.bits) * severity
+    }
+}
+
 impl Effect for Posterize {
     const NAME: &'static str = "posterize";
     const EXAMPLE: &'static str = "{ bits: [1, 4] }";
@@ -52,7 +59,11 @@ impl Effect for Posterize {
     }
 
     fn tone(draw: &PosterizeDraw, severity: f64) -> Option<Tone> {
-        Some(Tone::Posterize((8.0 - (8.0 - draw.bits) * severity).exp2().round() as usize))
+        Some(Tone::Posterize((draw.reached(severity)).exp2().round() as usize))
+    }
+
+    fn magnitude(draw: &PosterizeDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "bits"))
     }
 
     fn apply(draw: &PosterizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

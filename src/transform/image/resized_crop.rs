@@ -4,7 +4,7 @@ use crate::{
     augment::image::{self, BoxMap, PixelRect},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use schemars::JsonSchema;
@@ -52,6 +52,13 @@ pub struct ResizedCropDraw {
     pub keep: f64,
 }
 
+impl ResizedCropDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 - (1.0 - self.area) * severity
+    }
+}
+
 impl Effect for ResizedCrop {
     const NAME: &'static str = "resized_crop";
     const EXAMPLE: &'static str = "{ area: [0.4, 0.9] }";
@@ -78,11 +85,15 @@ impl Effect for ResizedCrop {
         })
     }
 
+    fn magnitude(draw: &ResizedCropDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the area"))
+    }
+
     fn apply(draw: &ResizedCropDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
         let (w, h) = (width as f64, height as f64);
-        let area = 1.0 - (1.0 - draw.area) * severity;
+        let area = draw.reached(severity);
         let stretch = draw.aspect.powf(severity / 2.0);
         let (cut, tall) = ((w * area.sqrt() * stretch).min(w), (h * area.sqrt() / stretch).min(h));
         let rect = PixelRect { x: draw.x * (w - cut), y: draw.y * (h - tall), width: cut, height: tall };

@@ -5,7 +5,7 @@ use crate::{
     augment::image::{Affine, Edge},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use schemars::JsonSchema;
@@ -47,6 +47,13 @@ pub struct RotateDraw {
     pub keep: f64,
 }
 
+impl RotateDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.degrees * severity
+    }
+}
+
 impl Effect for Rotate {
     const NAME: &'static str = "rotate";
     const EXAMPLE: &'static str = "{ degrees: [-25, 25] }";
@@ -66,11 +73,15 @@ impl Effect for Rotate {
         Plan::one(RotateDraw { degrees, edge: self.edge, keep: self.keep.get() })
     }
 
+    fn magnitude(draw: &RotateDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "degrees"))
+    }
+
     fn apply(draw: &RotateDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
-        scene.keeps_upright(draw.degrees * severity)?;
-        let map = Affine { rotate: draw.degrees * severity, ..Affine::default() }.map(width, height);
+        scene.keeps_upright(draw.reached(severity))?;
+        let map = Affine { rotate: draw.reached(severity), ..Affine::default() }.map(width, height);
         moved(scene, &map, draw.edge, draw.keep)
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -46,6 +46,13 @@ pub struct ShadowDraw {
     pub breadth: f64,
 }
 
+impl ShadowDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.darkness * severity
+    }
+}
+
 impl Effect for Shadow {
     const NAME: &'static str = "shadow";
     const EXAMPLE: &'static str = "{ darkness: [0.3, 0.7] }";
@@ -71,12 +78,16 @@ impl Effect for Shadow {
         })
     }
 
+    fn magnitude(draw: &ShadowDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "darker"))
+    }
+
     fn apply(draw: &ShadowDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         scene.edit_image(|picture| {
             let (width, height) = (picture.width() as f64, picture.height() as f64);
             let (top, bottom, breadth) = (draw.top * width, draw.bottom * width, draw.breadth * width);
             let corners = [(top, 0.0), (top + breadth, 0.0), (bottom + breadth, height), (bottom, height)];
-            image::shadow(picture, &corners, (1.0 - draw.darkness * severity) as f32);
+            image::shadow(picture, &corners, (1.0 - draw.reached(severity)) as f32);
         });
         Ok(())
     }

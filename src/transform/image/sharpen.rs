@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -38,6 +38,13 @@ pub struct SharpenDraw {
     pub sigma: f64,
 }
 
+impl SharpenDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.amount * severity
+    }
+}
+
 impl Effect for Sharpen {
     const NAME: &'static str = "sharpen";
     const VERSION: u32 = 2;
@@ -54,8 +61,12 @@ impl Effect for Sharpen {
         Plan::one(SharpenDraw { amount: self.amount.draw(&mut rng), sigma: self.sigma.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &SharpenDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the detail"))
+    }
+
     fn apply(draw: &SharpenDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::sharpen(picture, (draw.amount * severity) as f32, draw.sigma as f32));
+        scene.edit_image(|picture| image::sharpen(picture, (draw.reached(severity)) as f32, draw.sigma as f32));
         Ok(())
     }
 }

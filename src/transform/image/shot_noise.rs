@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -39,6 +39,13 @@ pub struct ShotNoiseDraw {
     pub seed: SeedPath,
 }
 
+impl ShotNoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        (self.photons / (severity * severity)).min(1e9)
+    }
+}
+
 impl Effect for ShotNoise {
     const NAME: &'static str = "shot_noise";
     const EXAMPLE: &'static str = "{ photons: [8, 60] }";
@@ -54,10 +61,12 @@ impl Effect for ShotNoise {
         Plan::one(ShotNoiseDraw { photons: self.photons.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &ShotNoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "photons"))
+    }
+
     fn apply(draw: &ShotNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| {
-            image::shot_noise(picture, (draw.photons / (severity * severity)).min(1e9) as f32, SeedTree::at(&draw.seed).number())
-        });
+        scene.edit_image(|picture| image::shot_noise(picture, draw.reached(severity) as f32, SeedTree::at(&draw.seed).number()));
         Ok(())
     }
 }

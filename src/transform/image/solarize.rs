@@ -4,7 +4,7 @@ use crate::{
     augment::image::Tone,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct SolarizeDraw {
     pub threshold: f64,
 }
 
+impl SolarizeDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 - (1.0 - self.threshold) * severity
+    }
+}
+
 impl Effect for Solarize {
     const NAME: &'static str = "solarize";
     const EXAMPLE: &'static str = "{ threshold: [0.3, 0.8] }";
@@ -52,7 +59,11 @@ impl Effect for Solarize {
     }
 
     fn tone(draw: &SolarizeDraw, severity: f64) -> Option<Tone> {
-        Some(Tone::Solarize((1.0 - (1.0 - draw.threshold) * severity) as f32))
+        Some(Tone::Solarize((draw.reached(severity)) as f32))
+    }
+
+    fn magnitude(draw: &SolarizeDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the range"))
     }
 
     fn apply(draw: &SolarizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

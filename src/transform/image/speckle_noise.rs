@@ -5,7 +5,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -37,6 +37,13 @@ pub struct SpeckleNoiseDraw {
     pub seed: SeedPath,
 }
 
+impl SpeckleNoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.sigma * severity
+    }
+}
+
 impl Effect for SpeckleNoise {
     const NAME: &'static str = "speckle_noise";
     const EXAMPLE: &'static str = "{ sigma: [0.05, 0.3] }";
@@ -52,8 +59,12 @@ impl Effect for SpeckleNoise {
         Plan::one(SpeckleNoiseDraw { sigma: self.sigma.draw(&mut rng), seed: site.seed() })
     }
 
+    fn magnitude(draw: &SpeckleNoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the value"))
+    }
+
     fn apply(draw: &SpeckleNoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::speckle_noise(picture, (draw.sigma * severity) as f32, SeedTree::at(&draw.seed).number()));
+        scene.edit_image(|picture| image::speckle_noise(picture, (draw.reached(severity)) as f32, SeedTree::at(&draw.seed).number()));
         Ok(())
     }
 }

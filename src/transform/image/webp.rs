@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct WebpDraw {
     pub quality: f64,
 }
 
+impl WebpDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        100.0 * (self.quality / 100.0).powf(severity)
+    }
+}
+
 impl Effect for Webp {
     const NAME: &'static str = "webp";
     const EXAMPLE: &'static str = "{ quality: [2, 50] }";
@@ -51,8 +58,12 @@ impl Effect for Webp {
         Plan::one(WebpDraw { quality: self.quality.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &WebpDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "quality"))
+    }
+
     fn apply(draw: &WebpDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.edit_image(|picture| image::webp(picture, 100.0 * (draw.quality / 100.0).powf(severity)));
+        scene.edit_image(|picture| image::webp(picture, draw.reached(severity)));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,13 @@ pub struct ZoomBlurDraw {
     pub factor: f64,
 }
 
+impl ZoomBlurDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        1.0 + severity * (self.factor - 1.0)
+    }
+}
+
 impl Effect for ZoomBlur {
     const NAME: &'static str = "zoom_blur";
     const VERSION: u32 = 2;
@@ -52,8 +59,12 @@ impl Effect for ZoomBlur {
         Plan::one(ZoomBlurDraw { factor: self.factor.draw(&mut rng) })
     }
 
+    fn magnitude(draw: &ZoomBlurDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the size"))
+    }
+
     fn apply(draw: &ZoomBlurDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
-        scene.map_image(|picture| image::zoom_blur(picture, (1.0 + severity * (draw.factor - 1.0)) as f32));
+        scene.map_image(|picture| image::zoom_blur(picture, (draw.reached(severity)) as f32));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     augment::image::{self, BoxMap, Edge, Filter, PixelRect, Sides},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -40,6 +40,13 @@ pub struct ZoomOutDraw {
     pub edge: Edge,
 }
 
+impl ZoomOutDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.border * severity
+    }
+}
+
 impl Effect for ZoomOut {
     const NAME: &'static str = "zoom_out";
     const VERSION: u32 = 2;
@@ -56,10 +63,14 @@ impl Effect for ZoomOut {
         Plan::one(ZoomOutDraw { border: self.border.draw(&mut rng), edge: self.edge })
     }
 
+    fn magnitude(draw: &ZoomOutDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the side"))
+    }
+
     fn apply(draw: &ZoomOutDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
-        let scale = 1.0 / (1.0 + 2.0 * draw.border * severity);
+        let scale = 1.0 / (1.0 + 2.0 * draw.reached(severity));
         // The smaller picture lies on whole pixels: boxes go where the pixels do.
         let inner = |n: usize| ((n as f64 * scale).round() as usize).clamp(1, n);
         let (w, h) = (inner(width), inner(height));

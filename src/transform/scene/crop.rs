@@ -9,7 +9,7 @@ use crate::{
     },
     error::Problem,
     sample::ModalitySet,
-    transform::{Effect, Plan, Scene, Site, With, share},
+    transform::{Effect, Magnitude, Plan, Scene, Site, With, share},
     units::Fraction,
 };
 use rand::RngExt;
@@ -52,6 +52,13 @@ pub struct CropDraw {
     pub keep: f64,
 }
 
+impl CropDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for Crop {
     const NAME: &'static str = "crop";
     const CHANGES: ModalitySet = ModalitySet::ALL;
@@ -76,6 +83,10 @@ impl Effect for Crop {
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &CropDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the sides"))
+    }
+
     fn apply(draw: &CropDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         draw.change(severity, scene)
     }
@@ -84,7 +95,7 @@ impl Effect for Crop {
 impl CropDraw {
     /// The window of shares along an axis.
     fn window(&self, place: f64, severity: f64) -> (f64, f64) {
-        let size = 1.0 - self.share * severity;
+        let size = 1.0 - self.reached(severity);
         (place * (1.0 - size), place * (1.0 - size) + size)
     }
 

@@ -8,7 +8,7 @@ use crate::{
     },
     error::Problem,
     sample::{BoundingBox, Mask, ModalitySet},
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use rand::RngExt;
@@ -57,6 +57,13 @@ pub struct CropObjectsDraw {
     pub class: Option<String>,
 }
 
+impl CropObjectsDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for CropObjects {
     const NAME: &'static str = "crop_objects";
     const EXAMPLE: &'static str = "{ share: [0.2, 0.5] }";
@@ -84,10 +91,14 @@ impl Effect for CropObjects {
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &CropObjectsDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the sides"))
+    }
+
     fn apply(draw: &CropObjectsDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = scene.image.clone() else { return Ok(()) };
         let (width, height) = (picture.width(), picture.height());
-        let size = 1.0 - draw.share * severity;
+        let size = 1.0 - draw.reached(severity);
         let (w, h) = (width as f64 * size, height as f64 * size);
         let rect = PixelRect { x: (width as f64 - w) * draw.x, y: (height as f64 - h) * draw.y, width: w, height: h };
         let map = BoxMap::crop(rect, width, height);

@@ -10,7 +10,7 @@ use crate::{
     },
     error::Problem,
     sample::{BoundingBox, ModalitySet},
-    transform::{Effect, Plan, Scene, Site, With, share},
+    transform::{Effect, Magnitude, Plan, Scene, Site, With, share},
     units::Fraction,
 };
 use rand::RngExt;
@@ -79,6 +79,13 @@ pub struct CutoutDraw {
     pub cover: f64,
 }
 
+impl CutoutDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 /// Length of the ramps at both ends of a gap in seconds.
 const RAMP_S: f64 = 0.005;
 
@@ -113,6 +120,10 @@ impl Effect for Cutout {
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &CutoutDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the sides"))
+    }
+
     fn apply(draw: &CutoutDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         draw.change(severity, scene)
     }
@@ -120,7 +131,7 @@ impl Effect for Cutout {
 
 impl CutoutDraw {
     fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
-        let size = self.share * severity;
+        let size = self.reached(severity);
         // The window keeps inside, so that its size is the same in every medium.
         let window = |middle: f64| {
             let start = (middle - size / 2.0).clamp(0.0, 1.0 - size);

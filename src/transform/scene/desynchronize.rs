@@ -8,7 +8,7 @@ use crate::{
     },
     error::Problem,
     sample::{Claim, ModalitySet},
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -42,6 +42,13 @@ pub struct DesynchronizeDraw {
     pub offset_s: f64,
 }
 
+impl DesynchronizeDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.offset_s * severity
+    }
+}
+
 impl Effect for Desynchronize {
     const NAME: &'static str = "desynchronize";
     const VERSION: u32 = 2;
@@ -63,11 +70,15 @@ impl Effect for Desynchronize {
         Plan::one(DesynchronizeDraw { offset_s: if rng.random() { offset_s } else { -offset_s } })
     }
 
+    fn magnitude(draw: &DesynchronizeDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "s"))
+    }
+
     fn apply(draw: &DesynchronizeDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let (frames, seconds) = (sound.frames(), sound.seconds());
         // Turned round by more than half, it would come nearer again.
-        let share = (draw.offset_s * severity / seconds).clamp(-0.5, 0.5);
+        let share = (draw.reached(severity) / seconds).clamp(-0.5, 0.5);
         let moved = Timeline::shift(share).places(frames);
         let along = Pieces::turned(seconds, moved as f64 / frames as f64 * seconds);
         scene.annotations.events = along.events(&scene.annotations.events).0;

@@ -8,7 +8,7 @@ use crate::{
     },
     error::Problem,
     sample::{AudioBuffer, Claim, ImageBuffer, Label, ModalitySet, Sample, TextSpan, WordTime},
-    transform::{Checks, Effect, PartnerClass, Partners, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, PartnerClass, Partners, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -48,6 +48,13 @@ pub struct JointMixDraw {
     pub classes: usize,
 }
 
+impl JointMixDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 impl Effect for JointMix {
     const NAME: &'static str = "joint_mix";
     const VERSION: u32 = 2;
@@ -67,9 +74,13 @@ impl Effect for JointMix {
         Plan::one(JointMixDraw { share: self.share.draw(&mut site.rng()), classes: site.classes.len() })
     }
 
+    fn magnitude(draw: &JointMixDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the partner"))
+    }
+
     fn apply(draw: &JointMixDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let other = with.partners.first().ok_or("no_partner")?;
-        let share = (draw.share * severity).clamp(0.0, 1.0);
+        let share = (draw.reached(severity)).clamp(0.0, 1.0);
         if share <= 0.0 {
             return Ok(());
         }

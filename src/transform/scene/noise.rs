@@ -9,7 +9,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Effect, Plan, Scene, Site, With, decibels, range},
+    transform::{Effect, Magnitude, Plan, Scene, Site, With, decibels, range},
     units::{Decibels, Range},
 };
 use rand::RngExt;
@@ -62,6 +62,13 @@ pub struct NoiseDraw {
     pub seed: SeedPath,
 }
 
+impl NoiseDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.snr_db.at(1.0 - severity)
+    }
+}
+
 impl Effect for Noise {
     const NAME: &'static str = "noise";
     const CHANGES: ModalitySet = ModalitySet::ALL;
@@ -93,6 +100,10 @@ impl Effect for Noise {
         })
     }
 
+    fn magnitude(draw: &NoiseDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
+    }
+
     fn apply(draw: &NoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         draw.change(severity, scene)
     }
@@ -107,7 +118,7 @@ impl NoiseDraw {
             scene.image = Some(image::add_field(picture, &field, sigma as f32).into());
         }
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let snr_db = self.snr_db.at(1.0 - severity);
+        let snr_db = self.reached(severity);
         let field = audio::noise(self.colour, sound.sample_rate_hz(), sound.channels(), sound.frames(), seeds.child("audio").number());
         let Some(mixed) = audio::mix_at_snr(sound, &field, snr_db) else { return Ok(()) };
         scene.audio = Some(mixed.audio.into());

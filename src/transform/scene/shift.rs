@@ -9,7 +9,7 @@ use crate::{
     },
     error::Problem,
     sample::ModalitySet,
-    transform::{Effect, Plan, Scene, Site, With, share},
+    transform::{Effect, Magnitude, Plan, Scene, Site, With, share},
     units::Fraction,
 };
 use rand::RngExt;
@@ -62,6 +62,13 @@ pub struct ShiftDraw {
     pub keep: f64,
 }
 
+impl ShiftDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.x * severity
+    }
+}
+
 impl Effect for Shift {
     const NAME: &'static str = "shift";
     const CHANGES: ModalitySet = ModalitySet::ALL;
@@ -88,6 +95,10 @@ impl Effect for Shift {
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &ShiftDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the width"))
+    }
+
     fn apply(draw: &ShiftDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         draw.change(severity, scene)
     }
@@ -95,7 +106,7 @@ impl Effect for Shift {
 
 impl ShiftDraw {
     fn change(&self, severity: f64, scene: &mut Scene) -> Result<(), String> {
-        let along = Timeline::shift(self.x * severity);
+        let along = Timeline::shift(self.reached(severity));
         if let Some(picture) = &scene.image {
             let (width, height) = (picture.width(), picture.height());
             let (dx, dy) = (along.places(width), Timeline::shift(self.y * severity).places(height));

@@ -7,7 +7,7 @@ use crate::{
     },
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -48,6 +48,13 @@ pub struct TempoDraw {
     pub swap: f64,
 }
 
+impl TempoDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.factor.powf(severity)
+    }
+}
+
 impl Effect for Tempo {
     const NAME: &'static str = "tempo";
     const EXAMPLE: &'static str = "{ factor: [0.6, 1.7] }";
@@ -67,10 +74,14 @@ impl Effect for Tempo {
         Plan::one(TempoDraw { factor: low * (high / low).powf(site.rng().random_range(0.0..=1.0)), swap: self.swap })
     }
 
+    fn magnitude(draw: &TempoDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the speed"))
+    }
+
     fn apply(draw: &TempoDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let seconds = sound.seconds();
-        let mut found = audio::time_stretch(sound, draw.factor.powf(severity)).map_err(|error| error.to_string())?;
+        let mut found = audio::time_stretch(sound, draw.reached(severity)).map_err(|error| error.to_string())?;
         audio::fit(&mut found.audio);
         let factor = found.timeline.ratio();
         let mut edits = Vec::new();

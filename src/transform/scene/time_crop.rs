@@ -5,7 +5,7 @@ use crate::{
     augment::{audio, timeline::Timeline},
     error::Problem,
     sample::{ModalitySet, WordTime},
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use rand::RngExt;
@@ -46,6 +46,13 @@ pub struct TimeCropDraw {
     pub keep: f64,
 }
 
+impl TimeCropDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.share * severity
+    }
+}
+
 /// An end that would lie inside a spoken word, at the word's nearer end.
 fn between_words(at_s: f64, words: &[WordTime]) -> f64 {
     match words.iter().find(|word| word.start_s < at_s && at_s < word.end_s) {
@@ -71,10 +78,14 @@ impl Effect for TimeCrop {
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
+    fn magnitude(draw: &TimeCropDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "of the length"))
+    }
+
     fn apply(draw: &TimeCropDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let (frames, seconds) = (sound.frames(), sound.seconds());
-        let gone = draw.share * severity;
+        let gone = draw.reached(severity);
         let window = [draw.place * gone, draw.place * gone + 1.0 - gone];
         let [start, end] = window.map(|share| {
             let at_s = between_words(share * seconds, &scene.annotations.words);

@@ -7,7 +7,7 @@ use crate::{
     },
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range, share},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
 use schemars::JsonSchema;
@@ -49,6 +49,13 @@ pub struct ZoomDraw {
     pub keep: f64,
 }
 
+impl ZoomDraw {
+    /// What the severity makes of it.
+    fn reached(&self, severity: f64) -> f64 {
+        self.factor.powf(severity)
+    }
+}
+
 impl Effect for Zoom {
     const NAME: &'static str = "zoom";
     const EXAMPLE: &'static str = "{ factor: [0.4, 0.9] }";
@@ -66,9 +73,13 @@ impl Effect for Zoom {
         Plan::one(ZoomDraw { factor: self.factor.draw(&mut site.rng()), swap: self.swap, keep: self.keep.get() })
     }
 
+    fn magnitude(draw: &ZoomDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.reached(severity), "times the size"))
+    }
+
     fn apply(draw: &ZoomDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(picture) = &scene.image else { return Ok(()) };
-        let factor = draw.factor.powf(severity);
+        let factor = draw.reached(severity);
         let (width, height) = (picture.width(), picture.height());
         let (w, h) = (width as f64 / factor, height as f64 / factor);
         let rect = PixelRect { x: (width as f64 - w) / 2.0, y: (height as f64 - h) / 2.0, width: w, height: h };

@@ -5,7 +5,7 @@ use crate::{
     augment::text,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use schemars::JsonSchema;
@@ -41,6 +41,10 @@ impl Effect for Synonyms {
 
     fn draw(&self, site: &Site<'_>) -> Plan<ShareDraw> {
         Plan::one(ShareDraw::new(self.share, site))
+    }
+
+    fn magnitude(draw: &ShareDraw, severity: f64) -> Option<Magnitude> {
+        Some(Magnitude::new(draw.share * severity, "of the words"))
     }
 
     fn apply(draw: &ShareDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
