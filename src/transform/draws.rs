@@ -42,6 +42,11 @@ const OWN: &[(&str, &str, fn(&Value) -> Vec<f64>, Spread)] = &[
     ("crop", "y", |d| one(&d["y"]), Even(0.0, 1.0)),
     ("crop_objects", "x", |d| one(&d["x"]), Even(0.0, 1.0)),
     ("crop_objects", "y", |d| one(&d["y"]), Even(0.0, 1.0)),
+    ("cutmix", "classes", |d| one(&d["classes"]), OneOf(&[6.0])),
+    // A small share has more places where nothing is covered.
+    ("cutmix", "share", |d| one(&d["share"]), ByRule),
+    ("cutmix", "x", |d| one(&d["x"]), ByRule),
+    ("cutmix", "y", |d| one(&d["y"]), ByRule),
     ("cutout", "share", |d| one(&d["share"]), Even(0.2, 0.4)),
     ("cutout", "x", |d| one(&d["x"]), Even(0.0, 1.0)),
     ("cutout", "y", |d| one(&d["y"]), Even(0.0, 1.0)),

@@ -10,6 +10,7 @@
 mod dynamics;
 mod fft;
 mod filters;
+mod formants;
 mod level;
 mod mix;
 mod noise;
@@ -25,6 +26,7 @@ pub use filters::{
     Biquad, SEVEN_BANDS_HZ, air_absorption, air_db_per_metre, band_pass, band_stop, filter, high_pass, high_pass_sections, high_shelf,
     limited_hz, low_pass, low_pass_sections, low_shelf, peaking, seven_band_sections, seven_bands,
 };
+pub use formants::formant_shift;
 pub use level::{
     FadeShape, Measure, clip, clip_db, clip_share, db_to_factor, fade, fit, gain, gain_in_place, gain_transition, headroom_db, invert,
     inverted, normalize, peak, power, soft_clip, swap_channels, swap_channels_in_place, to_mono,

@@ -12,6 +12,7 @@ pub mod compressor;
 pub mod distance;
 pub mod equalizer;
 pub mod fade;
+pub mod formant_shift;
 pub mod frequency_mask;
 pub mod gain;
 pub mod gain_ramp;
@@ -61,6 +62,7 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<distance::Distance>()
         .with::<equalizer::Equalizer>()
         .with::<fade::Fade>()
+        .with::<formant_shift::FormantShift>()
         .with::<frequency_mask::FrequencyMask>()
         .with::<gain::Gain>()
         .with::<gain_ramp::GainRamp>()

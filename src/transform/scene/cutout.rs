@@ -192,7 +192,7 @@ impl CutoutDraw {
 }
 
 /// The share of a box under a rectangle, by the whole pixels that are covered.
-fn hidden(place: &BoundingBox, rect: &PixelRect) -> f64 {
+pub(super) fn hidden(place: &BoundingBox, rect: &PixelRect) -> f64 {
     let overlap = |a: f64, a_len: f64, b: f64, b_len: f64| ((a + a_len).min(b + b_len) - a.max(b)).max(0.0);
     let area = f64::from(place.width) * f64::from(place.height);
     let (x, y) = (rect.x.round(), rect.y.round());

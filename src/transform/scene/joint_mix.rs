@@ -1,5 +1,6 @@
 //! Two samples as one: pictures, sounds, captions and labels mixed by one share.
 
+use super::at_rate;
 use crate::{
     augment::{
         audio,
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// Method: the share `s` of the other is drawn from `share` and multiplied by the severity. The picture is `(1-s) I + s I'` with the other brought to this size; the sound is `(1-s) a + s g a'` with `g` such that both have the same power, as long as this one; the
 /// caption is both, one behind the other; boxes, events, spans and word times of both are kept; the label is `(1-s) y + s y'`.
 ///
-/// Refuses where the other lacks a medium that this one has (`partner_lacks_medium`), where just one has a label (`partner_unlabelled`), and at other channels or rates (`partner_channels`, `partner_rate`).
+/// Refuses where the other lacks a medium that this one has (`partner_lacks_medium`), where just one has a label (`partner_unlabelled`), and at other channels (`partner_channels`). A sound of another rate is resampled.
 ///
 /// Reference: Hao et al. 2023, "MixGen: A New Multi-Modal Data Augmentation" (pictures and captions), extended to sound and soft labels; the label after mixup (Zhang et al. 2018).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,7 +105,7 @@ impl Effect for JointMix {
 }
 
 /// `(1-s) y + s y'`; none for two samples without a label.
-fn mixed_label(one: Option<&Label>, two: Option<&Label>, share: f64, classes: usize) -> Result<Option<Label>, &'static str> {
+pub(super) fn mixed_label(one: Option<&Label>, two: Option<&Label>, share: f64, classes: usize) -> Result<Option<Label>, &'static str> {
     let (one, two) = match (one, two) {
         (None, None) => return Ok(None),
         (Some(one), Some(two)) => (one, two),
@@ -143,12 +144,10 @@ fn blend(scene: &mut Scene, other: &Sample, share: f64) -> Result<(), String> {
 fn add_sound(scene: &mut Scene, other: &Sample, share: f64) -> Result<(), String> {
     let (Some(mine), Some(theirs)) = (&scene.audio, &other.audio) else { return Ok(()) };
     let theirs: &AudioBuffer = theirs.get();
-    if theirs.sample_rate_hz() != mine.sample_rate_hz() {
-        return Err("partner_rate".into());
-    }
     if theirs.channels() != mine.channels() {
         return Err("partner_channels".into());
     }
+    let theirs = at_rate(theirs, mine.sample_rate_hz())?;
     let seconds = mine.seconds();
     let (own, power) = (audio::power(mine.samples()), audio::power(theirs.samples()));
     // A silent sound has no power to match.
@@ -168,7 +167,7 @@ fn add_sound(scene: &mut Scene, other: &Sample, share: f64) -> Result<(), String
 }
 
 /// Joins the captions by a blank; spans and word times of both stay.
-fn join(scene: &mut Scene, other: &Sample) -> Result<(), String> {
+pub(super) fn join(scene: &mut Scene, other: &Sample) -> Result<(), String> {
     let (Some(mine), Some(theirs)) = (&scene.text, &other.text) else { return Ok(()) };
     let theirs = theirs.get();
     if theirs.content.is_empty() {
@@ -251,6 +250,8 @@ mod tests {
         let two = sample(200, 0.2, "a cat", 2);
         assert_eq!(of(Sample { audio: None, ..two.clone() }), Err("partner_lacks_medium".into()));
         assert_eq!(of(Sample { label: None, ..two.clone() }), Err("partner_unlabelled".into()));
-        assert_eq!(of(Sample { audio: Some(Media::new(tone(4000, 1, 9, 0.1))), ..two }), Err("partner_rate".into()));
+        assert_eq!(of(Sample { audio: Some(Media::new(tone(8000, 2, 9, 0.1))), ..two.clone() }), Err("partner_channels".into()));
+        // Another rate is brought to this one.
+        assert_eq!(of(Sample { audio: Some(Media::new(tone(4000, 1, 9, 0.1))), ..two }), Ok(()));
     }
 }

@@ -2,6 +2,7 @@
 
 mod crop;
 pub mod crop_objects;
+pub mod cutmix;
 mod cutout;
 pub mod desynchronize;
 mod flip;
@@ -32,18 +33,29 @@ pub use time_crop::{TimeCrop, TimeCropDraw};
 use super::{Scene, Transform};
 use crate::{
     augment::{
+        audio,
         text::{self, Word},
         timeline::Timeline,
     },
     operator::Table,
-    sample::WordTime,
+    sample::{AudioBuffer, WordTime},
 };
+use std::borrow::Cow;
+
+/// A partner's sound at this rate.
+fn at_rate(sound: &AudioBuffer, rate_hz: u32) -> Result<Cow<'_, AudioBuffer>, String> {
+    if sound.sample_rate_hz() == rate_hz {
+        return Ok(Cow::Borrowed(sound));
+    }
+    audio::resample(sound, rate_hz).map(Cow::Owned).map_err(|error| error.to_string())
+}
 
 /// Adds the transforms of the scene.
 pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
     table
         .with::<Crop>()
         .with::<crop_objects::CropObjects>()
+        .with::<cutmix::Cutmix>()
         .with::<Cutout>()
         .with::<desynchronize::Desynchronize>()
         .with::<Flip>()

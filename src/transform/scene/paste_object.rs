@@ -1,6 +1,6 @@
 //! An object of another sample in this scene: its pixels, its box, its sound and its name.
 
-use super::shift::PLACES;
+use super::{at_rate, shift::PLACES};
 use crate::{
     augment::{
         audio,
@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 /// Pastes a boxed object of another sample into this one: its pixels into the picture, its box into the boxes, its sound under the sound, its name into the caption.
 ///
 /// Method: the content of one box of the other sample is brought to a drawn height and laid at a drawn place, its border blended over a tenth of its size; the other's sound is mixed in at a drawn ratio of the sounds' powers; ", with a
-/// dog" is added to the caption. Several places are tried. A scene without sound or caption gets none.
+/// dog" is added to the caption. With `over` it stands in front of one of this sample's own objects and hides a drawn share of its box, which keeps its extent. Several places are tried. A scene without sound or caption gets none.
 ///
-/// Refuses where the other has no box (`partner_without_box`), where more than `cover` of an object would be hidden (`object_covered`), where the caption names such an object already (`already_named`) or is not
-/// one plain sentence (`caption_not_plain`), and at other channels or rates (`partner_channels`, `partner_rate`).
+/// Refuses where the other has no box (`partner_without_box`), where more than `cover` of an object would be hidden (`object_covered`), where there is no room beside the box that is to be hidden (`no_room`), where the caption names such an object already (`already_named`) or is not
+/// one plain sentence (`caption_not_plain`), and at other channels (`partner_channels`). A sound of another rate is resampled.
 ///
 /// Reference: Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", extended to sound and caption.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,11 +36,15 @@ pub struct PasteObject {
     pub cover: Fraction,
     /// Of which class the other sample is.
     pub class: PartnerClass,
+    /// Share of one of this sample's own boxes that the object hides, drawn from this range, 0.05..=0.9: it then stands in front of that box, from its left or right side, at least as high as it, and `cover` is for the other
+    /// boxes. Without it, it lies anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<Range>,
 }
 
 impl Default for PasteObject {
     fn default() -> Self {
-        Self { height: range(0.2, 0.4), snr_db: range(3.0, 15.0), cover: share(0.3), class: PartnerClass::Any }
+        Self { height: range(0.2, 0.4), snr_db: range(3.0, 15.0), cover: share(0.3), class: PartnerClass::Any, over: None }
     }
 }
 
@@ -60,6 +64,21 @@ pub struct PasteObjectDraw {
     pub snr_db: f64,
     /// Greatest share of another object that may be hidden.
     pub cover: f64,
+    /// Which own box it stands in front of, and how much of it is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+/// An own box that is partly hidden.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Over {
+    /// Which box.
+    pub object: usize,
+    /// Share of its area.
+    pub share: f64,
+    /// From its right side; otherwise from its left.
+    pub from_right: bool,
 }
 
 impl Effect for PasteObject {
@@ -70,7 +89,12 @@ impl Effect for PasteObject {
     type Draw = PasteObjectDraw;
 
     fn problems(&self) -> Vec<Problem> {
-        Checks::new().within("height", self.height, 0.02..=1.0, "a share").within("snr_db", self.snr_db, -20.0..=60.0, "decibels").done()
+        let checks =
+            Checks::new().within("height", self.height, 0.02..=1.0, "a share").within("snr_db", self.snr_db, -20.0..=60.0, "decibels");
+        match self.over {
+            Some(over) => checks.within("over", over, 0.05..=0.9, "a share").done(),
+            None => checks.done(),
+        }
     }
 
     fn partners(&self) -> Option<Partners> {
@@ -85,6 +109,10 @@ impl Effect for PasteObject {
         if boxes == 0 {
             return Plan::refused("partner_without_box");
         }
+        let own = site.scene.annotations.boxes.len();
+        if self.over.is_some() && own == 0 {
+            return Plan::no_op("no_box");
+        }
         let mut rng = site.rng();
         let mut draw = || PasteObjectDraw {
             object: rng.random_range(0..boxes),
@@ -93,6 +121,7 @@ impl Effect for PasteObject {
             y: rng.random_range(0.0..=1.0),
             snr_db: self.snr_db.draw(&mut rng),
             cover: self.cover.get(),
+            over: self.over.map(|share| Over { object: rng.random_range(0..own), share: share.draw(&mut rng), from_right: rng.random() }),
         };
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
@@ -121,13 +150,29 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
         return Err("partner_without_box".into());
     }
     let (width, height) = (picture.width(), picture.height());
-    let h = ((draw.height * height as f64).round() as usize).clamp(1, height);
-    let w = ((h as f64 * f64::from(cut.width / cut.height)).round() as usize).clamp(1, width);
-    let (left, top) = ((draw.x * (width - w) as f64).round() as usize, (draw.y * (height - h) as f64).round() as usize);
+    let aspect = f64::from(cut.width / cut.height);
+    let high = |h: f64| {
+        let h = (h.round() as usize).clamp(1, height);
+        (((h as f64 * aspect).round() as usize).clamp(1, width), h)
+    };
+    let (w, h, left, top) = match &draw.over {
+        None => {
+            let (w, h) = high(draw.height * height as f64);
+            (w, h, (draw.x * (width - w) as f64).round() as usize, (draw.y * (height - h) as f64).round() as usize)
+        }
+        Some(over) => {
+            let own = scene.annotations.boxes.get(over.object).ok_or("no_box")?;
+            in_front(over, own, (width, height), draw.height * height as f64, draw.y, aspect, high)?
+        }
+    };
     let new = BoundingBox { x: left as f32, y: top as f32, width: w as f32, height: h as f32, label: from.label.clone() };
     let under = PixelRect { x: left as f64, y: top as f64, width: w as f64, height: h as f64 };
-    let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &under) > draw.cover);
-    if masked || scene.annotations.boxes.iter().any(|old| hidden(old, &new) > draw.cover) {
+    // The outline of what is meant to be hidden may be hidden further than others.
+    let name = draw.over.as_ref().and_then(|over| Some(scene.annotations.boxes.get(over.object)?.label.clone()));
+    let most = |label: &str| if name.as_deref() == Some(label) { 0.95 } else { draw.cover };
+    let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &under) > most(&mask.label));
+    let meant = |i: usize| draw.over.as_ref().is_some_and(|over| over.object == i);
+    if masked || scene.annotations.boxes.iter().enumerate().any(|(i, old)| !meant(i) && hidden(old, &new) > draw.cover) {
         return Err("object_covered".into());
     }
     let rect = PixelRect { x: cut.x.into(), y: cut.y.into(), width: cut.width.into(), height: cut.height.into() };
@@ -161,6 +206,36 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
     Ok(())
 }
 
+/// Size and place (width, height, left, top) of an object that hides the wanted share of `own`: at least as high as it, across it from one side. An error where the picture has no room.
+fn in_front(
+    over: &Over,
+    own: &BoundingBox,
+    (width, height): (usize, usize),
+    wanted: f64,
+    y: f64,
+    aspect: f64,
+    high: impl Fn(f64) -> (usize, usize),
+) -> Result<(usize, usize, usize, usize), String> {
+    const NO_ROOM: &str = "no_room";
+    let (x, width_own) = (f64::from(own.x), f64::from(own.width));
+    let (top_own, bottom_own) = (f64::from(own.y).floor().max(0.0), f64::from(own.y + own.height).ceil().min(height as f64));
+    let across = over.share * width_own;
+    if across < 0.5 || bottom_own <= top_own || aspect.is_nan() {
+        return Err(NO_ROOM.into());
+    }
+    let (w, h) = high(wanted.max(bottom_own - top_own).max((across / aspect).ceil()));
+    if (w as f64) < across || (h as f64) < bottom_own - top_own {
+        return Err(NO_ROOM.into());
+    }
+    let left = if over.from_right { (x + width_own - across).round() } else { (x + across).round() - w as f64 };
+    if left < 0.0 || left + w as f64 > width as f64 {
+        return Err(NO_ROOM.into());
+    }
+    // Anywhere along y where it still spans the box.
+    let (least, most) = ((bottom_own - h as f64).max(0.0), top_own.min((height - h) as f64));
+    Ok((w, h, left as usize, (least + y * (most - least)).round() as usize))
+}
+
 /// The share of `old` that `new` hides.
 fn hidden(old: &BoundingBox, new: &BoundingBox) -> f64 {
     let side = |a: f32, al: f32, b: f32, bl: f32| f64::from(((a + al).min(b + bl) - a.max(b)).max(0.0));
@@ -171,10 +246,7 @@ fn hidden(old: &BoundingBox, new: &BoundingBox) -> f64 {
 
 fn add_sound(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, name: &str) -> Result<(), String> {
     let (Some(mine), Some(theirs)) = (&scene.audio, &other.audio) else { return Ok(()) };
-    let theirs = theirs.get();
-    if theirs.sample_rate_hz() != mine.sample_rate_hz() {
-        return Err("partner_rate".into());
-    }
+    let theirs = at_rate(theirs.get(), mine.sample_rate_hz())?;
     // Another sound only comes along where the other sample has no other object that may make it.
     if other.annotations.boxes.iter().any(|place| place.label != name) {
         return Ok(());
@@ -215,7 +287,7 @@ mod tests {
     #[test]
     fn pixels_box_sound_and_name_come_together() {
         let (one, partners) = (sample(0, "A cat.", "cat"), [sample(200, "a dog", "dog")]);
-        let draw = PasteObjectDraw { object: 0, height: 0.5, x: 1.0, y: 1.0, snr_db: 10.0, cover: 0.3 };
+        let draw = PasteObjectDraw { object: 0, height: 0.5, x: 1.0, y: 1.0, snr_db: 10.0, cover: 0.3, over: None };
         let with = With { partners: &partners, files: None };
         let mut scene = Scene::of(&one);
         PasteObject::apply(&draw, 1.0, &mut scene, &with).unwrap();
@@ -230,5 +302,31 @@ mod tests {
         assert_eq!(refused(PasteObjectDraw { x: 0.0, y: 0.0, ..draw.clone() }, &one), Err("object_covered".into()));
         assert_eq!(refused(draw.clone(), &sample(0, "two dogs", "cat")), Err("already_named".into()));
         assert_eq!(refused(PasteObjectDraw { object: 7, ..draw }, &one), Err("partner_without_box".into()));
+    }
+
+    #[test]
+    fn an_object_in_front_hides_the_wanted_share() {
+        let mut one = sample(0, "a cat", "cat");
+        one.image = Some(Media::new(ImageBuffer::filled(40, 30, 1, 0).unwrap()));
+        Arc::make_mut(&mut one.annotations).boxes = vec![BoundingBox { x: 15.0, y: 10.0, width: 10.0, height: 8.0, label: "cat".into() }];
+        let partners = [sample(200, "a dog", "dog")];
+        for (share, from_right) in [(0.2, false), (0.5, true), (0.8, false)] {
+            let over = Some(Over { object: 0, share, from_right });
+            let draw = PasteObjectDraw { object: 0, height: 0.2, x: 0.0, y: 0.5, snr_db: 10.0, cover: 0.0, over };
+            let mut scene = Scene::of(&one);
+            PasteObject::apply(&draw, 1.0, &mut scene, &With { partners: &partners, files: None }).unwrap();
+            let [own, new] = &scene.annotations.boxes[..] else { panic!("{:?}", scene.annotations.boxes) };
+            assert_eq!(*own, one.annotations.boxes[0]);
+            assert!((hidden(own, new) - share).abs() < 1e-6, "{share}: {new:?}");
+            assert_eq!(new.x > own.x, from_right);
+            assert_eq!(scene.text.as_ref().unwrap().content, "a cat, with a dog");
+        }
+        // At the border there is no room on one side.
+        Arc::make_mut(&mut one.annotations).boxes[0].x = 0.0;
+        let over = Some(Over { object: 0, share: 0.3, from_right: false });
+        let draw = PasteObjectDraw { object: 0, height: 0.2, x: 0.0, y: 0.5, snr_db: 10.0, cover: 0.0, over };
+        let told = PasteObject::apply(&draw, 1.0, &mut Scene::of(&one), &With { partners: &partners, files: None });
+        assert_eq!(told, Err("no_room".into()));
+        assert!(PasteObject { over: Some(range(0.0, 0.5)), ..PasteObject::default() }.problems()[0].to_string().contains("over"));
     }
 }

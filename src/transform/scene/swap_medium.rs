@@ -1,5 +1,6 @@
 //! One medium of another sample in the place of this one's.
 
+use super::at_rate;
 use crate::{
     error::Problem,
     sample::{Claim, Media, Modality, ModalitySet, Sample},
@@ -8,14 +9,16 @@ use crate::{
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, sync::Arc};
 
 /// Puts one medium of another sample in the place of this one's on purpose: a labelled negative for consistency training, which carries no class and names the foreign medium in its
 /// field `mismatched`.
 ///
 /// Method: the medium is the one named, or drawn evenly among those that the sample has beside another. What is annotated of it comes along (boxes, keypoints and masks
-/// with the picture, events with the sound); word times are dropped where they would join the words of one sample with the sound of the other. The severity does not matter.
+/// with the picture, events with the sound); word times are dropped where they would join the words of one sample with the sound of the other. A sound of another rate is resampled. The severity does not
+/// matter.
 ///
-/// Refuses where the other lacks the medium (`partner_lacks_medium`), has it in other channels or at another rate (`partner_channels`, `partner_rate`), or has the very same
+/// Refuses where the other lacks the medium (`partner_lacks_medium`), has it in other channels (`partner_channels`), or has the very same
 /// (`partner_same_medium`). A sample of one medium has nothing that it could be at odds with.
 ///
 /// Reference: Korbar et al. 2018, "Cooperative Learning of Audio and Video Models from Self-Supervised Synchronization" (easy negatives from other samples).
@@ -100,9 +103,11 @@ fn swap(modality: Modality, scene: &mut Scene, other: &Sample) -> Result<(), &'s
             if theirs.channels() != mine.channels() {
                 return Err("partner_channels");
             }
-            if theirs.sample_rate_hz() != mine.sample_rate_hz() {
-                return Err("partner_rate");
-            }
+            let theirs = match at_rate(&theirs, mine.sample_rate_hz()) {
+                Ok(Cow::Owned(resampled)) => Arc::new(resampled),
+                Ok(Cow::Borrowed(_)) => theirs,
+                Err(_) => return Err("partner_not_resampled"),
+            };
             if *theirs == **mine {
                 return Err(SAME);
             }
@@ -188,8 +193,10 @@ mod tests {
         assert_eq!(of(Modality::Image, Sample { image: None, ..cat.clone() }), "partner_lacks_medium");
         assert_eq!(of(Modality::Image, sample("a cat", 10, 0.1)), "partner_same_medium");
         assert_eq!(of(Modality::Text, sample("a dog", 200, 0.1)), "partner_same_medium");
+        // Another rate is brought to this one.
         let slow = AudioBuffer::new(4000, 1, vec![0.5; 9]).unwrap();
-        assert_eq!(of(Modality::Audio, Sample { audio: Some(Media::new(slow)), ..cat.clone() }), "partner_rate");
+        let swapped = swapped(Modality::Audio, Sample { audio: Some(Media::new(slow)), ..cat.clone() }).unwrap();
+        assert_eq!(swapped.audio.map(|sound| (sound.sample_rate_hz(), sound.frames())), Some((8000, 18)));
         let wide = AudioBuffer::new(8000, 2, vec![0.5; 8]).unwrap();
         assert_eq!(of(Modality::Audio, Sample { audio: Some(Media::new(wide)), ..cat.clone() }), "partner_channels");
         let alone = cat.only(ModalitySet::TEXT);

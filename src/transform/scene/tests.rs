@@ -176,7 +176,7 @@ fn noise_makes_a_quiet_place_noisy_and_keeps_a_quiet_bell() {
 fn rules() -> Vec<Box<dyn Transform>> {
     let table = table(crate::operator::Table::default());
     let rules: Vec<_> = table.entries().map(|(name, _)| table.build(&serde_json::json!({ name: {} })).unwrap().operator).collect();
-    assert_eq!(rules.len(), 15);
+    assert_eq!(rules.len(), 16);
     rules
 }
 
