@@ -162,6 +162,17 @@ pub struct SliceFile {
     pub key: String,
 }
 
+/// Which samples stand for a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Take {
+    /// Evenly spaced in the order of the file.
+    #[default]
+    Spread,
+    /// The first, as published figures on "the first 1,000" ask for.
+    First,
+}
+
 /// White-box attack of the final evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -178,8 +189,10 @@ pub struct RobustPlan {
     pub steps: usize,
     /// Random restarts, 1 to 100000; evidence asks for 3 or more.
     pub restarts: usize,
-    /// Attack only so many test samples, evenly spaced in the split; 0 for all.
+    /// Attack only so many test samples that have a label; 0 for all.
     pub samples: usize,
+    /// Which so many.
+    pub take: Take,
     /// Runs on what withstood, too: APGD on the cross entropy and on the margin towards each of the three most probable other classes, and Square (10 proposals a step).
     pub auto_attack: bool,
 }
@@ -195,6 +208,7 @@ impl Default for RobustPlan {
             steps: 40,
             restarts: 3,
             samples: 0,
+            take: Take::Spread,
             auto_attack: false,
         }
     }

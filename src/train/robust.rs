@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     generate::pgd::{AttackConfig, Budget, Until, ascend, auto_attack, worst_of},
     model::{Input, Model, Objective, Target, measure},
-    pipeline::{RobustPlan, Split},
+    pipeline::{RobustPlan, Split, Take},
     progress::Progress,
     random::SeedTree,
     record::{Accuracy, MaskingCheck, RobustAccuracy, RobustBudget},
@@ -18,13 +18,17 @@ pub(super) const BATCH: usize = 128;
 /// Samples right unattacked that the checks for masked gradients are made on.
 const CHECKED: usize = 64;
 
-/// Which test samples are attacked: all, or so many evenly spaced.
-fn chosen(split: &Split, samples: usize) -> Vec<usize> {
+/// Which test samples are attacked: all, or so many as the plan takes.
+pub(super) fn chosen(split: &Split, plan: &RobustPlan) -> Vec<usize> {
+    let samples = plan.samples;
     let labelled: Vec<usize> = (0..split.len()).filter(|&i| split.label(i).is_some()).collect();
     if samples == 0 || samples >= labelled.len() {
         return labelled;
     }
-    (0..samples).map(|k| labelled[k * labelled.len() / samples]).collect()
+    match plan.take {
+        Take::Spread => (0..samples).map(|k| labelled[k * labelled.len() / samples]).collect(),
+        Take::First => labelled[..samples].to_vec(),
+    }
 }
 
 /// The budget, as a record states it.
@@ -36,7 +40,7 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
         audio_epsilon: plan.audio_epsilon.get(),
         steps: plan.steps,
         restarts: plan.restarts,
-        samples: chosen(split, plan.samples).len() as u64,
+        samples: chosen(split, plan).len() as u64,
     }
 }
 
@@ -54,7 +58,7 @@ pub fn robust(
     seeds: &SeedTree,
     progress: &dyn Progress,
 ) -> Result<(Vec<RobustAccuracy>, Vec<MaskingCheck>)> {
-    let order = chosen(split, plan.samples);
+    let order = chosen(split, plan);
     let both: ModalitySet =
         [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
     let attacked: Vec<ModalitySet> = std::iter::once(both).chain(both.iter().map(ModalitySet::one)).filter(|set| !set.is_empty()).collect();

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{Input, Model, ModelSource, ModelSpec, Opened, StepReport, Trainable, TrainingBatch, linear::Linear},
-    pipeline::{Plan, Split, WatchdogPlan, open_splits},
+    pipeline::{Plan, RobustPlan, Split, Take, WatchdogPlan, open_splits},
     progress::{Progress, Silent},
     random::SeedTree,
     record::{Alarm, Response},
@@ -216,4 +216,13 @@ fn a_jump_of_the_loss_rolls_back_once_it_lasts() {
     let ended = epoch(&mut long, &split, 20).unwrap();
     assert_eq!((ended.ended, ended.steps, long.model.spec().digest), (true, 12, digest));
     assert_eq!((long.alarms[0].alarm, long.alarms[0].response, long.alarms[0].value), (Alarm::Spike, Response::RolledBack, Some(50.0)));
+}
+
+#[test]
+fn so_many_are_attacked_spread_or_the_first() {
+    let split = split();
+    let of = |samples, take| super::robust::chosen(&split, &RobustPlan { samples, take, ..RobustPlan::default() });
+    assert_eq!(of(4, Take::Spread), [0, 10, 20, 30]);
+    assert_eq!(of(4, Take::First), [0, 1, 2, 3]);
+    assert_eq!((of(0, Take::First).len(), of(90, Take::First).len()), (40, 40));
 }
