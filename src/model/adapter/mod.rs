@@ -12,7 +12,7 @@
 //! breaks the promise that neighbours do not matter.
 
 use super::{
-    Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, StepReport, Target, Trainable, TrainingBatch, measure,
+    Gradients, Input, Learnt, Lesson, Matrix, Model, ModelSpec, Objective, Outputs, StepReport, Target, Trainable, TrainingBatch, measure,
     parameters::{AdamW, Parameter, Parameters},
     preprocess::{AudioMap, Canonical, ImageMap},
 };
@@ -23,7 +23,7 @@ use crate::{
 };
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData, activation},
+    tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData},
 };
 use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
@@ -199,6 +199,17 @@ fn prepare(format: &Format, canonical: &Canonical, inputs: &[Input], size: usize
         Tensor::<2>::from_data(TensorData::new(present[m].clone(), [size, 1]), &device)
     });
     Ok(Prepared { batch: TensorBatch { image, audio, text, present }, images, audios })
+}
+
+/// What each sample's pixels and samples are to the loss.
+type Back = (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>);
+
+/// Slopes of the tensors (`[image, audio]`, `size` rows), brought back to the pixels and samples of the first `count` inputs.
+fn back(images: &[Option<Arc<ImageMap>>], audios: &[Option<AudioMap>], slopes: &[Option<Vec<f32>>; 2], size: usize, count: usize) -> Back {
+    let row = |values: &Option<Vec<f32>>, at: usize| values.as_ref().map(|v| v[at * v.len() / size..(at + 1) * v.len() / size].to_vec());
+    let image = |at: usize| Some(images.get(at)?.as_ref()?.transpose(&row(&slopes[0], at)?));
+    let audio = |at: usize| Some(audios.get(at)?.as_ref()?.transpose(&row(&slopes[1], at)?));
+    ((0..count).map(image).collect(), (0..count).map(audio).collect())
 }
 
 /// Runs the module; its panics become errors.
@@ -392,13 +403,7 @@ impl<N: Network> Model for BurnModel<N> {
                     let heard = audio.filter(|_| of(Modality::Audio)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
                     slopes = [seen, heard];
                 }
-                let row = |values: &Option<Vec<f32>>, at: usize| {
-                    values.as_ref().map(|v| v[at * v.len() / MICRO_BATCH..(at + 1) * v.len() / MICRO_BATCH].to_vec())
-                };
-                let image = |at: usize| Some(images.get(at)?.as_ref()?.transpose(&row(&slopes[0], at)?));
-                let audio = |at: usize| Some(audios.get(at)?.as_ref()?.transpose(&row(&slopes[1], at)?));
-                let images: Vec<_> = (0..part.len()).map(image).collect();
-                let audios: Vec<_> = (0..part.len()).map(audio).collect();
+                let (images, audios) = back(&images, &audios, &slopes, MICRO_BATCH, part.len());
                 Ok((values, logits, images, audios))
             })
         };
@@ -418,7 +423,9 @@ impl<N: Network> Model for BurnModel<N> {
     }
 }
 
-/// A user's burn module in training: AdamW on the unreduced, weighted cross entropy.
+/// A user's burn module in training: AdamW on the unreduced, weighted loss of each row, cross entropy or what a [`Lesson`] says (adversarial training, TRADES, focal
+/// loss, consistency), with the gradients of the inputs from the same backward pass where a lesson asks for them. Encoders cannot be held back ([`Lesson::balance`]): the
+/// module's parts are not known.
 #[derive(Clone)]
 pub struct BurnTrainer<N> {
     module: N,
@@ -446,18 +453,29 @@ impl<N: Network> BurnTrainer<N> {
         Ok(Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters })
     }
 
-    fn part(&self, inputs: &[Input], targets: &[Target], weights: &[f32]) -> Result<(Vec<f32>, Parameters)> {
+    /// The rows from `first` on, of `rows` in the whole batch.
+    fn part(
+        &self,
+        (first, rows): (usize, usize),
+        inputs: &[Input],
+        targets: &[Target],
+        weights: &[f32],
+        lesson: &Lesson<'_>,
+    ) -> Result<(Vec<f32>, Parameters, Back)> {
         let (n, classes) = (inputs.len(), self.format.classes.len());
-        let prepared = prepare(&self.format, &self.canonical, inputs, n, ModalitySet::EMPTY)?;
+        let Prepared { batch, images, audios } = prepare(&self.format, &self.canonical, inputs, n, lesson.wrt)?;
         run(|| {
             let module = place(self.module.clone(), &self.parameters, true);
-            let tensor = module.forward(prepared.batch).logits;
+            let (image, audio) = (batch.image.clone(), batch.audio.clone());
+            let tensor = module.forward(batch).logits;
             checked(&tensor, n, classes)?;
             let logits = host(tensor.clone())?;
-            let shares = (0..n).flat_map(|i| (0..classes).map(move |k| -weights[i] * targets[i].share(k))).collect::<Vec<f32>>();
-            let shares = Tensor::<2>::from_data(TensorData::new(shares, [n, classes]), &Device::default());
-            let gradients = (activation::log_softmax(tensor, 1) * shares).sum().backward();
-            Ok((logits, collect(&module, Some(&gradients))?))
+            let (_, slopes) = lesson.slopes(first, rows, &logits, classes, targets, weights);
+            let slopes = Tensor::<2>::from_data(TensorData::new(slopes, [n, classes]), &Device::default());
+            let gradients = (tensor * slopes).sum().backward();
+            let seen = image.filter(|_| lesson.wrt.has(Modality::Image)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+            let heard = audio.filter(|_| lesson.wrt.has(Modality::Audio)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+            Ok((logits, collect(&module, Some(&gradients))?, back(&images, &audios, &[seen, heard], n, n)))
         })
     }
 }
@@ -480,15 +498,28 @@ impl<N: Network> Trainable for BurnTrainer<N> {
     }
 
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport> {
+        Ok(self.learn(batch, &Lesson::default())?.report)
+    }
+
+    fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
+        if lesson.balance.is_some() {
+            return Err(
+                Error::usage("the encoders of a burn module are not known, so that none can be held back").at("model", &self.spec().name)
+            );
+        }
         let weights = super::check_batch(batch, self.format.classes.len())?;
-        let parts = batch.inputs.par_chunks(PART).zip(batch.targets.par_chunks(PART)).zip(weights.par_chunks(PART));
-        let parts: Vec<(Vec<f32>, Parameters)> =
-            parts.map(|((inputs, targets), weights)| self.part(inputs, targets, weights)).collect::<Result<_>>()?;
+        let rows = batch.inputs.len();
+        let parts = batch.inputs.par_chunks(PART).zip(batch.targets.par_chunks(PART)).zip(weights.par_chunks(PART)).enumerate();
+        let parts: Vec<(Vec<f32>, Parameters, Back)> = parts
+            .map(|(i, ((inputs, targets), weights))| self.part((i * PART, rows), inputs, targets, weights, lesson))
+            .collect::<Result<_>>()?;
         let mut report = StepReport::default();
         report.logits.columns = self.format.classes.len();
-        let mut sum: Option<Parameters> = None;
-        for (logits, gradients) in parts {
+        let (mut sum, mut inputs): (Option<Parameters>, Back) = (None, Back::default());
+        for (logits, gradients, (images, audios)) in parts {
             report.logits.values.extend(logits);
+            inputs.0.extend(images);
+            inputs.1.extend(audios);
             match &mut sum {
                 None => sum = Some(gradients),
                 Some(sum) => sum.accumulate(&gradients)?,
@@ -496,7 +527,16 @@ impl<N: Network> Trainable for BurnTrainer<N> {
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
-        Ok(report)
+        let gradients = (!lesson.wrt.is_empty()).then(|| Gradients {
+            logits: report.logits.clone(),
+            image: inputs.0,
+            audio: inputs.1,
+            ..Gradients::default()
+        });
+        Ok(Learnt { report, gradients })
+    }
+    fn gives_gradients(&self) -> bool {
+        true
     }
 
     fn freeze(&self) -> Result<Arc<dyn Model>> {
