@@ -32,7 +32,7 @@ pub(super) const SECTIONS: [&str; 11] =
 const DATA_KEYS: [&str; 7] = ["train", "validation", "test", "limit", "group_by", "on_error", "ceiling"];
 /// Families whose stages can fail at one sample and go on with the others.
 pub(super) const MEETS_SAMPLES: [&str; 2] = ["score", "generate"];
-const STAGE_KEYS: [&str; 3] = ["id", "for", "on_error"];
+const STAGE_KEYS: [&str; 4] = ["id", "for", "on_error", "band"];
 /// Share of unusable samples above which a run fails, where the file says nothing.
 pub(super) const CEILING: f64 = 0.1;
 
@@ -290,6 +290,7 @@ struct Frame {
     id: String,
     named: bool,
     serves: Option<Vec<ReasonCode>>,
+    in_band: bool,
     on_error: OnError,
 }
 
@@ -394,6 +395,10 @@ fn frame(written: &Value, id: Option<&str>, path: &str, on_error: OnError, probl
     if serves.as_ref().is_some_and(Vec::is_empty) {
         own.push(Problem::new("for", "expected at least one reason; leave `for` out for the operator's own reasons"));
     }
+    let in_band = section(map, "band", true, &mut own);
+    if map.contains_key("band") && family != "generate" {
+        own.push(Problem::key("band", format!("only a `generate` stage searches in the band, this is a `{family}` stage")));
+    }
     let policy = section(map, "on_error", on_error, &mut own);
     if map.get("on_error").is_some_and(|written| !written.is_null()) && !MEETS_SAMPLES.contains(&family) && own.is_empty() {
         let message = format!("only {} stages meet single samples, this is a `{family}` stage", MEETS_SAMPLES.join(" and "));
@@ -401,14 +406,14 @@ fn frame(written: &Value, id: Option<&str>, path: &str, on_error: OnError, probl
     }
     problems.extend(own.into_iter().map(|problem| problem.under(path)));
     // A stage whose operator cannot be named has no id; its table tells the problem.
-    Some((family, Frame { id: id.unwrap_or_default().to_owned(), named: written_id.is_some(), serves, on_error: policy }))
+    Some((family, Frame { id: id.unwrap_or_default().to_owned(), named: written_id.is_some(), serves, in_band, on_error: policy }))
 }
 
 fn stage<F: ?Sized>(table: &Table<F>, config: &Value, frame: Frame, path: &str, problems: &mut Vec<Problem>) -> Option<PlanStage<F>> {
     let Built { name, version, config, operator } = keep(table.build(config), path, problems)?;
     let digest = Digest::of(config.to_string().as_bytes());
     let info = StageInfo { id: frame.id, operator: name, version, config: digest };
-    Some(PlanStage { info, named: frame.named, serves: frame.serves, on_error: frame.on_error, config, operator })
+    Some(PlanStage { info, named: frame.named, serves: frame.serves, in_band: frame.in_band, on_error: frame.on_error, config, operator })
 }
 
 fn cures(value: Option<&Value>, stages: &Stages, problems: &mut Vec<Problem>) -> Option<BTreeMap<ReasonCode, Vec<String>>> {
@@ -564,6 +569,9 @@ fn resolved_stage<F: ?Sized>(family: &str, stage: &PlanStage<F>) -> Value {
     }
     if let Some(serves) = &stage.serves {
         written.insert("for".into(), json!(serves));
+    }
+    if !stage.in_band {
+        written.insert("band".into(), json!(false));
     }
     if MEETS_SAMPLES.contains(&family) {
         written.insert("on_error".into(), json!(stage.on_error));

@@ -148,6 +148,11 @@ impl PlanBuilder {
     pub fn serves(self, reasons: &[ReasonCode]) -> Self {
         self.of_stage("for", json!(reasons))
     }
+    /// The generator added last makes its neighbours as they are drawn, without a search in the band of difficulty.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        self.of_stage("band", json!(false))
+    }
     /// What happens to a sample that the scorer or generator added last cannot handle.
     #[must_use]
     pub fn stage_on_error(self, policy: OnError) -> Self {

@@ -178,7 +178,7 @@ impl Generation<'_> {
             seeds: self.seeds.stage(&stage.info.id),
             round: self.round,
             stage: &stage.info,
-            band: self.band,
+            band: self.band.filter(|_| stage.in_band),
             table: self.table,
             diagnoses: self.diagnoses,
             index: self.index,
@@ -262,7 +262,7 @@ impl Generation<'_> {
             let context = VerifyContext {
                 forwards: &forwards,
                 parents: &parent_forwards,
-                band: self.band,
+                band: self.band.filter(|_| stage.in_band),
                 stage: &verifier.info.id,
                 known,
                 index: self.index,

@@ -254,6 +254,8 @@ pub struct PlanStage<F: ?Sized> {
     pub named: bool,
     /// Reasons the stage serves, where `for:` was written.
     pub serves: Option<Vec<ReasonCode>>,
+    /// Whether a generator searches until its neighbours land in the round's band of difficulty (`band: false` switches it off).
+    pub in_band: bool,
     /// What happens to a sample this stage cannot handle (scorers and generators; the others see no single samples).
     pub on_error: OnError,
     /// The resolved config.

@@ -33,6 +33,7 @@ pub fn schema(registry: &Registry) -> Value {
             }
             if family == "generate" {
                 properties["for"] = json!({ "type": "array", "minItems": 1, "items": reason, "description": "Reasons this stage serves; default: the operator's own." });
+                properties["band"] = json!({ "type": "boolean", "default": true, "description": "Whether neighbours are searched until their loss lies in the round's band of difficulty; `false` takes them as they are drawn." });
             }
             json!({ "type": "object", "required": [family], "properties": properties, "additionalProperties": false })
         })

@@ -178,7 +178,7 @@ pub fn mine(folder: &Path, miner: Option<&str>, boost: f64, cap: f64) -> Result<
     }
     let info =
         crate::context::StageInfo { id: name.to_owned(), operator: name, version, config: Digest::of(config.to_string().as_bytes()) };
-    let stage = PlanStage { info, named: false, serves: None, on_error: OnError::Fail, config, operator };
+    let stage = PlanStage { info, named: false, serves: None, in_band: true, on_error: OnError::Fail, config, operator };
     let stages = Stages { mine: vec![stage], ..Stages::default() };
     let selection =
         pipeline::mine(&stages, &scored.table, &Default::default(), &scored.diagnoses, (1, 1), &[], &SeedTree::new(0).round(1))?;

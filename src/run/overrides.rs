@@ -90,13 +90,14 @@ fn name_stage(root: &Value, steps: Vec<Step>) -> Result<Vec<Step>, String> {
         return Err(crate::operator::unknown("stage", name, known));
     };
     let of_stage = match steps.get(2) {
-        Some(Step::Key(field)) => matches!(field.as_str(), "id" | "for" | "on_error") || stages[index].get(field).is_some(),
+        Some(Step::Key(field)) => matches!(field.as_str(), "id" | "for" | "on_error" | "band") || stages[index].get(field).is_some(),
         _ => false,
     };
     let mut resolved = vec![Step::Key("stages".into()), Step::Index(index)];
     if !of_stage {
-        let family =
-            stages[index].as_object().and_then(|map| map.iter().find(|(key, _)| !matches!(key.as_str(), "id" | "for" | "on_error")));
+        let family = stages[index]
+            .as_object()
+            .and_then(|map| map.iter().find(|(key, _)| !matches!(key.as_str(), "id" | "for" | "on_error" | "band")));
         let (family, written) = family.ok_or_else(|| format!("stage `{name}` has no operator"))?;
         resolved.push(Step::Key(family.clone()));
         match written {

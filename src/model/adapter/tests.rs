@@ -199,3 +199,49 @@ fn the_slope_of_an_embedding_is_right() {
     assert!(model.embedding_gradient(&inputs, Modality::Audio, &of).is_err());
     assert!(model.embedding_gradient(&inputs, Modality::Text, &of).is_err());
 }
+
+#[test]
+fn another_loss_and_pairs_are_learnt_with_the_gradients_of_the_inputs() {
+    use crate::model::{Apart, Lesson, Pair};
+    // Pairs of a sample and its neighbour, a focal loss of every row (gamma 2: `-(1 - p)^2 ln p`), all in two parts of the batch.
+    let inputs: Vec<Input> = (0..20).map(input).collect();
+    let targets: Vec<Target> = (0..20).map(|i| Target::Class(i / 2 % 3)).collect();
+    let weights: Vec<f32> = (0..20).map(|i| if i % 2 == 0 { 1.0 } else { 0.5 }).collect();
+    let pairs = vec![Pair { weight: 3.0, apart: Apart::Kl, stop_gradient: false, confidence: 0.0 }; 10];
+    let focal = |l: f64| {
+        let p = l.exp();
+        (-(1.0 - p).powi(2) * l, 2.0 * (1.0 - p) * p * l - (1.0 - p).powi(2))
+    };
+    let lesson = Lesson { shape: Some(&focal), pairs: &pairs, wrt: ModalitySet::ALL, balance: None };
+    let shares: Vec<f32> = weights.iter().map(|w| w / 20.0).collect();
+    let value = |model: &dyn Model, inputs: &[Input]| {
+        let logits = model.forward(inputs).unwrap().logits;
+        lesson.slopes(0, 20, &logits.values, 3, &targets, &shares).0
+    };
+    let mut trainer = trainer();
+    assert!(trainer.gives_gradients());
+    let before = trainer.freeze().unwrap();
+    let batch = |inputs| TrainingBatch { inputs, targets: &targets, weights: &weights, learning_rate: 0.02 };
+    let learnt = trainer.learn(&batch(&inputs), &lesson).unwrap();
+    let gradients = learnt.gradients.unwrap();
+    assert_eq!((gradients.image.len(), gradients.audio.len(), learnt.report.losses.len()), (20, 20, 20));
+    for (row, at) in [(0, 3), (1, 30), (17, 59)] {
+        let own = gradients.image[row].as_ref().unwrap()[at];
+        let moved = |by: f32| {
+            let mut inputs = inputs.clone();
+            Arc::make_mut(inputs[row].image.as_mut().unwrap()).values[at] += by;
+            value(&*before, &inputs)
+        };
+        let (up, down) = (moved(0.02), moved(-0.02));
+        assert!(((up - down) / 0.04 - f64::from(own)).abs() < 2e-4, "row {row}, pixel {at}: {} {own}", (up - down) / 0.04);
+    }
+    assert!(gradients.image[4].is_none() && gradients.audio[4].is_some());
+    let first = value(&*before, &inputs);
+    for _ in 0..60 {
+        trainer.learn(&batch(&inputs), &lesson).unwrap();
+    }
+    let last = value(&*trainer.freeze().unwrap(), &inputs);
+    assert!(last < 0.7 * first, "{first} {last}");
+    let balance = crate::model::Balance { alpha: 1.0, noise: None };
+    assert!(trainer.learn(&batch(&inputs), &Lesson { balance: Some(&balance), ..Lesson::default() }).is_err());
+}

@@ -25,6 +25,7 @@ pub mod lossy_coding;
 pub mod low_pass;
 pub mod overdrive;
 pub mod packet_loss;
+pub mod pad_silence;
 pub mod pitch_shift;
 pub mod polarity;
 pub mod reverb;
@@ -75,6 +76,7 @@ pub(super) fn table(table: Table<dyn Transform>) -> Table<dyn Transform> {
         .with::<low_pass::LowPass>()
         .with::<overdrive::Overdrive>()
         .with::<packet_loss::PacketLoss>()
+        .with::<pad_silence::PadSilence>()
         .with::<pitch_shift::PitchShift>()
         .with::<polarity::Polarity>()
         .with::<reverb::Reverb>()
