@@ -259,7 +259,8 @@ impl Pgd {
         if let Some(found) = self.scales.iter().find(|scale| !(0.1..=4.0).contains(*scale)) {
             problems.push(Problem::new("scales", format!("expected shares of the size in 0.1..=4, found {found}")));
         }
-        if !self.scales.is_empty() && !(self.step_rule().needs_gradients() && self.modalities.contains(&Modality::Image)) {
+        let copied = self.step_rule().needs_gradients() && self.modalities.contains(&Modality::Image);
+        if !self.scales.is_empty() && !copied {
             problems.push(Problem::new("scales", "has no effect: copies are made of pictures, for their gradients"));
         }
         for (field, written) in [("step_size", self.step_size.is_some()), ("audio_step_size", self.audio_step_size.is_some())] {
