@@ -39,7 +39,7 @@ graph = helper.make_graph(
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
 model.ir_version = 8
 # What the pipeline would otherwise have to say of the input.
-for name, value in {"hardmine.sample_rate_hz": "16000", "hardmine.scale": "32768", "hardmine.align": "centre"}.items():
+for name, value in {"hardmine.sample_rate_hz": "16000", "hardmine.scale": "32768", "hardmine.align": "centre", "hardmine.cut": "start"}.items():
     model.metadata_props.append(onnx.StringStringEntryProto(key=name, value=value))
 onnx.checker.check_model(model)
 onnx.save(model, out / "speech.onnx")

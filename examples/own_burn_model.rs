@@ -1,4 +1,4 @@
-//! Your own burn module inside hardmine: implement `Network`, wrap it, train it, ask it for losses and input gradients.
+//! Your own burn module inside hardmine: implement `Network`, wrap it, train it (adversarially as well), ask it for losses and input gradients.
 //!
 //! `cargo run --release --example own_burn_model` (reads the images of `assets/digits`).
 
@@ -13,8 +13,10 @@ use hardmine::{
         adapter::{BurnTrainer, Format, Network, TensorBatch, TensorOutput},
         measure,
     },
+    pipeline::TrainingObjective,
     random::SeedTree,
     sample::{Classes, Modality, ModalitySet},
+    train::OwnLoop,
 };
 use std::{error::Error, path::Path, sync::Arc};
 
@@ -72,6 +74,18 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         }
         println!("epoch {epoch}: mean loss {:.3}", losses.iter().sum::<f32>() / losses.len() as f32);
     }
+
+    // Every objective of `train.objective` learns with it as well; here one round of TRADES.
+    let objective: TrainingObjective = serde_json::from_str(r#"{ "trades": { "balls": { "image": 0.05 }, "steps": 3, "beta": 1.0 } }"#)?;
+    let mut own = OwnLoop::new(objective)?;
+    let mut losses = Vec::new();
+    for (step, (inputs, targets)) in inputs.chunks(32).zip(targets.chunks(32)).enumerate() {
+        let weights = vec![1.0; inputs.len()];
+        let batch = TrainingBatch { inputs, targets, weights: &weights, learning_rate: 1e-3 };
+        losses.extend(own.step(&mut trainer, &batch, None, 1.0, &SeedTree::new(8).variant(step))?.losses);
+    }
+    let mean = losses.iter().sum::<f32>() / losses.len() as f32;
+    println!("TRADES: mean clean loss {mean:.3}, {} gradients of inputs", own.spent().gradient);
 
     // Frozen, it is a `Model`: everything that hardmine does with its own model works with yours.
     let model: Arc<dyn Model> = trainer.freeze()?;

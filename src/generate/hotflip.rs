@@ -2,7 +2,7 @@
 
 use super::{
     Generated, Generator, Outcome,
-    pgd::{self, Ascent, Pgd, Until, Walked, ascend},
+    pgd::{self, Ascent, Pgd, Until, Walked, ascend, ascend_away},
     search::{BandSearch, Found, Made, Path, Trial},
 };
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
     model::{
-        Input, Objective, Target,
-        ascent::{Flip, FlipConfig, Flipped, flip},
+        Input, Model, Objective, Outputs, Target,
+        ascent::{Flip, FlipConfig, Flipped, Guide, flip, flip_away},
     },
     operator::{Configure, Requirements, Table},
     random::SeedTree,
@@ -29,7 +29,8 @@ use std::collections::BTreeSet;
 /// Method: of every admissible edit of one letter (with `synonym`: of one word of the embedded list, where its use is sure) the rise of the objective is foretold by the change of the embedded text times the gradient there; of the `candidates` that promise most the true objective is measured and the best kept,
 /// until the loss passes the upper end of the band, no edit raises it, or the share of edited characters is spent. Nothing inside a span of the text, a protected word or (`protect_classes`) a word of a class name is touched. Then so many of the
 /// edits, in their order, are taken that the loss of the written child lies in the band. With `media` the text is attacked with half of its share, then picture and sound by that attack against the edited text, then the original text
-/// again against the attacked media, the order of set-level guidance, though with this attack's own objective; one magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
+/// again against the attacked media, the order of set-level guidance. With `guidance: label` each step ascends this attack's own objective; with `guidance: embeddings`, as in the paper, the text is turned away from
+/// the embedding of the medium (`- cos`), the medium from those of the edited and the original text, and the text from that of the attacked medium, whatever the label: for models whose embeddings of both can be compared. One magnitude then scales the perturbation of the media and the number of edits. The label of an edited text is for the teacher to judge. Draws nothing but the start of `media`.
 ///
 /// Reference: Ebrahimi et al. 2018, "HotFlip: White-Box Adversarial Examples for Text Classification"; Lu et al. 2023, "Set-level Guidance Attack" (the order text, image, text).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,12 +50,25 @@ pub struct HotFlip {
     pub protect_classes: bool,
     /// An attack on picture and sound between two on the text: a `pgd` config; its `joint`, `tries` and `variants` are those of this one.
     pub media: Option<Pgd>,
-    /// What is ascended by the text.
+    /// What the steps go by: the `label`, or the `embeddings` of the text and of the one medium that `media` attacks.
+    pub guidance: Guidance,
+    /// What is ascended by the text; without effect by `guidance: embeddings`.
     pub objective: Objective,
     /// Forward passes of the search for the number of edits, 1..=64.
     pub tries: usize,
     /// Children of one attempt, 1..=16: the first that is verified is fed.
     pub variants: usize,
+}
+
+/// What an attack on text and media goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Guidance {
+    /// The objective with the label.
+    #[default]
+    Label,
+    /// The similarity of the embeddings of text and medium, which is made small.
+    Embeddings,
 }
 
 impl Default for HotFlip {
@@ -67,6 +81,7 @@ impl Default for HotFlip {
             protect: Vec::new(),
             protect_classes: true,
             media: None,
+            guidance: Guidance::Label,
             objective: Objective::CrossEntropy,
             tries: 8,
             variants: 1,
@@ -97,6 +112,9 @@ struct Recorded {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct RecordedMedia {
     against: Vec<Edit>,
+    /// Whether it went by embeddings.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    guided: bool,
     walked: Walked,
 }
 
@@ -138,6 +156,30 @@ impl HotFlip {
                 problems.push(Problem::new(path, "has no effect here: leave it out"));
             }
         }
+        if self.guidance == Guidance::Embeddings {
+            match &self.media {
+                Some(media) if media.modalities.len() == 1 => {
+                    if !media.needs_gradients() {
+                        problems.push(Problem::new(
+                            "media.method",
+                            "embeddings are turned away along their gradient: expected a method that takes it",
+                        ));
+                    }
+                    let own = [
+                        ("objective", self.objective != Objective::CrossEntropy),
+                        ("media.objective", media.objective != Objective::CrossEntropy),
+                        ("media.aim", media.aim.is_some()),
+                    ];
+                    for (path, _) in own.into_iter().filter(|(_, written)| *written) {
+                        problems.push(Problem::new(path, "has no effect by `guidance: embeddings`: leave it out"));
+                    }
+                }
+                _ => problems.push(Problem::new(
+                    "guidance",
+                    "embeddings are compared with those of one medium: expected `media` with one of `modalities`",
+                )),
+            }
+        }
         problems
     }
 
@@ -159,6 +201,12 @@ impl HotFlip {
         context.band.map_or(Until::Steps, |band| Until::Loss(band.high))
     }
 
+    /// The medium whose embedding is compared with that of the text, where the attack goes by that and the model reads it.
+    fn guide(&self, media: ModalitySet) -> Option<Modality> {
+        let medium = self.media.as_ref().filter(|_| self.guidance == Guidance::Embeddings)?.modalities.first().copied()?;
+        media.has(medium).then_some(medium)
+    }
+
     /// The media that are attacked beside the text.
     fn media(&self, context: &GenerateContext<'_>) -> ModalitySet {
         let listed: ModalitySet = self.media.iter().flat_map(|media| media.modalities.iter().copied()).collect();
@@ -168,8 +216,10 @@ impl HotFlip {
 
     fn attack(&self, parents: &[Parent], context: &GenerateContext<'_>) -> Result<Vec<Attacked>> {
         let model = context.models.subject.as_ref();
+        let (share, until, media) = (self.max_share.get(), Self::until(context), self.media(context));
+        let by = self.guide(media);
         let able: Vec<(usize, Target)> = (0..parents.len())
-            .filter(|i| parents[*i].sample.text.is_some())
+            .filter(|i| parents[*i].sample.text.is_some() && by.is_none_or(|medium| parents[*i].sample.present().has(medium)))
             .filter_map(|i| Some((i, parents[i].sample.label.clone()?)))
             .collect();
         if able.is_empty() || !model.spec().modalities.has(Modality::Text) {
@@ -179,11 +229,15 @@ impl HotFlip {
         let texts: Vec<Option<&Text>> = held.iter().map(|text| text.as_deref()).collect();
         let targets: Vec<Target> = able.iter().map(|(_, target)| target.clone()).collect();
         let mut inputs: Vec<Input> = able.iter().map(|(i, _)| Input::of(&parents[*i].sample)).collect();
-        let (share, until, media) = (self.max_share.get(), Self::until(context), self.media(context));
+        let edit = |inputs: &[Input], share: f64| {
+            let config = self.config(share, context.classes, until);
+            let Some(medium) = by else { return flip(model, inputs, &texts, &targets, &config) };
+            flip_away(model, inputs, &texts, &targets, &guides(model, &[inputs], medium, Modality::Text)?, &config)
+        };
         let mut of_media: Vec<Option<(Vec<Edit>, Ascent)>> = vec![None; able.len()];
         let mut spent = vec![(0, 0); able.len()];
         if let Some(pgd) = self.media.as_ref().filter(|_| !media.is_empty()) {
-            let first = flip(model, &inputs, &texts, &targets, &self.config(share / 2.0, context.classes, until))?;
+            let first = edit(&inputs, share / 2.0)?;
             let with: Vec<usize> = (0..able.len()).filter(|&k| !inputs[k].present().and(media).is_empty()).collect();
             let against = |k: usize| {
                 let content = edited(&parents[able[k].0].sample, &first[k].edits)?.text.map(|text| text.content.as_str().into());
@@ -192,7 +246,15 @@ impl HotFlip {
             let points: Vec<Input> = with.iter().map(|&k| against(k)).collect::<Result<_>>()?;
             let goals: Vec<Target> = with.iter().map(|&k| targets[k].clone()).collect();
             let seeds: Vec<SeedTree> = with.iter().map(|&k| node(&context.seeds, &parents[able[k].0].sample)).collect();
-            let ascents = ascend(model, &points, &goals, &pgd.attack(media, until), &seeds)?;
+            let attack = pgd.attack(media, until);
+            let ascents = match by {
+                None => ascend(model, &points, &goals, &attack, &seeds)?,
+                Some(medium) => {
+                    let whole: Vec<Input> = with.iter().map(|&k| inputs[k].clone()).collect();
+                    let guides = guides(model, &[&points, &whole], Modality::Text, medium)?;
+                    ascend_away(model, &points, &goals, &guides, &attack, &seeds)?
+                }
+            };
             for (own, first) in spent.iter_mut().zip(&first) {
                 *own = (first.gradients, first.forwards);
             }
@@ -202,7 +264,7 @@ impl HotFlip {
                 of_media[k] = Some((first[k].edits.clone(), ascent));
             }
         }
-        let flipped = flip(model, &inputs, &texts, &targets, &self.config(share, context.classes, until))?;
+        let flipped = edit(&inputs, share)?;
         let whole = able.into_iter().zip(flipped).zip(of_media).zip(spent).map(|((((parent, target), mut flipped), media), spent)| {
             (flipped.gradients, flipped.forwards) = (flipped.gradients + spent.0, flipped.forwards + spent.1);
             Attacked { parent, target, media, flipped }
@@ -233,6 +295,18 @@ impl HotFlip {
     }
 }
 
+/// Guides that turn the embedding of `of` away from those of `from` in each of these presentations of the samples.
+fn guides(model: &dyn Model, presentations: &[&[Input]], from: Modality, of: Modality) -> Result<Vec<Guide>> {
+    let mut guides: Vec<Guide> = Vec::new();
+    for inputs in presentations {
+        let Outputs { embeddings, .. } = model.forward(inputs)?;
+        guides.resize_with(inputs.len(), || Guide { modality: of, references: Vec::new() });
+        let rows = embeddings[from].as_ref().ok_or_else(|| Error::model(format!("the model gave no embedding of {from}")))?;
+        guides.iter_mut().enumerate().take(rows.rows()).for_each(|(row, guide)| guide.references.push(rows.row(row).to_vec()));
+    }
+    Ok(guides)
+}
+
 /// The first edits, as many as the magnitude says.
 fn taken(edits: &[Edit], magnitude: f64) -> &[Edit] {
     let count = (magnitude * edits.len() as f64).round() as usize;
@@ -254,7 +328,8 @@ impl Generator for HotFlip {
     fn requirements(&self) -> Requirements {
         let media: ModalitySet =
             self.media.iter().filter(|media| media.needs_gradients()).flat_map(|m| m.modalities.iter().copied()).collect();
-        Requirements { gradients: media.or(ModalitySet::TEXT), ..Requirements::default() }
+        let embeddings = if self.guidance == Guidance::Embeddings { media.or(ModalitySet::TEXT) } else { ModalitySet::EMPTY };
+        Requirements { gradients: media.or(ModalitySet::TEXT), embeddings, ..Requirements::default() }
     }
     fn modalities(&self) -> ModalitySet {
         ModalitySet::TEXT
@@ -285,6 +360,7 @@ impl Generator for HotFlip {
             let refused = match (&parent.sample.label, &parent.sample.text) {
                 (None, _) => "no_label",
                 (_, None) => "no_text",
+                _ if self.guide(media).is_some_and(|medium| !parent.sample.present().has(medium)) => "no_medium_to_compare",
                 _ => "model_reads_no_text",
             };
             let Some((attacked, found)) = found else {
@@ -296,7 +372,11 @@ impl Generator for HotFlip {
                 let walked = attacked.media.as_ref().zip(self.media.as_ref()).map(|((against, ascent), pgd)| {
                     let attack = pgd.attack(media, Until::Steps);
                     let terrain = attack.terrain(&Input::of(&parent.sample), None);
-                    RecordedMedia { against: against.clone(), walked: Walked::of(&attack, media, &terrain, ascent, hit.magnitude) }
+                    RecordedMedia {
+                        against: against.clone(),
+                        guided: self.guide(media).is_some(),
+                        walked: Walked::of(&attack, media, &terrain, ascent, hit.magnitude),
+                    }
                 });
                 let recorded = Recorded {
                     edits: taken(&attacked.flipped.edits, hit.magnitude).to_vec(),
@@ -326,11 +406,19 @@ impl Generator for HotFlip {
             .map_err(|error| Error::data(format!("the parameters in the lineage are not those of `hotflip`: {error}")))?;
         let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `hotflip` needs the parent"))?;
         let mut child = parent.clone();
-        if let Some(RecordedMedia { against, walked }) = &recorded.media {
+        if let Some(RecordedMedia { against, guided, walked }) = &recorded.media {
             let models = context.models.ok_or_else(|| Error::usage("a replay of `hotflip` needs the model that made the child"))?;
             let target = parent.label.as_ref().ok_or_else(|| Error::data("the parent has no label").at("sample", &parent.id))?;
             let content = edited(parent, against)?.text.map(|text| text.content.as_str().into());
-            let point = walked.retraced(&Input { text: content, ..Input::of(parent) }, target, models, &context.seeds)?;
+            let (whole, point) = (Input::of(parent), Input { text: content, ..Input::of(parent) });
+            let guide = match walked.medium().filter(|_| *guided) {
+                Some(medium) => {
+                    let (points, whole) = ([point.clone()], [whole]);
+                    guides(models.subject.as_ref(), &[&points, &whole], Modality::Text, medium)?.pop()
+                }
+                None => None,
+            };
+            let point = walked.retraced(&point, target, guide.as_ref(), models, &context.seeds)?;
             if let Made::Child(made) = pgd::perturbed(parent, &point, &walked.terrain(), walked.magnitude())? {
                 child = made;
             }
@@ -367,7 +455,8 @@ mod tests {
             audio: Some((8000, 0.004)),
             text: Some(32),
         };
-        let mut trainer = Linear { image_side: 4, audio_bands: 4, audio_segments: 2, ..Linear::default() }.trainer(&profile).unwrap();
+        let mut trainer =
+            Linear { image_side: 4, audio_bands: 4, audio_segments: 2, text_places: 16, ..Linear::default() }.trainer(&profile).unwrap();
         let inputs: Vec<Input> = world.samples.iter().map(Input::of).collect();
         let targets: Vec<Target> = world.samples.iter().map(|s| s.label.clone().unwrap()).collect();
         for _ in 0..40 {
@@ -427,6 +516,34 @@ mod tests {
     }
 
     #[test]
+    fn text_and_picture_are_turned_away_from_each_other() {
+        let mut world = world(None);
+        let media = Pgd {
+            modalities: vec![Modality::Image],
+            epsilon: Some(crate::units::Epsilon::new(8.0 / 255.0).unwrap()),
+            scales: vec![0.5, 1.5],
+            ..Pgd::default()
+        };
+        let both = HotFlip { media: Some(media), guidance: Guidance::Embeddings, ..HotFlip::default() };
+        let all = world.keeps_the_promises(&both);
+        assert_eq!(all.candidates.len(), 12);
+        // The embeddings of picture and text are features of 16 and 16 numbers, of one sign: their cosine falls.
+        let similarity = |sample: &Sample| {
+            let seen = world.models.subject.forward(&[Input::of(sample)]).unwrap();
+            let (image, text) = (seen.embeddings.image.unwrap(), seen.embeddings.text.unwrap());
+            -Guide { modality: Modality::Image, references: vec![text.values] }.value(&image.values).0
+        };
+        for candidate in &all.candidates {
+            let parent = &world.samples[candidate.attempt as usize];
+            assert!(similarity(&candidate.sample) < similarity(parent), "{}", parent.id);
+            assert_eq!(candidate.lineage.parameters["media"]["guided"], true);
+        }
+        world.samples[3].image = None;
+        let refused = world.generate(&both, &world.parents()).outcomes;
+        assert_eq!(refused[3].1, Outcome::Refused("no_medium_to_compare".into()));
+    }
+
+    #[test]
     fn words_of_classes_stay_unless_allowed() {
         let operator = HotFlip { protect: vec!["Dog".into()], ..HotFlip::default() };
         let classes = Classes::from_names(["left side".to_owned(), "up".to_owned()]);
@@ -443,6 +560,10 @@ mod tests {
             table.build(&json!({ "hotflip": config })).err().unwrap_or_default().into_iter().map(|problem| problem.path).collect()
         };
         assert!(paths(json!({ "media": { "steps": 5 } })).is_empty());
+        assert_eq!(paths(json!({ "guidance": "embeddings" })), ["hotflip.guidance"]);
+        let media = json!({ "modalities": ["image"], "method": "square", "scales": [9.0], "aim": "runner_up" });
+        let found = paths(json!({ "guidance": "embeddings", "media": media }));
+        assert_eq!(found, ["media.scales", "media.scales", "media.method", "media.aim"].map(|path| format!("hotflip.{path}")));
         let found = paths(json!({ "flips": [], "max_share": 0.0, "beam": 0, "media": { "steps": 0, "tries": 3 } }));
         assert_eq!(found, ["flips", "max_share", "beam", "media.steps", "media.tries"].map(|path| format!("hotflip.{path}")));
         let world = World::new();

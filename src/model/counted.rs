@@ -1,8 +1,8 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
 use super::{
-    EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, Outputs, Pixels,
-    Recorded, Target, Waveform,
+    EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, OfEmbedding,
+    Outputs, Pixels, Recorded, Target, Waveform,
 };
 use crate::{
     error::Result,
@@ -68,6 +68,10 @@ impl Model for Counted {
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
         self.counts.add(0, inputs.len() as u64);
         self.model.gradient(inputs, targets, objective, wrt)
+    }
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+        self.counts.add(0, inputs.len() as u64);
+        self.model.embedding_gradient(inputs, modality, of)
     }
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
         self.model.embed_text(text)

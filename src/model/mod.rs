@@ -182,6 +182,14 @@ impl Gradients {
         };
         rows.get(row)?.as_deref()
     }
+    /// The gradients of one modality, one a row.
+    pub(crate) fn rows_mut(&mut self, modality: Modality) -> &mut Vec<Option<Vec<f32>>> {
+        match modality {
+            Modality::Image => &mut self.image,
+            Modality::Audio => &mut self.audio,
+            Modality::Text => &mut self.text,
+        }
+    }
 }
 
 /// A text as an encoder sees it: one vector a position. Of two texts the difference of `values`, times the gradient, is the change of the objective
@@ -235,6 +243,11 @@ pub trait Model: Send + Sync {
     fn forward(&self, inputs: &[Input]) -> Result<Outputs>;
     /// Objective and its gradient with respect to the modalities of `wrt`, from one backward pass. `targets` are as many as `inputs`.
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients>;
+    /// Value of `of` at each input's embedding of one modality and its gradient with respect to that medium (of a text: to its embedded form), with the logits of the same pass; an
+    /// encoder reads its own medium alone. Errors where the model has no such gradient.
+    fn embedding_gradient(&self, _inputs: &[Input], _modality: Modality, _of: OfEmbedding<'_>) -> Result<Gradients> {
+        Err(Error::model("this model gives no gradient of its embeddings").at("model", &self.spec().name))
+    }
     /// A text as the encoder sees it: what [`Gradients::text`] and [`Input::text_shift`] refer to. Errors where the model embeds no text.
     fn embed_text(&self, _text: &str) -> Result<EmbeddedText> {
         Err(Error::model("this model embeds no text").at("model", &self.spec().name))
@@ -258,6 +271,9 @@ pub trait Model: Send + Sync {
         None
     }
 }
+
+/// A function of the embedding of row `i` of a batch: its value, and its slope, as long as the embedding.
+pub type OfEmbedding<'a> = &'a (dyn Fn(usize, &[f32]) -> (f32, Vec<f32>) + Sync);
 
 /// Latents of some modalities, one row a sample.
 pub type Latents = PerModality<Option<Matrix>>;

@@ -247,7 +247,7 @@ impl Resampler {
 
 /// A native waveform to a canonical one as a linear map: mean of the channels, resampling, and a fixed length.
 ///
-/// Shorter media are padded with zeros at the end, longer ones keep their centre.
+/// Shorter media are padded with zeros at the end, longer ones keep their centre ([`AudioMap::from_start`]: their beginning).
 #[derive(Debug, Clone)]
 pub struct AudioMap {
     channels: usize,
@@ -269,6 +269,11 @@ impl AudioMap {
         let all = resampler.frames(frames);
         let length = length.unwrap_or(all);
         Ok(Self { channels, frames, skip: all.saturating_sub(length) / 2, valid: all.min(length), length, resampler })
+    }
+    /// The same, but a longer medium gives its beginning in place of its centre.
+    #[must_use]
+    pub fn from_start(self) -> Self {
+        Self { skip: 0, ..self }
     }
     /// Canonical samples, padding included.
     pub fn len(&self) -> usize {
@@ -339,6 +344,8 @@ impl AudioMap {
 pub struct Canonical {
     image: Option<(usize, usize, usize)>,
     audio: Option<(u32, Option<usize>)>,
+    /// Whether a longer sound gives its beginning in place of its centre.
+    from_start: bool,
     images: Mutex<HashMap<(usize, usize, usize), Arc<ImageMap>>>,
     resamplers: Mutex<HashMap<u32, Arc<Resampler>>>,
 }
@@ -347,6 +354,12 @@ impl Canonical {
     /// Images of `(width, height, channels)`, audio of a rate in Hz and a length in samples (`None`: as long as it is).
     pub fn new(image: Option<(usize, usize, usize)>, audio: Option<(u32, Option<usize>)>) -> Self {
         Self { image, audio, ..Self::default() }
+    }
+
+    /// The same, but a longer sound gives its beginning in place of its centre.
+    #[must_use]
+    pub fn from_start(self) -> Self {
+        Self { from_start: true, ..self }
     }
 
     /// The map for these pixels; an error where the buffer contradicts its shape or the model reads no images.
@@ -362,7 +375,8 @@ impl Canonical {
         let (rate, length) = self.audio.ok_or_else(|| Error::model("this model reads no audio"))?;
         check_waveform(waveform)?;
         let resampler = cached(&self.resamplers, waveform.sample_rate_hz, || Resampler::new(waveform.sample_rate_hz, rate))?;
-        AudioMap::new(resampler, waveform.channels, waveform.values.len() / waveform.channels, length)
+        let map = AudioMap::new(resampler, waveform.channels, waveform.values.len() / waveform.channels, length)?;
+        Ok(if self.from_start { map.from_start() } else { map })
     }
 }
 
@@ -372,7 +386,13 @@ impl Clone for Canonical {
         fn shared<K: Clone, V: Clone>(maps: &Mutex<HashMap<K, V>>) -> Mutex<HashMap<K, V>> {
             Mutex::new(maps.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone())
         }
-        Self { image: self.image, audio: self.audio, images: shared(&self.images), resamplers: shared(&self.resamplers) }
+        Self {
+            image: self.image,
+            audio: self.audio,
+            from_start: self.from_start,
+            images: shared(&self.images),
+            resamplers: shared(&self.resamplers),
+        }
     }
 }
 

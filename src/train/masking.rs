@@ -77,9 +77,10 @@ impl Masking {
         }
         let slopes = model.gradient(inputs, targets, attack.objective, attack.modalities())?;
         let flat = |i: usize| {
-            // Where the model gives no gradient of what it was given, the attack did not move either.
+            // Where the model gives no gradient of what it was given, or one that is no number, the attack did not move either.
             let mut all = inputs[i].present().and(attack.modalities()).iter().map(|modality| slopes.of(modality, i)).peekable();
-            all.peek().is_some() && all.all(|g| g.is_none_or(|g| g.iter().all(|v| *v == 0.0)))
+            let broken = || Modality::ALL.into_iter().filter_map(|m| slopes.of(m, i)).any(|g| g.iter().any(|v| !v.is_finite()));
+            all.peek().is_some() && (broken() || all.all(|g| g.is_none_or(|g| g.iter().all(|v| *v == 0.0))))
         };
         self.flat += (0..count).filter(|&i| flat(i)).count() as u64;
         // Steps long enough to cross the whole range of the values.
@@ -209,8 +210,8 @@ mod tests {
         LinearModel::from_weights(Classes::from_names(["a", "b"].map(String::from)), vec![0.3, 0.0], Some(image), None).unwrap()
     }
 
-    /// The same answers, but gradients that are all 0: as a saturated or quantised model gives them.
-    struct Masked(LinearModel);
+    /// The same answers, but gradients that are all this number: 0 as of a saturated or quantised model, NaN as of an underflow.
+    struct Masked(LinearModel, f32);
 
     impl Model for Masked {
         fn spec(&self) -> &ModelSpec {
@@ -221,7 +222,7 @@ mod tests {
         }
         fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
             let mut found = self.0.gradient(inputs, targets, objective, wrt)?;
-            found.image.iter_mut().flatten().for_each(|g| g.fill(0.0));
+            found.image.iter_mut().flatten().for_each(|g| g.fill(self.1));
             Ok(found)
         }
         fn save(&self, _: &std::path::Path) -> Result<()> {
@@ -290,9 +291,12 @@ mod tests {
         let good = checks(&honest());
         assert_eq!(good.len(), 6);
         assert!(good.iter().all(|check| check.passed && check.samples == 40), "{good:?}");
-        let bad = checks(&Masked(honest()));
+        let bad = checks(&Masked(honest(), 0.0));
         let failed: Vec<&str> = bad.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
         assert_eq!(failed, ["random_search_beats_gradient", "black_box_beats_white_box", "unbounded_radius", "zero_gradients"], "{bad:?}");
+        // An attack that breaks off is none that was withstood, but neither does it say anything.
+        let broken = checks(&Masked(honest(), f32::NAN));
+        assert!(broken.iter().any(|check| check.check == "zero_gradients" && !check.passed && check.value == 1.0), "{broken:?}");
         assert!(Masking::default().checks(ModalitySet::IMAGE).is_empty());
     }
 }

@@ -2,8 +2,13 @@
 
 #[cfg(test)]
 mod tests;
+mod walked;
 
-pub use crate::model::ascent::{Aim, Ascent, AttackConfig, Budget, Method, Radius, Until, Worst, ascend, auto_attack, worst_of};
+pub(super) use walked::{Walked, balls};
+
+pub use crate::model::ascent::{
+    Aim, Ascent, AttackConfig, Budget, Method, Radius, Until, Worst, ascend, ascend_away, auto_attack, worst_of,
+};
 
 use super::{
     Generated, Generator, Outcome,
@@ -12,10 +17,7 @@ use super::{
 use crate::{
     context::{Draft, GenerateContext, Parent, ReplayContext},
     error::{Error, Problem, Result},
-    model::{
-        Input, ModelSet, Objective, Target,
-        ascent::{Rules, Terrain, Walk, retrace},
-    },
+    model::{Input, Objective, Target, ascent::Terrain},
     operator::{Configure, Requirements, Table},
     random::SeedTree,
     sample::{AudioBuffer, Claim, DifficultyBand, ImageBuffer, Media, Modality, ModalitySet, Norm, PerModality, ReasonCode, Sample},
@@ -78,6 +80,9 @@ pub struct Pgd {
     pub square_share: Option<f64>,
     /// The class that is wanted, by the model's answer to the sample: `runner_up` or `least_likely`. Left out, any other than the label's.
     pub aim: Option<Wanted>,
+    /// Sides of copies of the picture, as shares of its own, 0.1..=4, whose gradients are added to its own at every step, so that a perturbation works at other sizes and for other models (0.5, 0.75, 1.25, 1.5 in
+    /// set-level guidance). Each costs a gradient a step.
+    pub scales: Vec<f64>,
     /// Perturbs all listed modalities together, from one backward pass; otherwise each alone.
     pub joint: bool,
     /// What is ascended.
@@ -138,6 +143,7 @@ impl Default for Pgd {
             pairs: None,
             square_share: None,
             aim: None,
+            scales: Vec::new(),
             joint: true,
             objective: Objective::CrossEntropy,
             tries: 8,
@@ -153,82 +159,6 @@ impl Configure<dyn Generator> for Pgd {
         let problems = self.problems();
         if problems.is_empty() { Ok(Box::new(self)) } else { Err(problems) }
     }
-}
-
-/// What a lineage keeps: enough to walk the same way again and to go as far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Walked {
-    modalities: ModalitySet,
-    image: Option<Terrain>,
-    audio: Option<Terrain>,
-    objective: Objective,
-    #[serde(default)]
-    method: Method,
-    #[serde(default)]
-    shared: bool,
-    #[serde(default)]
-    aim: Option<usize>,
-    random_start: bool,
-    restart: usize,
-    /// Steps to the kept point, and those of the whole walk.
-    steps: usize,
-    #[serde(default)]
-    of_steps: usize,
-    magnitude: f64,
-    gradients: u64,
-}
-
-impl Walked {
-    /// The record of an ascent whose perturbation is scaled by `magnitude`.
-    pub(super) fn of(
-        attack: &AttackConfig,
-        modalities: ModalitySet,
-        terrain: &PerModality<Option<Terrain>>,
-        ascent: &Ascent,
-        magnitude: f64,
-    ) -> Self {
-        Self {
-            modalities,
-            image: terrain.image,
-            audio: terrain.audio,
-            objective: attack.objective,
-            method: attack.method,
-            shared: attack.shared.is_some(),
-            aim: ascent.aim,
-            random_start: attack.random_start,
-            restart: ascent.restart,
-            steps: ascent.step,
-            of_steps: attack.steps,
-            magnitude,
-            gradients: ascent.gradients,
-        }
-    }
-
-    /// The point where the recorded walk from `input` ended.
-    pub(super) fn retraced(&self, input: &Input, target: &Target, models: &ModelSet, seeds: &SeedTree) -> Result<Input> {
-        let rules = Rules {
-            method: self.method,
-            steps: self.of_steps,
-            random_start: self.random_start,
-            shared: self.shared,
-            descend: self.aim.is_some(),
-        };
-        let goal = self.aim.map_or_else(|| target.clone(), Target::Class);
-        let walk = Walk::start(input, self.terrain(), rules, &seeds.variant(self.restart));
-        retrace(models.subject.as_ref(), walk, &goal, self.objective, self.modalities, self.steps)
-    }
-
-    pub(super) fn terrain(&self) -> PerModality<Option<Terrain>> {
-        PerModality { image: self.image, audio: self.audio, text: None }
-    }
-    pub(super) fn magnitude(&self) -> f64 {
-        self.magnitude
-    }
-}
-
-/// What the balls of a child claim.
-pub(super) fn balls(terrain: &PerModality<Option<Terrain>>) -> impl Iterator<Item = Claim> {
-    terrain.iter().filter_map(|(modality, terrain)| terrain.map(|t| Claim::WithinBall { modality, norm: t.norm, epsilon: t.epsilon }))
 }
 
 impl Pgd {
@@ -326,6 +256,13 @@ impl Pgd {
                 "is shared by modalities that are perturbed together: it needs `joint` and two of them",
             ));
         }
+        if let Some(found) = self.scales.iter().find(|scale| !(0.1..=4.0).contains(*scale)) {
+            problems.push(Problem::new("scales", format!("expected shares of the size in 0.1..=4, found {found}")));
+        }
+        let copied = self.step_rule().needs_gradients() && self.modalities.contains(&Modality::Image);
+        if !self.scales.is_empty() && !copied {
+            problems.push(Problem::new("scales", "has no effect: copies are made of pictures, for their gradients"));
+        }
         for (field, written) in [("step_size", self.step_size.is_some()), ("audio_step_size", self.audio_step_size.is_some())] {
             if written && self.method == Steps::Square {
                 problems.push(Problem::new(field, "has no effect: every proposal of `square` is as far as the radius"));
@@ -395,6 +332,7 @@ impl Pgd {
                 Wanted::RunnerUp => Aim::RunnerUp(1),
                 Wanted::LeastLikely => Aim::LeastLikely,
             }),
+            scales: self.scales.clone(),
             until,
         }
     }
@@ -567,8 +505,8 @@ impl Generator for Pgd {
         let parent = context.parents.first().ok_or_else(|| Error::usage("a replay of `pgd` needs the parent"))?;
         let models = context.models.ok_or_else(|| Error::usage("a replay of `pgd` needs the model that made the child"))?;
         let target = parent.label.as_ref().ok_or_else(|| Error::data("the parent has no label").at("sample", &parent.id))?;
-        let point = walked.retraced(&Input::of(parent), target, models, &context.seeds)?;
-        match perturbed(parent, &point, &walked.terrain(), walked.magnitude)? {
+        let point = walked.retraced(&Input::of(parent), target, None, models, &context.seeds)?;
+        match perturbed(parent, &point, &walked.terrain(), walked.magnitude())? {
             Made::Child(child) => Ok(child),
             Made::Negative(_) | Made::Unchanged | Made::Refused(_) => {
                 Err(Error::data("the recorded walk does not lead away from this parent").at("sample", &parent.id))

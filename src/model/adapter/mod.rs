@@ -11,8 +11,12 @@
 //! module into an error. The module must treat samples apart: a layer that mixes them (batch normalisation in training)
 //! breaks the promise that neighbours do not matter.
 
+mod model;
+
+pub use model::BurnModel;
+
 use super::{
-    Gradients, Input, Learnt, Lesson, Matrix, Model, ModelSpec, Objective, Outputs, StepReport, Target, Trainable, TrainingBatch, measure,
+    Gradients, Input, Learnt, Lesson, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch,
     parameters::{AdamW, Parameter, Parameters},
     preprocess::{AudioMap, Canonical, ImageMap},
 };
@@ -23,7 +27,7 @@ use crate::{
 };
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData},
+    tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData, activation},
 };
 use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
@@ -37,7 +41,7 @@ use std::{
 
 /// Samples of every forward pass in evaluation.
 const MICRO_BATCH: usize = 32;
-/// Samples of one graph in training.
+/// Samples of one graph in training; even, so that no pair of a lesson is cut.
 const PART: usize = 16;
 
 /// A micro-batch as tensors; `n` samples. What [`Format`] does not name is `None`.
@@ -201,17 +205,6 @@ fn prepare(format: &Format, canonical: &Canonical, inputs: &[Input], size: usize
     Ok(Prepared { batch: TensorBatch { image, audio, text, present }, images, audios })
 }
 
-/// What each sample's pixels and samples are to the loss.
-type Back = (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>);
-
-/// Slopes of the tensors (`[image, audio]`, `size` rows), brought back to the pixels and samples of the first `count` inputs.
-fn back(images: &[Option<Arc<ImageMap>>], audios: &[Option<AudioMap>], slopes: &[Option<Vec<f32>>; 2], size: usize, count: usize) -> Back {
-    let row = |values: &Option<Vec<f32>>, at: usize| values.as_ref().map(|v| v[at * v.len() / size..(at + 1) * v.len() / size].to_vec());
-    let image = |at: usize| Some(images.get(at)?.as_ref()?.transpose(&row(&slopes[0], at)?));
-    let audio = |at: usize| Some(audios.get(at)?.as_ref()?.transpose(&row(&slopes[1], at)?));
-    ((0..count).map(image).collect(), (0..count).map(audio).collect())
-}
-
 /// Runs the module; its panics become errors.
 fn run<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
@@ -300,132 +293,8 @@ fn place<N: Network>(module: N, parameters: &Parameters, tracked: bool) -> N {
     module.map(&mut Place { path: Vec::new(), parameters, tracked })
 }
 
-/// A user's burn module in evaluation.
-pub struct BurnModel<N> {
-    module: N,
-    format: Format,
-    parameters: Parameters,
-    canonical: Canonical,
-    spec: ModelSpec,
-}
-
-impl<N: Network> BurnModel<N> {
-    /// The module with the weights it has. It is run once on missing media, to see which embeddings it gives.
-    pub fn new(module: N, format: Format) -> Result<Self> {
-        let parameters = collect(&module, None)?;
-        Self::with(module, format, parameters)
-    }
-
-    /// The module with the weights that [`Model::save`] wrote.
-    pub fn load(module: N, format: Format, path: &Path) -> Result<Self> {
-        let (header, parameters) = Parameters::read(path)?;
-        if header != format.architecture() {
-            return Err(Error::model("the file is of another format").at("file", path.display()));
-        }
-        collect(&module, None)?.check_like(&parameters).map_err(|e| e.at("file", path.display()))?;
-        Self::with(module, format, parameters)
-    }
-
-    fn with(module: N, format: Format, parameters: Parameters) -> Result<Self> {
-        format.check()?;
-        let module = place(module, &parameters, false);
-        let canonical = format.canonical();
-        let spec = format.spec(&parameters, ModalitySet::EMPTY);
-        let mut model = Self { module, format, parameters, canonical, spec };
-        let seen = model.forward(&[Input::default()])?;
-        model.spec.embeddings = Modality::ALL.into_iter().filter(|m| seen.embeddings[*m].is_some()).collect();
-        Ok(model)
-    }
-}
-
-impl<N: Network> Model for BurnModel<N> {
-    fn spec(&self) -> &ModelSpec {
-        &self.spec
-    }
-
-    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
-        let classes = self.format.classes.len();
-        let one = |part: &[Input]| {
-            let prepared = prepare(&self.format, &self.canonical, part, MICRO_BATCH, ModalitySet::EMPTY)?;
-            run(|| {
-                let output = self.module.forward(prepared.batch);
-                checked(&output.logits, MICRO_BATCH, classes)?;
-                let rows = |tensor: Tensor<2>| {
-                    let [found, columns] = tensor.dims();
-                    if found != MICRO_BATCH {
-                        return Err(Error::model(format!("expected embeddings of {MICRO_BATCH} rows, the module gave {found}")));
-                    }
-                    let mut values = host(tensor)?;
-                    values.truncate(part.len() * columns);
-                    Ok(Matrix { columns, values })
-                };
-                let PerModality { image, audio, text } = output.embeddings;
-                let [image, audio, text] = [image, audio, text].map(|e| e.map(rows).transpose());
-                Ok((rows(output.logits)?, PerModality { image: image?, audio: audio?, text: text? }))
-            })
-        };
-        let parts: Vec<(Matrix, PerModality<Option<Matrix>>)> = inputs.par_chunks(MICRO_BATCH).map(one).collect::<Result<_>>()?;
-        let mut outputs = Outputs { logits: Matrix { columns: classes, values: Vec::new() }, ..Outputs::default() };
-        for (logits, embeddings) in parts {
-            outputs.logits.values.extend(logits.values);
-            for (modality, rows) in embeddings.iter() {
-                if let Some(rows) = rows {
-                    let all = outputs.embeddings[modality].get_or_insert_default();
-                    all.columns = rows.columns;
-                    all.values.extend(&rows.values);
-                }
-            }
-        }
-        Ok(outputs)
-    }
-
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        let classes = self.format.classes.len();
-        super::check_targets(targets, inputs.len(), classes)?;
-        let one = |(part, targets): (&[Input], &[Target])| {
-            let Prepared { batch, images, audios } = prepare(&self.format, &self.canonical, part, MICRO_BATCH, wrt)?;
-            run(|| {
-                let (image, audio) = (batch.image.clone(), batch.audio.clone());
-                let tensor = self.module.forward(batch).logits;
-                checked(&tensor, MICRO_BATCH, classes)?;
-                let mut logits = host(tensor.clone())?;
-                logits.truncate(part.len() * classes);
-                let rows = || logits.chunks_exact(classes).zip(targets);
-                let mut slope: Vec<f32> = rows().flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect();
-                slope.resize(MICRO_BATCH * classes, 0.0);
-                let values: Vec<f32> = rows().map(|(row, target)| measure::objective(row, target, objective)).collect();
-                let mut slopes: [Option<Vec<f32>>; 2] = [None, None];
-                if tensor.is_tracked() {
-                    let slope = Tensor::<2>::from_data(TensorData::new(slope, [MICRO_BATCH, classes]), &Device::default());
-                    let gradients = (tensor * slope).sum().backward();
-                    let of = |modality| wrt.has(modality);
-                    let seen = image.filter(|_| of(Modality::Image)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
-                    let heard = audio.filter(|_| of(Modality::Audio)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
-                    slopes = [seen, heard];
-                }
-                let (images, audios) = back(&images, &audios, &slopes, MICRO_BATCH, part.len());
-                Ok((values, logits, images, audios))
-            })
-        };
-        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).zip(targets.par_chunks(MICRO_BATCH)).map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
-        for (values, logits, images, audios) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(images);
-            all.audio.extend(audios);
-        }
-        Ok(all)
-    }
-
-    fn save(&self, path: &Path) -> Result<()> {
-        self.parameters.write(path, &self.format.architecture())
-    }
-}
-
-/// A user's burn module in training: AdamW on the unreduced, weighted loss of each row, cross entropy or what a [`Lesson`] says (adversarial training, TRADES, focal
-/// loss, consistency), with the gradients of the inputs from the same backward pass where a lesson asks for them. Encoders cannot be held back ([`Lesson::balance`]): the
-/// module's parts are not known.
+/// A user's burn module in training: AdamW on the weighted cross entropy of its rows, or on whatever a [`Lesson`] says of their logits. All objectives of
+/// [`OwnLoop`](crate::train::objective::OwnLoop) can be learnt; encoders cannot be held back ([`Balance`](super::Balance)).
 #[derive(Clone)]
 pub struct BurnTrainer<N> {
     module: N,
@@ -453,7 +322,7 @@ impl<N: Network> BurnTrainer<N> {
         Ok(Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters })
     }
 
-    /// The rows from `first` on, of `rows` in the whole batch.
+    /// One graph: `inputs` are the rows of a batch of `rows` from `first` on, their weights divided by the batch's size.
     fn part(
         &self,
         (first, rows): (usize, usize),
@@ -461,23 +330,66 @@ impl<N: Network> BurnTrainer<N> {
         targets: &[Target],
         weights: &[f32],
         lesson: &Lesson<'_>,
-    ) -> Result<(Vec<f32>, Parameters, Back)> {
+    ) -> Result<Part> {
         let (n, classes) = (inputs.len(), self.format.classes.len());
-        let Prepared { batch, images, audios } = prepare(&self.format, &self.canonical, inputs, n, lesson.wrt)?;
+        let prepared = prepare(&self.format, &self.canonical, inputs, n, lesson.wrt)?;
+        let leaves = (prepared.batch.image.clone(), prepared.batch.audio.clone());
         run(|| {
             let module = place(self.module.clone(), &self.parameters, true);
-            let (image, audio) = (batch.image.clone(), batch.audio.clone());
-            let tensor = module.forward(batch).logits;
+            let tensor = module.forward(prepared.batch).logits;
             checked(&tensor, n, classes)?;
             let logits = host(tensor.clone())?;
-            let (_, slopes) = lesson.slopes(first, rows, &logits, classes, targets, weights);
-            let slopes = Tensor::<2>::from_data(TensorData::new(slopes, [n, classes]), &Device::default());
-            let gradients = (tensor * slopes).sum().backward();
-            let seen = image.filter(|_| lesson.wrt.has(Modality::Image)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
-            let heard = audio.filter(|_| lesson.wrt.has(Modality::Audio)).and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
-            Ok((logits, collect(&module, Some(&gradients))?, back(&images, &audios, &[seen, heard], n, n)))
+            let matrix = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [n, classes]), &Device::default());
+            let total = if lesson.is_cross_entropy() {
+                let shares = (0..n).flat_map(|i| (0..classes).map(move |k| -weights[i] * targets[i].share(k))).collect::<Vec<f32>>();
+                (activation::log_softmax(tensor, 1) * matrix(shares)).sum()
+            } else {
+                // The loss is a function of these few logits: its slope is exact on the host, and what is left for the graph is linear.
+                let (value, slopes) = lesson.slopes(first, rows, &logits, classes, targets, weights);
+                if !value.is_finite() {
+                    return Err(Error::model(format!("the loss of the batch is {value}; nothing was learnt")));
+                }
+                (tensor * matrix(slopes)).sum()
+            };
+            let gradients = total.backward();
+            let (mut images, mut audios) = native(leaves, &gradients, lesson.wrt, (&prepared.images, &prepared.audios), n)?;
+            images.resize(n, None);
+            audios.resize(n, None);
+            Ok(Part { logits, gradients: collect(&module, Some(&gradients))?, images, audios })
         })
     }
+}
+
+/// What one graph gives.
+struct Part {
+    logits: Vec<f32>,
+    gradients: Parameters,
+    images: NativeGradients,
+    audios: NativeGradients,
+}
+
+/// Gradients of native media, one a sample; `None` where not asked or missing.
+type NativeGradients = Vec<Option<Vec<f32>>>;
+
+/// The gradients of the `size` rows of the leaves, carried back to the media that the maps come from.
+fn native(
+    (image, audio): (Option<Tensor<4>>, Option<Tensor<2>>),
+    gradients: &BurnGradients,
+    wrt: ModalitySet,
+    (images, audios): (&[Option<Arc<ImageMap>>], &[Option<AudioMap>]),
+    size: usize,
+) -> Result<(NativeGradients, NativeGradients)> {
+    let of = |modality| wrt.has(modality);
+    let seen = image.filter(|_| of(Modality::Image)).and_then(|leaf| leaf.grad(gradients)).map(host).transpose()?;
+    let heard = audio.filter(|_| of(Modality::Audio)).and_then(|leaf| leaf.grad(gradients)).map(host).transpose()?;
+    fn row(values: &[f32], at: usize, size: usize) -> Option<&[f32]> {
+        values.get(at * values.len() / size..(at + 1) * values.len() / size)
+    }
+    let one = |at: usize, map: &Option<Arc<ImageMap>>| Some(map.as_ref()?.transpose(row(seen.as_ref()?, at, size)?));
+    let images = images.iter().enumerate().map(|(at, map)| one(at, map)).collect();
+    let one = |at: usize, map: &Option<AudioMap>| Some(map.as_ref()?.transpose(row(heard.as_ref()?, at, size)?));
+    let audios = audios.iter().enumerate().map(|(at, map)| one(at, map)).collect();
+    Ok((images, audios))
 }
 
 fn start(own: &Parameter, seeds: &SeedTree) -> Result<Vec<f32>> {
@@ -503,38 +415,34 @@ impl<N: Network> Trainable for BurnTrainer<N> {
 
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
         if lesson.balance.is_some() {
-            return Err(
-                Error::usage("the encoders of a burn module are not known, so that none can be held back").at("model", &self.spec().name)
-            );
+            let message = "which weights of a burn module are whose encoder is not known: none can be held back";
+            return Err(Error::usage(message).at("model", &self.format.name));
         }
         let weights = super::check_batch(batch, self.format.classes.len())?;
         let rows = batch.inputs.len();
         let parts = batch.inputs.par_chunks(PART).zip(batch.targets.par_chunks(PART)).zip(weights.par_chunks(PART)).enumerate();
-        let parts: Vec<(Vec<f32>, Parameters, Back)> = parts
+        let parts: Vec<Part> = parts
             .map(|(i, ((inputs, targets), weights))| self.part((i * PART, rows), inputs, targets, weights, lesson))
             .collect::<Result<_>>()?;
         let mut report = StepReport::default();
         report.logits.columns = self.format.classes.len();
-        let (mut sum, mut inputs): (Option<Parameters>, Back) = (None, Back::default());
-        for (logits, gradients, (images, audios)) in parts {
-            report.logits.values.extend(logits);
-            inputs.0.extend(images);
-            inputs.1.extend(audios);
+        let mut slopes = Gradients::default();
+        let mut sum: Option<Parameters> = None;
+        for part in parts {
+            report.logits.values.extend(part.logits);
+            slopes.image.extend(part.images);
+            slopes.audio.extend(part.audios);
             match &mut sum {
-                None => sum = Some(gradients),
-                Some(sum) => sum.accumulate(&gradients)?,
+                None => sum = Some(part.gradients),
+                Some(sum) => sum.accumulate(&part.gradients)?,
             }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
         self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
-        let gradients = (!lesson.wrt.is_empty()).then(|| Gradients {
-            logits: report.logits.clone(),
-            image: inputs.0,
-            audio: inputs.1,
-            ..Gradients::default()
-        });
+        let gradients = (!lesson.wrt.is_empty()).then(|| Gradients { logits: report.logits.clone(), ..slopes });
         Ok(Learnt { report, gradients })
     }
+
     fn gives_gradients(&self) -> bool {
         true
     }
@@ -557,4 +465,4 @@ impl<N: Network> Trainable for BurnTrainer<N> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,9 @@
 use super::*;
-use crate::model::{Pixels, Waveform};
+use crate::model::{Apart, Objective, Pair, Pixels, Waveform, measure};
 use burn::nn::{Linear, LinearConfig};
 
 #[derive(Module, Debug)]
-struct Small {
+pub(crate) struct Small {
     image: Linear,
     audio: Linear,
     head: Linear,
@@ -19,7 +19,7 @@ impl Network for Small {
     }
 }
 
-fn trainer() -> BurnTrainer<Small> {
+pub(crate) fn trainer() -> BurnTrainer<Small> {
     let device = Device::default();
     let linear = |from, to| LinearConfig::new(from, to).init(&device);
     let format = Format {
@@ -32,7 +32,7 @@ fn trainer() -> BurnTrainer<Small> {
     BurnTrainer::new(Small { image: linear(16, 5), audio: linear(20, 5), head: linear(10, 3) }, format, 0.01, &SeedTree::new(3)).unwrap()
 }
 
-fn input(i: usize) -> Input {
+pub(crate) fn input(i: usize) -> Input {
     let value = |p: usize| ((p * (i % 3 + 2)) % 7) as f32 / 7.0 + i as f32 / 400.0;
     let image = Pixels { width: 5, height: 4, channels: 3, values: (0..60).map(value).collect() };
     let audio = Waveform { sample_rate_hz: 2000, channels: 1, values: (0..50).map(value).collect() };
@@ -117,6 +117,87 @@ fn a_panic_of_the_module_is_an_error() {
     trainer.format.audio = Some((1000, 21));
     trainer.canonical = trainer.format.canonical();
     assert!(trainer.freeze().err().unwrap().to_string().contains("the burn module panicked"));
+}
+
+#[test]
+fn a_lesson_moves_the_weights_as_its_value_says() {
+    let mut trainer = trainer();
+    step(&mut trainer);
+    // 22 rows are two graphs, and the pairs reach into the second.
+    let inputs: Vec<Input> = (0..22).map(input).collect();
+    let targets: Vec<Target> = (0..22).map(|i| Target::Class(i % 3)).collect();
+    let weights: Vec<f32> = (0..22).map(|i| i as f32 / 10.0 / 22.0).collect();
+    let pairs = [Pair { weight: 1.5, apart: Apart::Kl, stop_gradient: false, confidence: 0.0 }; 9];
+    let focal = |l: f64| {
+        let rest = -l.exp_m1();
+        (-rest * rest * l, 2.0 * l.exp() * rest * l - rest * rest)
+    };
+    let lessons = [
+        Lesson { shape: Some(&focal), ..Lesson::default() },
+        Lesson { pairs: &pairs, ..Lesson::default() },
+        Lesson { shape: Some(&focal), pairs: &pairs, ..Lesson::default() },
+        Lesson::default(),
+    ];
+    for lesson in lessons {
+        let part = |from: usize, to: usize| {
+            trainer.part((from, 22), &inputs[from..to], &targets[from..to], &weights[from..to], &lesson).unwrap().gradients
+        };
+        let mut own = part(0, 16);
+        own.accumulate(&part(16, 22)).unwrap();
+        for (path, at) in [("image.weight", 7), ("audio.weight", 31), ("head.weight", 4), ("head.bias", 1)] {
+            let moved = |by: f32| {
+                let mut changed = trainer.clone();
+                let Parameter { shape, mut values } = changed.parameters.get(path).unwrap().clone();
+                values[at] += by;
+                changed.parameters.insert(path, shape, values);
+                let logits = changed.freeze().unwrap().forward(&inputs).unwrap().logits;
+                lesson.slopes(0, 22, &logits.values, 3, &targets, &weights).0
+            };
+            let slope = (moved(0.01) - moved(-0.01)) / 0.02;
+            assert!((slope - f64::from(own.get(path).unwrap().values[at])).abs() < 1e-3, "{path} {slope}");
+        }
+    }
+    // Gradients of the media from the same pass, and no encoder is held back.
+    let model = trainer.freeze().unwrap();
+    let wanted = model.gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
+    let batch = TrainingBatch { inputs: &inputs, targets: &targets, weights: &[1.0; 22], learning_rate: 0.01 };
+    let balance = crate::model::Balance { alpha: 0.5, noise: None };
+    assert!(trainer.learn(&batch, &Lesson { balance: Some(&balance), ..Lesson::default() }).is_err());
+    let seen = trainer.learn(&batch, &Lesson { wrt: ModalitySet::ALL, ..Lesson::default() }).unwrap().gradients.unwrap();
+    assert_eq!((seen.image.len(), seen.audio.len(), seen.image[4].is_none()), (22, 22, true));
+    for (row, modality) in [(0, Modality::Image), (17, Modality::Image), (4, Modality::Audio), (21, Modality::Audio)] {
+        let (own, whole) = (seen.of(modality, row).unwrap(), wanted.of(modality, row).unwrap());
+        assert!(own.iter().zip(whole).all(|(a, b)| (22.0 * a - b).abs() < 1e-4), "{row} {modality}");
+    }
+}
+
+#[test]
+fn the_slope_of_an_embedding_is_right() {
+    let mut trainer = trainer();
+    step(&mut trainer);
+    let model = trainer.freeze().unwrap();
+    let inputs: Vec<Input> = (0..40).map(input).collect();
+    // Row by row another function: `(i + 1) sum_k k e_k^2`.
+    let of = |row: usize, e: &[f32]| {
+        let share = |k: usize| (row + 1) as f32 * k as f32;
+        (e.iter().enumerate().map(|(k, e)| share(k) * e * e).sum(), e.iter().enumerate().map(|(k, e)| 2.0 * share(k) * e).collect())
+    };
+    let seen = model.embedding_gradient(&inputs, Modality::Image, &of).unwrap();
+    assert_eq!((seen.objective.len(), seen.image.len(), seen.image[4].is_none(), seen.audio[0].is_none()), (40, 40, true, true));
+    assert_eq!(seen.logits, model.forward(&inputs).unwrap().logits);
+    for (row, at) in [(0, 7), (3, 44), (35, 20)] {
+        let value = |by: f32| {
+            let mut changed = input(row);
+            Arc::make_mut(changed.image.as_mut().unwrap()).values[at] += by;
+            let e = model.forward(&[changed]).unwrap().embeddings.image.unwrap();
+            of(row, e.row(0)).0
+        };
+        let slope = (value(0.01) - value(-0.01)) / 0.02;
+        let own = seen.image[row].as_ref().unwrap()[at];
+        assert!((slope - own).abs() < 2e-3 * (row + 1) as f32, "{row} {at}: {slope} {own}");
+    }
+    assert!(model.embedding_gradient(&inputs, Modality::Audio, &of).is_err());
+    assert!(model.embedding_gradient(&inputs, Modality::Text, &of).is_err());
 }
 
 #[test]

@@ -126,6 +126,9 @@ pub struct AttackConfig {
     pub method: Method,
     /// The class that is wanted; `None` to leave that of the label.
     pub aim: Option<Aim>,
+    /// Sides of copies of the picture, as shares of its own, above 0 and at most 8: their gradients, brought back to its size, are added to its own at every step (Lu et al. 2023,
+    /// 0.5, 0.75, 1.25 and 1.5). Each costs a gradient; methods without gradients make no copies.
+    pub scales: Vec<f64>,
     /// When a sample is done.
     pub until: Until,
 }
@@ -144,6 +147,7 @@ impl Default for AttackConfig {
             objective: Objective::CrossEntropy,
             method: Method::Pgd,
             aim: None,
+            scales: Vec::new(),
             until: Until::Steps,
         }
     }
@@ -196,6 +200,9 @@ impl AttackConfig {
         }
         if !self.shared.is_none_or(|shared| shared.is_finite() && shared > 0.0) {
             return Err(Error::usage(format!("expected a shared budget above 0, found {:?}", self.shared)));
+        }
+        if let Some(found) = self.scales.iter().find(|scale| !(**scale > 0.0 && **scale <= 8.0)) {
+            return Err(Error::usage(format!("expected copies of more than 0 and at most 8 times the size, found {found}")));
         }
         let method = match self.method {
             Method::Pgd | Method::Apgd => true,

@@ -3,10 +3,12 @@
 mod config;
 mod estimate;
 mod flip;
+mod guide;
 mod walk;
 mod worst;
 
-pub use flip::{Flip, FlipConfig, Flipped, flip};
+pub use flip::{Flip, FlipConfig, Flipped, flip, flip_away};
+pub use guide::Guide;
 pub use worst::{Worst, auto_attack, worst_of};
 
 pub(crate) use config::Terrain;
@@ -71,6 +73,46 @@ const ENDING: usize = 32;
 ///
 /// Reference: Madry et al. 2018; Goodfellow et al. 2015 (FGSM); those named at [`Method`].
 pub fn ascend(model: &dyn Model, inputs: &[Input], targets: &[Target], config: &AttackConfig, seeds: &[SeedTree]) -> Result<Vec<Ascent>> {
+    climb(model, inputs, targets, None, config, seeds)
+}
+
+/// [`ascend`] on embeddings: every input has a guide, which is ascended in place of the objective of `config`; the condition of [`Until`] still looks at the prediction. The only budget
+/// is that of the guides' modality, since an embedding depends on its own medium alone.
+///
+/// # Errors
+/// Those of [`ascend`], a method without gradients, an aim, guides that are not one an input or not of the modality that is attacked, embeddings of another length than
+/// the guides', a model without gradients of its embeddings.
+///
+/// Reference: Lu et al. 2023, "Set-level Guidance Attack: Boosting Adversarial Transferability of Vision-Language Pre-training Models".
+pub fn ascend_away(
+    model: &dyn Model,
+    inputs: &[Input],
+    targets: &[Target],
+    guides: &[Guide],
+    config: &AttackConfig,
+    seeds: &[SeedTree],
+) -> Result<Vec<Ascent>> {
+    if guides.len() != inputs.len() {
+        return Err(Error::usage(format!("an attack on embeddings needs a guide an input, found {} and {}", guides.len(), inputs.len())));
+    }
+    if !config.method.needs_gradients() || config.aim.is_some() {
+        return Err(Error::usage("an attack on embeddings goes along their gradients, and aims at no class"));
+    }
+    if let Some(guide) = guides.iter().find(|guide| config.modalities() != ModalitySet::one(guide.modality)) {
+        let (guided, attacked) = (guide.modality, config.modalities());
+        return Err(Error::usage(format!("the embedding of {guided} is turned away by {guided} alone, found an attack on {attacked}")));
+    }
+    climb(model, inputs, targets, Some(guides), config, seeds)
+}
+
+fn climb(
+    model: &dyn Model,
+    inputs: &[Input],
+    targets: &[Target],
+    guides: Option<&[Guide]>,
+    config: &AttackConfig,
+    seeds: &[SeedTree],
+) -> Result<Vec<Ascent>> {
     check(model, inputs, targets, config, seeds)?;
     let aims = aims(model, inputs, targets, config)?;
     let goals: Vec<Target> = aims.iter().zip(targets).map(|(aim, target)| aim.map_or_else(|| target.clone(), Target::Class)).collect();
@@ -88,13 +130,13 @@ pub fn ascend(model: &dyn Model, inputs: &[Input], targets: &[Target], config: &
         }
         let mut over = Vec::new();
         if climbing.is_empty() || ending.len() >= ENDING {
-            let seen = observe(model, &ending, &goals, config, true)?;
+            let seen = observe(model, &ending, (&goals, guides), config, true)?;
             for (row, mut job) in ending.drain(..).enumerate() {
                 job.see(&seen, row, config, &targets[job.sample], aims[job.sample]);
                 over.push(job);
             }
         } else {
-            let seen = observe(model, &climbing, &goals, config, false)?;
+            let seen = observe(model, &climbing, (&goals, guides), config, false)?;
             let mut onward = Vec::with_capacity(climbing.len());
             for (row, mut job) in climbing.drain(..).enumerate() {
                 let done = job.see(&seen, row, config, &targets[job.sample], aims[job.sample]);
@@ -221,7 +263,7 @@ impl Job {
             _ if last => ascent.forwards += 1,
             Method::Nes { pairs } => ascent.forwards += 2 * pairs as u64 + 1,
             Method::Square { .. } => ascent.forwards += 1,
-            _ => ascent.gradients += 1,
+            _ => ascent.gradients += 1 + config.scales.len() as u64,
         }
         let value = self.walk.value(seen.objective.get(row).copied().unwrap_or(f32::NAN));
         if !value.is_finite() {
@@ -259,26 +301,51 @@ impl Job {
 }
 
 /// What the model says of the points where the jobs stand: objective and logits, and the gradient or what the method has in its place.
-fn observe(model: &dyn Model, jobs: &[Job], goals: &[Target], config: &AttackConfig, last: bool) -> Result<Gradients> {
+fn observe(
+    model: &dyn Model,
+    jobs: &[Job],
+    (goals, guides): (&[Target], Option<&[Guide]>),
+    config: &AttackConfig,
+    last: bool,
+) -> Result<Gradients> {
     let walks: Vec<&Walk> = jobs.iter().map(|job| &job.walk).collect();
     let goals: Vec<Target> = jobs.iter().map(|job| goals[job.sample].clone()).collect();
-    answers(model, &walks, &goals, config.objective, config.method, config.modalities(), last)
+    let guides: Option<Vec<&Guide>> = guides.map(|guides| jobs.iter().map(|job| &guides[job.sample]).collect());
+    let asked = Asked { objective: config.objective, method: config.method, wrt: config.modalities(), scales: &config.scales };
+    answers(model, &walks, &goals, guides.as_deref(), asked, last)
+}
+
+/// What is asked of a model at every point.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub objective: Objective,
+    pub method: Method,
+    pub wrt: ModalitySet,
+    pub scales: &'a [f64],
 }
 
 fn answers(
     model: &dyn Model,
     walks: &[&Walk],
     goals: &[Target],
-    objective: Objective,
-    method: Method,
-    wrt: ModalitySet,
+    guides: Option<&[&Guide]>,
+    asked: Asked<'_>,
     last: bool,
 ) -> Result<Gradients> {
+    let Asked { objective, method, wrt, scales } = asked;
     let points: Vec<Input> = walks.iter().map(|walk| walk.point().clone()).collect();
     if method.needs_gradients() && !last {
-        return model.gradient(&points, goals, objective, wrt);
+        return guide::scaled(&points, scales, |points| match guides {
+            Some(guides) => guide::away(model, points, guides),
+            None => model.gradient(points, goals, objective, wrt),
+        });
     }
-    let logits = model.forward(&points)?.logits;
+    let outputs = model.forward(&points)?;
+    if let Some(guides) = guides {
+        let values = guides.iter().enumerate().map(|(row, guide)| guide.of(&outputs, row)).collect::<Result<_>>()?;
+        return Ok(Gradients { objective: values, logits: outputs.logits, ..Gradients::default() });
+    }
+    let logits = outputs.logits;
     let values = goals.iter().enumerate().map(|(row, goal)| measure::objective(logits.row(row), goal, objective)).collect();
     let mut seen = Gradients { objective: values, logits, ..Gradients::default() };
     if let (Method::Nes { pairs }, false) = (method, last) {
@@ -292,13 +359,13 @@ pub(crate) fn retrace(
     model: &dyn Model,
     mut walk: Walk,
     goal: &Target,
-    objective: Objective,
-    wrt: ModalitySet,
+    guide: Option<&Guide>,
+    asked: Asked<'_>,
     steps: usize,
 ) -> Result<Input> {
-    let method = walk.rules().method;
     for _ in 0..steps {
-        let seen = answers(model, &[&walk], std::slice::from_ref(goal), objective, method, wrt, false)?;
+        let guides = guide.as_ref().map(std::slice::from_ref);
+        let seen = answers(model, &[&walk], std::slice::from_ref(goal), guides, asked, false)?;
         let value = walk.value(seen.objective.first().copied().unwrap_or(f32::NAN));
         if !value.is_finite() || !walk.advance(value, &seen, 0) {
             return Err(Error::model("a gradient is not a number, which it was when the child was made"));

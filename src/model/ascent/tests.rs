@@ -4,6 +4,7 @@ use crate::{
     model::{
         Counted, EmbeddedText, Outputs, Pixels, Waveform,
         linear::{LinearModel, RawAudio, RawImage},
+        preprocess::ImageMap,
     },
     sample::{Classes, Modality, Norm},
 };
@@ -416,4 +417,86 @@ fn torchattacks_ends_at_the_same_loss() {
         let moved = inputs.iter().zip(theirs.chunks_exact(784)).map(|(a, b)| ball::distance(Norm::L2, values(a), b)).sum::<f64>();
         assert!(apart < 0.1 * moved, "{norm:?}: {apart} {moved}");
     }
+}
+
+/// Raw pixels of one gray picture of three classes: the embedding is the picture.
+fn raw(width: usize, height: usize) -> LinearModel {
+    let weights = (0..3 * width * height).map(|i| ((i * 7 + 3) % 11) as f32 / 11.0 - 0.5).collect();
+    let image = RawImage { width, height, channels: 1, weights };
+    LinearModel::from_weights(Classes::from_names(["a", "b", "c"].map(String::from)), vec![0.0; 3], Some(image), None).unwrap()
+}
+
+fn picture(width: usize, height: usize, values: Vec<f32>) -> Input {
+    Input { image: Some(Arc::new(Pixels { width, height, channels: 1, values })), ..Input::default() }
+}
+
+#[test]
+fn a_guide_is_the_cosine_turned_round() {
+    // e = (3, 4), r = (1, 0) and (0, 2): cosines 0.6 and 0.8; the slope of -cos to (1, 0) is -(1 - 0.36, -0.48) / 5.
+    let guide = Guide { modality: Modality::Image, references: vec![vec![1.0, 0.0], vec![0.0, 2.0], vec![0.0, 0.0]] };
+    let (value, slope) = guide.value(&[3.0, 4.0]);
+    assert!((value + 1.4).abs() < 1e-6);
+    let wanted = [-(0.64 - 0.48) / 5.0, -(-0.48 + 0.36) / 5.0];
+    assert!(slope.iter().zip(wanted).all(|(s, w): (&f32, f32)| (s - w).abs() < 1e-6), "{slope:?}");
+    assert_eq!(guide.value(&[0.0, 0.0]), (0.0, vec![0.0, 0.0]));
+}
+
+#[test]
+fn a_picture_is_turned_away_from_an_embedding() {
+    // One step of 0.1 from (0.3, 0.4) away from (1, 0): the slope of -cos is -(0.64, -0.48) / 0.5, its signs are - and +.
+    let (model, input) = (raw(2, 1), picture(2, 1, vec![0.3, 0.4]));
+    let guide = Guide { modality: Modality::Image, references: vec![vec![1.0, 0.0]] };
+    let config = AttackConfig::fgsm(Norm::Linf, 0.1);
+    let away = |guide: &Guide, config: &AttackConfig| {
+        let guides = std::slice::from_ref(guide);
+        ascend_away(&model, std::slice::from_ref(&input), &[Target::Class(0)], guides, config, &[SeedTree::new(1)])
+    };
+    let found = away(&guide, &config).unwrap().remove(0);
+    let image = found.input.image.as_ref().unwrap();
+    assert!((image.values[0] - 0.2).abs() < 1e-6 && (image.values[1] - 0.5).abs() < 1e-6, "{image:?}");
+    assert!((found.losses[0] + 0.6).abs() < 1e-6 && (found.loss() + 0.2 / 0.29f32.sqrt()).abs() < 1e-6, "{:?}", found.losses);
+    // More steps turn it further; what cannot be compared or has no gradient is told.
+    let more = away(&guide, &AttackConfig { steps: 8, random_start: false, ..config.clone() }).unwrap().remove(0);
+    assert!(more.loss() >= found.loss());
+    let long = Guide { references: vec![vec![1.0; 3]], ..guide.clone() };
+    assert!(away(&long, &config).unwrap_err().to_string().contains("2 numbers"));
+    assert!(away(&Guide { modality: Modality::Audio, ..guide.clone() }, &config).is_err());
+    assert!(away(&guide, &AttackConfig { method: Method::Square { share: 0.5 }, ..config.clone() }).is_err());
+    assert!(away(&guide, &AttackConfig { aim: Some(Aim::LeastLikely), ..config }).is_err());
+}
+
+#[test]
+fn gradients_of_copies_are_added_by_hand() {
+    // A gray picture, a linear model: the gradient at a copy `B A x` is `A' B' g` with the gradient `g` at the copy.
+    let (model, target) = (raw(6, 4), Target::Class(1));
+    let input = picture(6, 4, (0..24).map(|i| ((i * 5) % 9) as f32 / 10.0).collect());
+    let slope = |input: &Input| {
+        let seen = model.gradient(std::slice::from_ref(input), std::slice::from_ref(&target), Objective::CrossEntropy, ModalitySet::ALL);
+        seen.unwrap().image[0].clone().unwrap()
+    };
+    let scales = [0.5, 1.5];
+    let mut wanted = slope(&input);
+    for other in [(3, 2, 1), (9, 6, 1)] {
+        let there = ImageMap::new((6, 4, 1), other).unwrap();
+        let back = ImageMap::new(other, (6, 4, 1)).unwrap();
+        let copy = picture(6, 4, back.apply(&there.apply(&input.image.as_ref().unwrap().values)));
+        wanted.iter_mut().zip(there.transpose(&back.transpose(&slope(&copy)))).for_each(|(w, g)| *w += g);
+    }
+    let seen = guide::scaled(std::slice::from_ref(&input), &scales, |points| {
+        model.gradient(points, &vec![target.clone(); points.len()], Objective::CrossEntropy, ModalitySet::ALL)
+    })
+    .unwrap();
+    assert!(seen.image[0].as_ref().unwrap().iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-6));
+    // The step goes along that sum, and every copy is counted.
+    let config = AttackConfig { scales: scales.to_vec(), ..AttackConfig::fgsm(Norm::L2, 0.2) };
+    let found = ascend(&model, std::slice::from_ref(&input), &[target], &config, &[SeedTree::new(1)]).unwrap().remove(0);
+    let length = wanted.iter().map(|g| g * g).sum::<f32>().sqrt();
+    let (own, there) = (&input.image.as_ref().unwrap().values, &found.input.image.as_ref().unwrap().values);
+    for ((a, b), g) in own.iter().zip(there).zip(&wanted) {
+        let free = a + 0.2 * g / length;
+        assert!((b - free.clamp(0.0, 1.0)).abs() < 1e-5, "{a} {b} {g}");
+    }
+    assert_eq!(found.gradients, 3);
+    let wrong = AttackConfig { scales: vec![0.0], ..config };
+    assert!(ascend(&model, &[], &[], &wrong, &[]).is_err());
 }

@@ -122,9 +122,6 @@ impl Walk {
     pub fn into_point(self) -> Input {
         self.point
     }
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
     /// Steps taken.
     pub fn taken(&self) -> usize {
         self.taken

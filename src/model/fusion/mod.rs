@@ -278,6 +278,8 @@ impl Fusion {
 }
 
 #[cfg(test)]
+mod embedding_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod weights_tests;

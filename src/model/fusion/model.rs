@@ -2,15 +2,15 @@
 
 use super::{
     block::{MicroBatch, column, transposed},
-    net::{Leaves, Net, Weights, host, matrix},
+    net::{Forward, Leaves, Net, Weights, host, matrix},
     shape::{CHARACTERS, Shape, characters},
     vocoder::Vocoder,
 };
 use crate::{
     error::{Error, Result},
     model::{
-        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, Outputs, Target, measure, parameters::Parameters,
-        preprocess::Canonical,
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, OfEmbedding, Outputs, Target, measure,
+        parameters::Parameters, preprocess::Canonical,
     },
     sample::{Modality, ModalitySet, PerModality},
 };
@@ -84,6 +84,69 @@ impl FusionModel {
         Matrix { columns, values: Vec::new() }
     }
 
+    /// The gradients of what `of` makes of each pass: values of its rows, and the part of the answer whose slope is given with it. It is told the first row of
+    /// the pass, and the logits of its rows.
+    fn sloped(
+        &self,
+        inputs: &[Input],
+        wrt: ModalitySet,
+        of: impl Fn(usize, &[f32], Forward) -> Result<(Vec<f32>, Tensor<2>, Vec<f32>)> + Sync,
+    ) -> Result<Gradients> {
+        let classes = self.shape.classes.len();
+        let one = |(number, part): (usize, &[Input])| {
+            let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
+            let plain = self.net.leaves(&batch);
+            let leaves: Leaves = PerModality::from_fn(|m| {
+                let leaf = match (&plain[m], &batch.blocks[m]) {
+                    (Some(leaf), _) => leaf.clone(),
+                    // The slope of a text is that of a perturbation of 0.
+                    (None, Some(block)) if m == Modality::Text && wrt.has(m) => {
+                        Tensor::zeros([self.text_values(), block.count], &self.net.device)
+                    }
+                    _ => return None,
+                };
+                Some(if wrt.has(m) { leaf.autodiff().require_grad() } else { leaf })
+            });
+            let pass = self.net.forward(&self.weights, &batch, &leaves, None)?;
+            let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
+            // The objective is a function of a few numbers: its slope is exact on the host, and what is left for the graph is
+            // linear.
+            let (values, answer, slope) = of(number * MICRO_BATCH, &logits, pass)?;
+            let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
+            if answer.is_tracked() {
+                let [rows, columns] = answer.dims();
+                let gradients = (answer * matrix(slope, rows, columns, &self.net.device)).sum().backward();
+                for modality in Modality::ALL {
+                    let tracked = leaves[modality].as_ref().filter(|_| wrt.has(modality));
+                    of[modality] = tracked.and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
+                }
+            }
+            let native = |modality: Modality, at: usize, back: &dyn Fn(&[f32]) -> Vec<f32>| {
+                let block = batch.blocks[modality].as_ref()?;
+                let place = usize::try_from(block.columns[at]).ok().filter(|place| *place < block.count)?;
+                Some(back(&column(of[modality].as_ref()?, MICRO_BATCH, place)))
+            };
+            let image = |at: usize| batch.images[at].as_ref().and_then(|map| native(Modality::Image, at, &|g| map.transpose(g)));
+            let audio = |at: usize| batch.audios[at].as_ref().and_then(|map| native(Modality::Audio, at, &|g| map.transpose(g)));
+            let length = self.shape.text.as_ref().map_or(0, |text| text.length);
+            let text = |at: usize| native(Modality::Text, at, &|g| transposed(g, length, length));
+            let range = || 0..part.len();
+            let native =
+                (range().map(image).collect::<Vec<_>>(), range().map(audio).collect::<Vec<_>>(), range().map(text).collect::<Vec<_>>());
+            Ok((values, logits, native))
+        };
+        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect::<Result<_>>()?;
+        let mut all = Gradients { logits: self.empty(classes), ..Gradients::default() };
+        for (values, logits, (image, audio, text)) in parts {
+            all.objective.extend(values);
+            all.logits.values.extend(logits);
+            all.image.extend(image);
+            all.audio.extend(audio);
+            all.text.extend(text);
+        }
+        Ok(all)
+    }
+
     /// Numbers of an embedded text.
     fn text_values(&self) -> usize {
         self.shape.text.as_ref().map_or(0, |text| text.characters * text.length)
@@ -120,59 +183,28 @@ impl Model for FusionModel {
     }
 
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        crate::model::check_targets(targets, inputs.len(), self.shape.classes.len())?;
         let classes = self.shape.classes.len();
-        let one = |(part, targets): (&[Input], &[Target])| {
-            let batch = MicroBatch::new(&self.shape, &self.canonical, part, Some(MICRO_BATCH))?;
-            let plain = self.net.leaves(&batch);
-            let leaves: Leaves = PerModality::from_fn(|m| {
-                let leaf = match (&plain[m], &batch.blocks[m]) {
-                    (Some(leaf), _) => leaf.clone(),
-                    // The slope of a text is that of a perturbation of 0.
-                    (None, Some(block)) if m == Modality::Text && wrt.has(m) => {
-                        Tensor::zeros([self.text_values(), block.count], &self.net.device)
-                    }
-                    _ => return None,
-                };
-                Some(if wrt.has(m) { leaf.autodiff().require_grad() } else { leaf })
-            });
-            let pass = self.net.forward(&self.weights, &batch, &leaves, None)?;
-            let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
-            // The objective is a function of a few logits: its slope is exact on the host, and what is left for the graph is
-            // linear.
-            let (values, slope) = slopes(&logits, targets, objective, classes);
-            let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
-            if pass.logits.is_tracked() {
-                let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();
-                for modality in Modality::ALL {
-                    let tracked = leaves[modality].as_ref().filter(|_| wrt.has(modality));
-                    of[modality] = tracked.and_then(|leaf| leaf.grad(&gradients)).map(host).transpose()?;
-                }
+        crate::model::check_targets(targets, inputs.len(), classes)?;
+        self.sloped(inputs, wrt, |first, logits, pass| {
+            let (values, slope) = slopes(logits, targets.get(first..).unwrap_or_default(), objective, classes);
+            Ok((values, pass.logits, slope))
+        })
+    }
+
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+        let (classes, size) = (self.shape.classes.len(), self.shape.embedding);
+        self.sloped(inputs, ModalitySet::one(modality), |first, logits, pass| {
+            let embedding = pass.embeddings[modality].clone();
+            let embedding = embedding.ok_or_else(|| Error::model(format!("this model has no embedding of {modality}")))?;
+            let rows = transposed(&host(embedding.clone().inner())?, MICRO_BATCH, logits.len() / classes.max(1));
+            let (mut values, mut slope) = (Vec::new(), vec![0.0; size * MICRO_BATCH]);
+            for (at, row) in rows.chunks_exact(size).enumerate() {
+                let (value, own) = of(first + at, row);
+                values.push(value);
+                own.iter().take(size).enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
             }
-            let native = |modality: Modality, at: usize, back: &dyn Fn(&[f32]) -> Vec<f32>| {
-                let block = batch.blocks[modality].as_ref()?;
-                let place = usize::try_from(block.columns[at]).ok().filter(|place| *place < block.count)?;
-                Some(back(&column(of[modality].as_ref()?, MICRO_BATCH, place)))
-            };
-            let image = |at: usize| batch.images[at].as_ref().and_then(|map| native(Modality::Image, at, &|g| map.transpose(g)));
-            let audio = |at: usize| batch.audios[at].as_ref().and_then(|map| native(Modality::Audio, at, &|g| map.transpose(g)));
-            let length = self.shape.text.as_ref().map_or(0, |text| text.length);
-            let text = |at: usize| native(Modality::Text, at, &|g| transposed(g, length, length));
-            let range = || 0..part.len();
-            let native =
-                (range().map(image).collect::<Vec<_>>(), range().map(audio).collect::<Vec<_>>(), range().map(text).collect::<Vec<_>>());
-            Ok((values, logits, native))
-        };
-        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).zip(targets.par_chunks(MICRO_BATCH)).map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: self.empty(classes), ..Gradients::default() };
-        for (values, logits, (image, audio, text)) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(image);
-            all.audio.extend(audio);
-            all.text.extend(text);
-        }
-        Ok(all)
+            Ok((values, embedding, slope))
+        })
     }
 
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {

@@ -4,7 +4,8 @@ mod features;
 
 use super::{
     Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, LatentGradients, Latents, Learns, Learnt, Lesson, Matrix, Model,
-    ModelSource, ModelSpec, Objective, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform, measure,
+    ModelSource, ModelSpec, Objective, OfEmbedding, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform,
+    measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -360,6 +361,27 @@ impl Model for LinearModel {
             gradients.logits.values.extend(logits);
         }
         Ok(gradients)
+    }
+
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+        let one = |(row, input): (usize, &Input)| {
+            let features = self.shape.features(&self.canonical, input)?;
+            let none = vec![0.0; self.shape.len(modality).unwrap_or(0)];
+            let (value, slope) = of(row, features[modality].as_ref().map_or(&none, |(f, _)| f));
+            let native = match &features[modality] {
+                Some((f, Some(back))) if slope.len() == f.len() => Some(back(&slope)),
+                _ => None,
+            };
+            Ok((value, native, self.shape.logits(&self.weights, &features)?))
+        };
+        let rows: Vec<_> = inputs.par_iter().enumerate().map(one).collect::<Result<_>>()?;
+        let mut all = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
+        for (value, native, logits) in rows {
+            all.objective.push(value);
+            all.logits.values.extend(logits);
+            all.rows_mut(modality).push(native);
+        }
+        Ok(all)
     }
 
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {

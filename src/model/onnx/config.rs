@@ -22,7 +22,7 @@ use std::{
 /// sample goes through the graph in a micro-batch of a fixed size, or alone where the graph lets the rows of a pass change each other (one scale for a whole
 /// tensor, normalisation over the batch). What the pipeline file leaves out of an input is taken from the file's own notes, and the run's record says so: the denotation
 /// `DATA_CHANNEL`, the standard's `Image.NominalPixelRange` and `Image.BitmapPixelFormat`, `sample_rate`, and else `hardmine.mean`, `hardmine.std`,
-/// `hardmine.range`, `hardmine.layout`, `hardmine.channel_order`, `hardmine.sample_rate_hz`, `hardmine.scale`, `hardmine.align`, `hardmine.characters` and
+/// `hardmine.range`, `hardmine.layout`, `hardmine.channel_order`, `hardmine.sample_rate_hz`, `hardmine.scale`, `hardmine.align`, `hardmine.cut`, `hardmine.characters` and
 /// `hardmine.lowercase`, each written as the field of that name (`[0.485, 0.456, 0.406]`, `nhwc`, `true`). With `head`, the embeddings of one or more frozen
 /// files are joined and a small classifier is trained on them here.
 ///
@@ -96,7 +96,18 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// Where a sound lies that is shorter than the input; zeros fill the rest. A longer one always gives its middle.
+/// Which part of a sound is taken that is longer than the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// Its middle.
+    #[default]
+    Centre,
+    /// Its beginning.
+    Start,
+}
+
+/// Where a sound lies that is shorter than the input; zeros fill the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Align {
@@ -157,6 +168,9 @@ pub struct AudioInput {
     /// Where a shorter sound lies: `start` or `centre`; left out: as the file's notes say, else `start`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub align: Option<Align>,
+    /// Which part of a longer sound is taken: `centre` or `start`; left out: as the file's notes say, else `centre`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
 }
 
 /// Text as token ids `[batch, length]`: from `characters`, or from a WordPiece `vocabulary`. The two name the same thing, so one is given, here or in the

@@ -1,7 +1,7 @@
 //! Media into the tensors of a graph, and gradients of these tensors back to media.
 
 use super::{
-    Align, ChannelOrder, Layout, Missing, Onnx,
+    Align, ChannelOrder, Cut, Layout, Missing, Onnx,
     engine::{Dim, Kind, Session, Value, ValueInfo},
     tokens::Tokens,
 };
@@ -41,6 +41,8 @@ pub(super) struct AudioShape {
     rank: usize,
     #[serde(default)]
     align: Align,
+    #[serde(default)]
+    pub(super) cut: Cut,
 }
 
 /// What one input of the graph is given.
@@ -190,7 +192,8 @@ impl AudioShape {
         };
         let length = length.ok_or_else(|| Error::model(format!("the graph leaves the length of {info} free; write `length`")))?;
         let (scale, align) = (config.scale.unwrap_or(1.0), config.align.unwrap_or_default());
-        Ok(Self { rate_hz, length, scale, rank, align })
+        let cut = config.cut.unwrap_or_default();
+        Ok(Self { rate_hz, length, scale, rank, align, cut })
     }
     /// Zeros before a sound of `valid` samples.
     fn before(&self, valid: usize) -> usize {

@@ -21,7 +21,7 @@ mod tokens;
 mod write;
 
 pub use config::{
-    Align, AudioInput, ChannelOrder, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput,
+    Align, AudioInput, ChannelOrder, Cut, Embeddings, Head, ImageInput, Layout, Masks, Missing, Onnx, OnnxInputs, OnnxOutputs, TextInput,
 };
 pub use model::OnnxModel;
 pub(super) use model::from_file;

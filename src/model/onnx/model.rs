@@ -1,7 +1,7 @@
 //! An ONNX graph as a [`Model`].
 
 use super::{
-    Missing, Onnx,
+    Cut, Missing, Onnx,
     engine::{Kind, Session, Tape, Value},
     feed::{Fed, Source, feed, sources},
     head::HeadWeights,
@@ -34,15 +34,19 @@ pub(super) enum Role {
 
 /// How media are brought to what graphs read.
 fn canonical<'s>(sources: impl Iterator<Item = &'s Source>) -> Canonical {
-    let (mut image, mut audio) = (None, None);
+    let (mut image, mut audio, mut from_start) = (None, None, false);
     for source in sources {
         match source {
             Source::Image(s) => image = Some((s.width, s.height, s.channels)),
-            Source::Audio(s) => audio = Some((s.rate_hz, Some(s.length))),
+            Source::Audio(s) => {
+                audio = Some((s.rate_hz, Some(s.length)));
+                from_start = s.cut == Cut::Start;
+            }
             _ => {}
         }
     }
-    Canonical::new(image, audio)
+    let canonical = Canonical::new(image, audio);
+    if from_start { canonical.from_start() } else { canonical }
 }
 
 /// What is said of one graph, enough to open its bytes again.

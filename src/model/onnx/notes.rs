@@ -3,7 +3,7 @@
 //! Read are the keys of the ONNX standard for images (`MetadataProps.md`), `sample_rate` as exporters of speech models write it, and `hardmine.*`, our own.
 
 use super::{
-    Align, ChannelOrder, Layout, Onnx,
+    Align, ChannelOrder, Cut, Layout, Onnx,
     engine::{Session, ValueInfo},
 };
 use crate::{
@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, fmt::Debug};
 
 /// Our keys.
-const OWN: [&str; 10] = ["mean", "std", "range", "layout", "channel_order", "sample_rate_hz", "scale", "align", "characters", "lowercase"];
+const OWN: [&str; 11] =
+    ["mean", "std", "range", "layout", "channel_order", "sample_rate_hz", "scale", "align", "cut", "characters", "lowercase"];
 const PREFIX: &str = "hardmine.";
 
 /// The notes of one file, and what was taken from them.
@@ -118,6 +119,7 @@ pub(super) fn filled(config: &Onnx, of: &[Modality], session: &Session) -> Resul
         notes.own(&mut audio.sample_rate_hz, "inputs.audio.sample_rate_hz", json("a rate of 1..=384000 Hz"))?;
         notes.own(&mut audio.scale, "inputs.audio.scale", json("a number above 0"))?;
         notes.own(&mut audio.align, "inputs.audio.align", word(&[("start", Align::Start), ("centre", Align::Centre)]))?;
+        notes.own(&mut audio.cut, "inputs.audio.cut", word(&[("start", Cut::Start), ("centre", Cut::Centre)]))?;
     }
     if let Some(text) = config.inputs.text.as_mut().filter(|_| of.contains(&Modality::Text)) {
         if text.vocabulary.is_none() {

@@ -135,6 +135,21 @@ fn a_short_sound_lies_where_it_is_asked_to() {
         let other = model.gradient(&inputs, &[Target::Class(1), Target::Class(1)], Objective::CrossEntropy, ModalitySet::ALL).unwrap();
         assert!(other.audio[0].as_ref().unwrap().iter().all(|g| *g != 0.0));
     }
+    // What is taken of a longer one, and which of its samples have a slope.
+    let long = [sound(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])];
+    for (cut, from) in [("centre", 1usize), ("start", 0)] {
+        let written = serde_json::json!({ "path": "m.onnx", "inputs": { "audio": { "cut": cut } } });
+        let model = frozen(folder.path(), written);
+        let path = folder.path().join("m.safetensors");
+        model.save(&path).unwrap();
+        let wanted: f32 = (0..6).map(|i| (i + from + 1) as f32 * weights[2 * i]).sum();
+        for model in [&model, &load::open(&path).unwrap()] {
+            assert_eq!(model.forward(&long).unwrap().logits.row(0)[0], wanted, "{cut}");
+        }
+        let slopes = model.gradient(&long, &[Target::Class(0)], Objective::CarliniWagner, ModalitySet::ALL).unwrap();
+        let has: Vec<bool> = slopes.audio[0].as_ref().unwrap().iter().map(|g| *g != 0.0).collect();
+        assert_eq!(has, (0..8).map(|i| (from..from + 6).contains(&i)).collect::<Vec<_>>(), "{cut}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod alarm;
 mod attack;
+#[cfg(all(test, feature = "burn"))]
+mod burn_tests;
 mod own_loop;
 #[cfg(test)]
 mod tests;
