@@ -155,8 +155,8 @@ fn the_cost_is_that_of_one_sample() {
     // A length that is the only axis: two buffers of 16,000 numbers, or of what is given.
     let sound = model(&[node("Add", &["x", "x"], &["y"], &[])], &[], &[info("x", 1, &[0])], &[info("y", 1, &[0])]);
     let found = cost(&sound, &[]).unwrap();
-    assert_eq!((found.samples, found.memory, found.assumed), (1, 2 * 4 * 16_000, vec![("x.0".to_owned(), 16_000)]));
-    let found = cost(&sound, &[("x.0", 10)]).unwrap();
+    assert_eq!((found.samples, found.memory, found.assumed), (1, 2 * 4 * 16_000, vec![("n".to_owned(), 16_000)]));
+    let found = cost(&sound, &[("n", 10)]).unwrap();
     assert_eq!((found.memory, found.assumed.len()), (80, 0));
     // Sizes that are free beside the first.
     let free = model(
