@@ -67,8 +67,11 @@ impl Model {
                 let (count, size) = (session.weights(), session.weight_bytes() as f64 / 1e6);
                 let _ = writeln!(out, "weights: {count} numbers, {size:.2} MB; {} steps a pass", session.steps());
                 match Session::cost(bytes, self.file.parent(), &self.size.iter().cloned().collect()) {
-                    Ok(Cost { samples, products, memory }) => {
-                        let pass = if samples == 1 { "one sample".to_owned() } else { format!("a pass of {samples} samples") };
+                    Ok(Cost { samples, products, memory, assumed }) => {
+                        let mut pass = if samples == 1 { "one sample".to_owned() } else { format!("a pass of {samples} samples") };
+                        assumed.iter().for_each(|(name, n)| {
+                            let _ = write!(pass, ", with {name} = {n} since the file leaves it free (`--size {name}=N`)");
+                        });
                         let memory = memory as f64 / 1e6;
                         let _ = writeln!(out, "cost of {pass}: {} multiply-adds, {memory:.2} MB of activations", short(products));
                     }

@@ -33,7 +33,22 @@ pub(super) enum AudioFeatures {
     Raw { channels: usize, frames: usize },
 }
 
+/// The most raw values that a saved model may read.
+const MOST_RAW: usize = 1 << 28;
+
+/// Whether a product of sizes neither overflows nor is more than any file's weights.
+fn small(sizes: &[usize]) -> bool {
+    sizes.iter().try_fold(1usize, |product, n| product.checked_mul(*n)).is_some_and(|n| n <= MOST_RAW)
+}
+
 impl ImageFeatures {
+    /// Whether the sizes are in range.
+    pub(super) fn is_right(self) -> bool {
+        match self {
+            Self::Grid { side } => (1..=64).contains(&side),
+            Self::Raw { width, height, channels } => small(&[width, height, channels]),
+        }
+    }
     pub(super) fn len(self) -> usize {
         match self {
             Self::Grid { side } => side * side,
@@ -72,6 +87,15 @@ impl ImageFeatures {
 pub(super) type Back = Box<dyn Fn(&[f32]) -> Vec<f32> + Send>;
 
 impl AudioFeatures {
+    /// Whether the sizes are in range.
+    pub(super) fn is_right(self) -> bool {
+        match self {
+            Self::Bands { rate_hz, bands, segments } => {
+                (1..=384_000).contains(&rate_hz) && [bands, segments].iter().all(|n| (1..=64).contains(n))
+            }
+            Self::Raw { channels, frames } => small(&[channels, frames]),
+        }
+    }
     pub(super) fn len(self) -> usize {
         match self {
             Self::Bands { bands, segments, .. } => bands * segments,

@@ -143,6 +143,40 @@ fn a_model_is_saved_and_a_checkpoint_goes_on() {
 }
 
 #[test]
+fn a_header_that_lies_is_refused_before_anything_is_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    trained(5).freeze().unwrap().save(&path).unwrap();
+    let (header, weights) = Parameters::read(&path).unwrap();
+    let told = |place: &str, value: serde_json::Value| {
+        let mut lie = header.clone();
+        *lie.pointer_mut(place).unwrap() = value;
+        LinearModel::from_file(&lie, weights.clone()).unwrap_err().to_string()
+    };
+    let raw = |n: u64| serde_json::json!({ "raw": { "width": n, "height": n, "channels": 3 } });
+    for image in [
+        raw(u64::MAX),
+        raw(1 << 31),
+        raw(1 << 20),
+        serde_json::json!({ "grid": { "side": 0 } }),
+        serde_json::json!({ "grid": { "side": 65 } }),
+    ] {
+        assert!(told("/shape/image", image).contains("contradict each other"));
+    }
+    let bands = |rate: u32, bands: u64| serde_json::json!({ "bands": { "rate_hz": rate, "bands": bands, "segments": 4 } });
+    for audio in [bands(16_000, u64::MAX), bands(0, 4), bands(u32::MAX, 4)] {
+        assert!(told("/shape/audio", audio).contains("contradict each other"));
+    }
+    assert!(told("/shape/text", (1u64 << 40).into()).contains("contradict each other"));
+    assert!(told("/shape/classes", serde_json::json!([])).contains("contradict each other"));
+    // Sizes in range that are not those of the weights.
+    assert!(
+        told("/shape/image", serde_json::json!({ "raw": { "width": 1 << 12, "height": 1 << 12, "channels": 3 } }))
+            .contains("should have the shape")
+    );
+}
+
+#[test]
 fn the_latent_is_the_grid() {
     let model = trained(5).freeze().unwrap();
     let latent = model.latent().unwrap();

@@ -307,8 +307,7 @@ impl OnnxModel {
             None => ModalitySet::EMPTY,
         };
         self.spec = ModelSpec { classes, modalities, gradients: reached, embeddings, ..self.spec };
-        let architecture = self.architecture();
-        self.spec.digest = self.parameters().digest(&architecture);
+        self.spec.digest = self.parameters().digest(&self.identity());
         Ok(self)
     }
 
@@ -405,6 +404,18 @@ impl OnnxModel {
             "model": "onnx", "classes": self.spec.classes, "parts": plans, "missing": self.missing, "columns": self.columns,
             "head": self.head.as_ref().map(HeadWeights::architecture),
         })
+    }
+
+    /// What the digest is made of beside the weights: the architecture without how samples are put into passes, which is found by running the graph on this
+    /// machine's processor, and without words for people.
+    fn identity(&self) -> Json {
+        let mut own = self.architecture();
+        for plan in own.get_mut("parts").and_then(Json::as_array_mut).into_iter().flatten() {
+            if let Some(plan) = plan.get_mut(0).and_then(Json::as_object_mut) {
+                ["batch", "alone", "notes"].iter().for_each(|name| drop(plan.remove(*name)));
+            }
+        }
+        own
     }
 
     /// The files as they are, four bytes a number, and the head's weights.

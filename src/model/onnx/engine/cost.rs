@@ -12,6 +12,9 @@ use std::{
     path::Path,
 };
 
+/// What stands for a free length that is an input's only axis: a second of sound at 16 kHz.
+const LENGTH: usize = 16_000;
+
 /// What one pass costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
@@ -21,14 +24,16 @@ pub struct Cost {
     pub products: u64,
     /// The most bytes of inputs and intermediate values that are alive at once, as the graph is run (without what a gradient keeps).
     pub memory: u64,
+    /// Free lengths that no size was given for, with what stands for them.
+    pub assumed: Vec<(String, usize)>,
 }
 
 impl Session {
     /// What a pass of one sample costs, by running it once. `sizes` are those of free dimensions, by their names or as `input.axis`; a free first
-    /// dimension is 1. Errors list all sizes that are missing.
+    /// dimension is 1, and a free length that is an input's only axis 16,000 (`assumed`). Errors list all sizes that are missing.
     pub fn cost(bytes: &[u8], folder: Option<&Path>, sizes: &BTreeMap<String, usize>) -> Result<Cost> {
         let plain = Self::open(bytes, folder, None, false)?;
-        let inputs = inputs(plain.inputs(), sizes)?;
+        let (inputs, assumed) = inputs(plain.inputs(), sizes)?;
         // A single axis is the length of one sample.
         let samples = inputs.iter().filter(|v| v.shape.len() > 1).filter_map(|v| v.shape.first()).copied().max().unwrap_or(1);
         let mut tape = Tape::default();
@@ -39,7 +44,7 @@ impl Session {
         tape.meter = Some(Meter::default());
         Self::load(bytes, folder, None)?.run(inputs, &mut tape)?;
         let memory = tape.meter.map_or(0, |m| m.most);
-        Ok(Cost { samples, products, memory })
+        Ok(Cost { samples, products, memory, assumed })
     }
 }
 
@@ -49,14 +54,14 @@ pub(super) fn bytes_of<'v>(constants: impl Iterator<Item = &'v Value>) -> u64 {
     constants.map(|v| own(v) as u64).sum()
 }
 
-/// Zeros and ones of the declared shapes.
-fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<Vec<Value>> {
-    let first = |info: &ValueInfo| match info.shape.as_ref().and_then(|s| s.first()) {
-        Some(Dim::Free(name)) if !name.is_empty() => Some(name.clone()),
+/// Zeros and ones of the declared shapes, and the lengths that were assumed.
+fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<(Vec<Value>, Vec<(String, usize)>)> {
+    let first = |info: &ValueInfo| match info.shape.as_deref() {
+        Some([Dim::Free(name), _, ..]) if !name.is_empty() => Some(name.clone()),
         _ => None,
     };
     let batch: HashSet<String> = of.iter().filter_map(first).collect();
-    let (mut missing, mut used, mut values) = (Vec::new(), HashSet::new(), Vec::new());
+    let (mut missing, mut used, mut values, mut assumed) = (Vec::new(), HashSet::new(), Vec::new(), Vec::new());
     for info in of {
         let shape = info.shape.as_ref().ok_or_else(|| Error::model(format!("the file declares no shape for {info}")))?;
         let mut own = Vec::with_capacity(shape.len());
@@ -71,7 +76,13 @@ fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<Vec<Value
             };
             match sizes.get(&name) {
                 Some(n) => own.push(*n),
-                None if axis == 0 || batch.contains(&name) => own.push(1),
+                None if batch.contains(&name) || (axis == 0 && shape.len() > 1) => own.push(1),
+                None if shape.len() == 1 => {
+                    own.push(LENGTH);
+                    if !used.contains(&name) {
+                        assumed.push((name.clone(), LENGTH));
+                    }
+                }
                 None if missing.contains(&name) => {}
                 None => missing.push(name.clone()),
             }
@@ -94,7 +105,7 @@ fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<Vec<Value
         let free = if free.is_empty() { "none".to_owned() } else { free.join(", ") };
         return Err(Error::model(format!("the file has no free size `{unknown}`; it has {free}")));
     }
-    Ok(values)
+    Ok((values, assumed))
 }
 
 /// Which buffers of a graph are alive: how many places hold each, and its bytes. Values that share their numbers count once.

@@ -141,7 +141,7 @@ fn the_cost_is_that_of_one_sample() {
         &[info("x", 1, &[0, 4])],
         &[info("y", 1, &[0, 3])],
     );
-    assert_eq!(cost(&dense, &[]).unwrap(), Cost { samples: 1, products: 12, memory: 28 });
+    assert_eq!(cost(&dense, &[]).unwrap(), Cost { samples: 1, products: 12, memory: 28, assumed: vec![] });
     let session = Session::load(&dense, None, None).unwrap();
     assert_eq!((session.weights(), session.weight_bytes()), (12, 48));
     // A kernel of 3 x 3 over 2 channels, 3 x 3 places of 3 channels: 2 * 9 * 9 * 3.
@@ -152,6 +152,12 @@ fn the_cost_is_that_of_one_sample() {
         &[info("y", 1, &[1, 3, 3, 3])],
     );
     assert_eq!(cost(&planes, &[]).unwrap().products, 486);
+    // A length that is the only axis: two buffers of 16,000 numbers, or of what is given.
+    let sound = model(&[node("Add", &["x", "x"], &["y"], &[])], &[], &[info("x", 1, &[0])], &[info("y", 1, &[0])]);
+    let found = cost(&sound, &[]).unwrap();
+    assert_eq!((found.samples, found.memory, found.assumed), (1, 2 * 4 * 16_000, vec![("n".to_owned(), 16_000)]));
+    let found = cost(&sound, &[("n", 10)]).unwrap();
+    assert_eq!((found.memory, found.assumed.len()), (80, 0));
     // Sizes that are free beside the first.
     let free = model(
         &[node("Conv", &["x", "w"], &["y"], &[whole("group", 1)])],
