@@ -294,7 +294,7 @@ fn place<N: Network>(module: N, parameters: &Parameters, tracked: bool) -> N {
 }
 
 /// A user's burn module in training: AdamW on the weighted cross entropy of its rows, or on whatever a [`Lesson`] says of their logits. All objectives of
-/// [`OwnLoop`](crate::train::objective::OwnLoop) can be learnt; encoders cannot be held back ([`Balance`](super::Balance)).
+/// what `train.objective` names can be learnt; encoders cannot be held back ([`Balance`](super::Balance)).
 #[derive(Clone)]
 pub struct BurnTrainer<N> {
     module: N,
