@@ -293,8 +293,8 @@ fn place<N: Network>(module: N, parameters: &Parameters, tracked: bool) -> N {
     module.map(&mut Place { path: Vec::new(), parameters, tracked })
 }
 
-/// A user's burn module in training: AdamW on the weighted cross entropy of its rows, or on whatever a [`Lesson`] says of their logits. All objectives of
-/// what `train.objective` names can be learnt; encoders cannot be held back ([`Balance`](super::Balance)).
+/// A user's burn module in training: AdamW on the weighted cross entropy of its rows, or on whatever a [`Lesson`] says of their logits. Whatever
+/// `train.objective` names can be learnt; encoders cannot be held back ([`Balance`](super::Balance)).
 #[derive(Clone)]
 pub struct BurnTrainer<N> {
     module: N,
