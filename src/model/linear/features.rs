@@ -223,6 +223,24 @@ pub(super) fn trigrams(text: &str, len: usize) -> Vec<f32> {
     counts
 }
 
+impl super::Shape {
+    /// The names and shapes of the weights; an error where sizes are out of range or contradict each other (a file may say anything).
+    pub(super) fn sizes(&self) -> Result<Vec<(String, Vec<usize>)>> {
+        let grid = self.image.is_none_or(ImageFeatures::is_right);
+        let right = grid && self.audio.is_none_or(AudioFeatures::is_right) && self.text.is_none_or(|n| (1..=65_536).contains(&n));
+        if !right || self.classes.is_empty() {
+            return Err(Error::model("the header of the model is broken: its sizes contradict each other"));
+        }
+        let classes = self.classes.len();
+        let mut sizes = vec![("bias".to_owned(), vec![classes])];
+        for modality in self.modalities().iter() {
+            sizes.push((format!("{modality}.weight"), vec![classes, self.len(modality).unwrap_or(0)]));
+            sizes.push((format!("{modality}.missing"), vec![classes]));
+        }
+        Ok(sizes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
