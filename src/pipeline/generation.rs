@@ -382,9 +382,12 @@ fn count_applied(
 
 /// Adds how strong each transform of a child that was fed is.
 fn add_magnitudes(balances: &mut BTreeMap<String, TransformBalance>, applied: Option<&Applied>) {
-    for (name, magnitude) in applied.iter().flat_map(|applied| &applied.transforms) {
-        if let Some(magnitude) = magnitude {
-            balances.entry(name.clone()).or_default().add_magnitude(&Magnitudes::one(magnitude.value.abs(), magnitude.unit));
+    let transforms = applied.map(|applied| applied.transforms.as_slice()).unwrap_or_default();
+    for (i, (name, magnitude)) in transforms.iter().enumerate() {
+        // Twice in one child is one child: the first counts.
+        let again = transforms[..i].iter().any(|(other, _)| other == name);
+        if let Some(magnitude) = magnitude.filter(|_| !again) {
+            balances.entry(name.clone()).or_default().add_magnitude(&Magnitudes::one(magnitude.value, magnitude.unit));
         }
     }
 }

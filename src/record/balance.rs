@@ -159,7 +159,7 @@ pub struct TransformBalance {
     pub magnitude: Option<Magnitudes>,
 }
 
-/// How strong a transform was in its own unit, without its sign.
+/// How strong a transform was in its own unit; what goes to either side has its sign.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Magnitudes {
     /// What is counted, to be read behind a number: `dB SNR`, `pixels`.
@@ -179,8 +179,11 @@ impl Magnitudes {
     pub fn one(value: f64, unit: &str) -> Self {
         Self { unit: unit.to_owned(), count: 1, least: value, mean: value, greatest: value }
     }
-    /// Adds others of the same unit.
+    /// Adds others of the same unit; others of another are left out.
     pub fn add(&mut self, other: &Self) {
+        if self.unit != other.unit {
+            return;
+        }
         let count = self.count + other.count;
         if count > 0 {
             self.mean += (other.mean - self.mean) * (other.count as f64 / count as f64);
@@ -258,13 +261,16 @@ mod tests {
     #[test]
     fn magnitudes_are_joined_by_their_number() {
         let mut balance = TransformBalance::default();
-        for value in [4.0, 10.0, 1.0] {
+        for value in [4.0, 10.0, -8.0] {
             balance.add_magnitude(&Magnitudes::one(value, "dB"));
         }
         let mut all = TransformBalance { magnitude: Some(Magnitudes::one(9.0, "dB")), ..TransformBalance::default() };
         all.add(&balance);
         let found = all.magnitude.unwrap();
-        assert_eq!((found.count, found.least, found.mean, found.greatest, found.unit.as_str()), (4, 1.0, 6.0, 10.0, "dB"));
+        assert_eq!((found.count, found.least, found.mean, found.greatest, found.unit.as_str()), (4, -8.0, 3.75, 10.0, "dB"));
+        let mut other = found.clone();
+        other.add(&Magnitudes::one(100.0, "pixels"));
+        assert_eq!(other, found);
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn leaf_fault(config: &Value, path: &str, values: &[Value]) -> (Option<String>, 
     let numbers: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
     match stated.as_array().map(|pair| pair.iter().filter_map(Value::as_f64).collect::<Vec<f64>>()).as_deref() {
         Some(&[low, high]) if low < high && numbers.len() == values.len() => (fault(numbers, Even(low, high)), true),
-        Some(&[only]) if numbers.iter().all(|value| *value == only) => (None, false),
+        Some(&[only]) if numbers.len() == values.len() && numbers.iter().all(|value| *value == only) => (None, false),
         _ => (Some(format!("differs from what is stated: {stated}")), false),
     }
 }

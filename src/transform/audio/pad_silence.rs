@@ -72,7 +72,7 @@ impl Effect for PadSilence {
         let frames = |seconds: f64| (seconds * f64::from(sound.sample_rate_hz())).round() as usize;
         let found =
             audio::pad(sound, frames(draw.reached(severity)), frames(draw.after_s * severity)).map_err(|error| error.to_string())?;
-        retime(scene, found.audio, found.timeline, 1.0)
+        retime(scene, found.audio, found.timeline, 0.0)
     }
 }
 
@@ -98,6 +98,11 @@ mod tests {
         assert_eq!((&padded.samples()[200..1000], &padded.samples()[..200]), (clean.samples(), &[0.0; 200][..]));
         assert!(padded.samples()[1000..].iter().all(|value| *value == 0.0));
         let (event, word) = (&scene.annotations.events[0], &scene.annotations.words[0]);
+        // Nothing is cut, where the silence is in front alone, too.
+        let mut long = sound(tone(8000, 1, 20_716, 0.5));
+        let end_s = 20_716.0 / 8000.0;
+        Arc::make_mut(&mut long.annotations).events = vec![Event { start_s: 1.0, end_s: end_s + 1e-4, label: "bell".into() }];
+        assert_eq!(apply::<PadSilence>(&PadSilenceDraw { before_s: 0.25375, after_s: 0.0 }, 1.0, &long).annotations.events.len(), 1);
         assert!((event.start_s - 0.1).abs() < 1e-9 && (event.end_s - 0.5).abs() < 1e-9 && (word.start_s - 0.2).abs() < 1e-9);
     }
 }

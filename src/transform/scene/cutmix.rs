@@ -38,7 +38,7 @@ pub enum Captions {
 /// with the `s` that whole pixels come to. Boxes, outlines, keypoints and events of the other that lie inside come along, cut at the edges; keypoints that are covered go.
 ///
 /// Refuses where more than `cover` of an object or event of this sample would be covered (`object_covered`, `event_covered`); where, with joined captions, more than `cover` of an object or an event of the other
-/// stays outside (`partner_object_cut`, `partner_event_cut`); where the other lacks a medium or a label that this one has (`partner_lacks_medium`, `partner_unlabelled`), its sound is too short (`partner_short`), or channels differ
+/// stays outside (`partner_object_cut`, `partner_event_cut`) or words of either are timed (`words_timed`); where the other lacks a medium or a label that this one has (`partner_lacks_medium`, `partner_unlabelled`), its sound is too short (`partner_short`), or channels differ
 /// (`partner_channels`).
 ///
 /// Reference: Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (there the share is drawn from Beta(1, 1) and the rectangle is cut at the border).
@@ -136,6 +136,9 @@ impl Effect for Cutmix {
         // What the other's caption tells of has to be seen and heard.
         let told = scene.text.is_some() && draw.captions == Captions::Join;
         let area = draw.lay_picture(share, told, scene, other)?;
+        if area == Some(0.0) {
+            return Ok(());
+        }
         let time = draw.lay_sound(share, told, scene, other)?;
         let Some(share) = area.or(time).filter(|share| *share > 0.0) else { return Ok(()) };
         let label = mixed_label(scene.label.as_ref(), other.label.as_ref(), share, draw.classes)?;
@@ -213,7 +216,8 @@ impl CutmixDraw {
     fn lay_sound(&self, share: f64, told: bool, scene: &mut Scene, other: &Sample) -> Result<Option<f64>, String> {
         let (Some(mine), Some(theirs)) = (&scene.audio, &other.audio) else { return Ok(None) };
         if !scene.annotations.words.is_empty() || !other.annotations.words.is_empty() {
-            return Ok(None);
+            // Joined captions would tell when words are heard that are not.
+            return if told { Err("words_timed".into()) } else { Ok(None) };
         }
         let (channels, frames, rate) = (mine.channels(), mine.frames(), f64::from(mine.sample_rate_hz()));
         if theirs.get().channels() != channels {
@@ -361,6 +365,11 @@ mod tests {
         Arc::make_mut(&mut worded.annotations).words = vec![WordTime { start: 0, end: 1, start_s: 0.07, end_s: 0.08 }];
         let scene = cut(&one, &worded, &keep).unwrap();
         assert_eq!(scene.audio.as_deref(), one.audio.as_ref().map(|sound| sound.get()));
+        assert!(scene.annotations.words.is_empty());
+        assert_eq!(of(&one, &worded), "words_timed");
+        // A rectangle below a pixel is nothing, in the sound too.
+        let scene = cut(&one, &two, &CutmixDraw { share: 0.001, ..keep.clone() }).unwrap();
+        assert!(scene.changed(&one).is_empty() && scene.label == one.label);
         let kept = cut(&one, &with(&two, object(1.0, 1.0, "cat")), &keep).unwrap();
         assert_eq!((kept.text.unwrap().content.as_str(), kept.annotations.boxes.len()), ("a dog", 0));
         assert_eq!(of(&one, &Sample { audio: Some(Media::new(tone(8000, 1, 300, 0.1))), ..two.clone() }), "partner_short");

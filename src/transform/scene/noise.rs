@@ -9,7 +9,7 @@ use crate::{
     error::Problem,
     random::{SeedPath, SeedTree},
     sample::ModalitySet,
-    transform::{Effect, Magnitude, Plan, Scene, Site, With, decibels, range},
+    transform::{Effect, Plan, Scene, Site, With, decibels, range},
     units::{Decibels, Range},
 };
 use rand::RngExt;
@@ -98,10 +98,6 @@ impl Effect for Noise {
             swap_db: self.swap_db.get(),
             seed: site.seed(),
         })
-    }
-
-    fn magnitude(draw: &NoiseDraw, severity: f64) -> Option<Magnitude> {
-        Some(Magnitude::new(draw.reached(severity), "dB SNR"))
     }
 
     fn apply(draw: &NoiseDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Pastes a boxed object of another sample into this one: its pixels into the picture, its box into the boxes, its sound under the sound, its name into the caption.
 ///
 /// Method: the content of one box of the other sample is brought to a drawn height and laid at a drawn place, its border blended over a tenth of its size; the other's sound is mixed in at a drawn ratio of the sounds' powers; ", with a
-/// dog" is added to the caption. With `over` it stands in front of one of this sample's own objects and hides a drawn share of its box, which keeps its extent. Several places are tried. A scene without sound or caption gets none.
+/// dog" is added to the caption. With `over` it stands in front of one of this sample's own objects and hides a drawn share of its box, which keeps its extent; keypoints under it go. Several places are tried. A scene without sound or caption gets none.
 ///
 /// Refuses where the other has no box (`partner_without_box`), where more than `cover` of an object would be hidden (`object_covered`), where there is no room beside the box that is to be hidden (`no_room`), where the caption names such an object already (`already_named`) or is not
 /// one plain sentence (`caption_not_plain`), and at other channels (`partner_channels`). A sound of another rate is resampled.
@@ -171,6 +171,13 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
     let name = draw.over.as_ref().and_then(|over| Some(scene.annotations.boxes.get(over.object)?.label.clone()));
     let most = |label: &str| if name.as_deref() == Some(label) { 0.95 } else { draw.cover };
     let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &under) > most(&mask.label));
+    if let Some((over, own)) = draw.over.as_ref().and_then(|over| Some((over, scene.annotations.boxes.get(over.object)?))) {
+        // Whole pixels are another share of a small box.
+        let hides = hidden(own, &new);
+        if !(hides > 0.0 && hides <= 0.95 && (hides - over.share).abs() <= 0.1) {
+            return Err("no_room".into());
+        }
+    }
     let meant = |i: usize| draw.over.as_ref().is_some_and(|over| over.object == i);
     if masked || scene.annotations.boxes.iter().enumerate().any(|(i, old)| !meant(i) && hidden(old, &new) > draw.cover) {
         return Err("object_covered".into());
@@ -194,6 +201,10 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
             }
         }
     });
+    if draw.over.is_some() {
+        let (x, y) = (new.x..new.x + new.width, new.y..new.y + new.height);
+        scene.annotations.keypoints.retain(|point| !(x.contains(&point.x) && y.contains(&point.y)));
+    }
     scene.annotations.boxes.push(new);
     // The object's own outlines and the places on it come along.
     let mut shapes = (*other.annotations).clone();
@@ -320,6 +331,15 @@ mod tests {
             assert!((hidden(own, new) - share).abs() < 1e-6, "{share}: {new:?}");
             assert_eq!(new.x > own.x, from_right);
             assert_eq!(scene.text.as_ref().unwrap().content, "a cat, with a dog");
+        }
+        // Half a pixel is no part of a box, and nine tenths of three pixels are all of them.
+        for (width, share) in [(10.0, 0.05), (3.0, 0.9)] {
+            let mut small = one.clone();
+            Arc::make_mut(&mut small.annotations).boxes[0].width = width;
+            let over = Some(Over { object: 0, share, from_right: true });
+            let draw = PasteObjectDraw { object: 0, height: 0.2, x: 0.0, y: 0.5, snr_db: 10.0, cover: 0.0, over };
+            let told = PasteObject::apply(&draw, 1.0, &mut Scene::of(&small), &With { partners: &partners, files: None });
+            assert_eq!(told, Err("no_room".into()), "{width} {share}");
         }
         // At the border there is no room on one side.
         Arc::make_mut(&mut one.annotations).boxes[0].x = 0.0;

@@ -77,6 +77,8 @@ fn inputs(of: &[ValueInfo], sizes: &BTreeMap<String, usize>) -> Result<(Vec<Valu
             match sizes.get(&name) {
                 Some(n) => own.push(*n),
                 None if batch.contains(&name) || (axis == 0 && shape.len() > 1) => own.push(1),
+                // Whole numbers are ids or lengths, not a sound.
+                None if shape.len() == 1 && !Kind::from_code(info.code)?.is_float() => own.push(1),
                 None if shape.len() == 1 => {
                     own.push(LENGTH);
                     if !used.contains(&name) {
