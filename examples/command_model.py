@@ -1,6 +1,6 @@
 """A PyTorch model that hardmine scores, mines and attacks without an export:
 
-    model: { command: { run: [python3, command_model.py], inputs: { image: { size: [32, 32], channels: 3 } }, gradients: [image], embeddings: [image] } }
+    model: { command: { run: [python3, command_model.py], inputs: { image: { size: [32, 32], channels: 3 } }, gradients: [image], embeddings: [image], embedding_gradients: [image] } }
     train: none
 
 `hardmine_process.py` lies beside it. Put your own network in place of `Net`; an argument names a file with its weights (name it under `files` if it is not
@@ -22,7 +22,7 @@ class Net(torch.nn.Module):
 
 
 class Model:
-    gradients = ("image",)
+    gradients = embedding_gradients = ("image",)
 
     def start(self, asked):
         torch.manual_seed(0)
@@ -34,13 +34,19 @@ class Model:
     def forward(self, batch):
         self.image = torch.frombuffer(batch.image.data, dtype=torch.float32).view(batch.image.shape)
         self.image.requires_grad_("image" in batch.gradients)
-        embedding = self.net.body((self.image - 0.5) / 0.25)
-        self.logits = self.net.head(embedding)
-        return {"logits": self.logits, "embedding.image": embedding}
+        self.embedding = self.net.body((self.image - 0.5) / 0.25)
+        self.logits = self.net.head(self.embedding)
+        return {"logits": self.logits, "embedding.image": self.embedding}
 
     def backward(self, slope):
+        return self.gradient(self.logits, slope)
+
+    def backward_embedding(self, modality, slope):
+        return self.gradient(self.embedding, slope)
+
+    def gradient(self, of, slope):
         slope = torch.frombuffer(slope.data, dtype=torch.float32).view(slope.shape)
-        return {"image": torch.autograd.grad(self.logits, self.image, slope)[0]}
+        return {"image": torch.autograd.grad(of, self.image, slope)[0]}
 
 
 serve(Model())

@@ -17,6 +17,8 @@ What else it may have:
     start(asked)                is called once, first: classes, sizes and rates as a dict
     gradients = ("image",)      what `backward` can give
     backward(slope)             slope [n, classes], along the logits of the last `forward`: returns {"image": ...}, the slope along that input
+    embedding_gradients = ("image",)            what `backward_embedding` can give
+    backward_embedding(modality, slope)         the same, along the embedding of that modality: slope [n, numbers], returns {modality: ...}
     text_shape                  (positions, numbers) of an embedded text, where "text" is among the gradients
     embed(text)                 the embedded text, and how many positions hold text
 
@@ -100,7 +102,9 @@ def answer(model, words, tensors):
     if request == "hello":
         if hasattr(model, "start"):
             model.start(words)
-        told = {"protocol": 1, "gradients": list(getattr(model, "gradients", ()))}
+        told = {"protocol": 1}
+        for name in ("gradients", "embedding_gradients"):
+            told[name] = list(getattr(model, name, ()))
         if hasattr(model, "text_shape"):
             told["text_shape"] = list(model.text_shape)
         return told, {}
@@ -108,7 +112,8 @@ def answer(model, words, tensors):
         found = model.forward(Batch(words, tensors))
         return {}, {name: found[name] for name in words["give"] if name in found}
     if request == "backward":
-        found = model.backward(tensors["slope"])
+        name, _, modality = words.get("of", "logits").partition(".")
+        found = model.backward_embedding(modality, tensors["slope"]) if name == "embedding" else model.backward(tensors["slope"])
         return {}, {"gradient." + modality: found[modality] for modality in words["gradients"] if modality in found}
     if request == "embed":
         values, positions = model.embed(words["text"][0])

@@ -36,6 +36,8 @@ pub struct Requirements {
     pub gradients: ModalitySet,
     /// Modalities that the model must have an embedding of.
     pub embeddings: ModalitySet,
+    /// Modalities whose embedding's gradient with respect to the medium the model must give.
+    pub embedding_gradients: ModalitySet,
     /// Modalities whose latent the model must decode.
     pub decodes: ModalitySet,
     /// The training dynamics of a warm-up.

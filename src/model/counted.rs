@@ -1,8 +1,8 @@
 //! Counts what a model is asked, for budgets and for the arms of a comparison.
 
 use super::{
-    EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, OfEmbedding,
-    Outputs, Pixels, Recorded, Target, Waveform,
+    EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, OfRow, Outputs,
+    Pixels, Recorded, Target, Waveform,
 };
 use crate::{
     error::Result,
@@ -65,11 +65,16 @@ impl Model for Counted {
         self.counts.add(inputs.len() as u64, 0);
         self.model.forward(inputs)
     }
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        self.counts.add(0, inputs.len() as u64);
+        self.model.logits_gradient(inputs, wrt, of)
+    }
     fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        // A model may have a way of its own.
         self.counts.add(0, inputs.len() as u64);
         self.model.gradient(inputs, targets, objective, wrt)
     }
-    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
         self.counts.add(0, inputs.len() as u64);
         self.model.embedding_gradient(inputs, modality, of)
     }

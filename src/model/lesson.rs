@@ -139,8 +139,8 @@ impl Lesson<'_> {
 }
 
 impl Pair {
-    /// Adds `weight` times the gradient with respect to both rows' logits; the divergence.
-    fn add(&self, a: &[f32], b: &[f32], weight: f64, of_a: &mut [f32], of_b: &mut [f32]) -> f64 {
+    /// Adds `weight` times the gradient with respect to both rows' logits (`of_a` is left alone by a stopped gradient); the divergence.
+    pub(crate) fn add(&self, a: &[f32], b: &[f32], weight: f64, of_a: &mut [f32], of_b: &mut [f32]) -> f64 {
         let (la, lb) = (measure::log_probabilities(a), measure::log_probabilities(b));
         let surest = la.iter().fold(f64::NEG_INFINITY, |m, l| m.max(*l)).exp();
         if surest < f64::from(self.confidence) {
@@ -148,7 +148,11 @@ impl Pair {
         }
         // `0 ln 0` is 0, and what is -inf in both is no difference.
         let kl = |p: &[f64], q: &[f64]| p.iter().zip(q).map(|(p, q)| if *p > -700.0 { p.exp() * (p - q) } else { 0.0 }).sum::<f64>();
-        let mut into_a = |k: usize, g: f64| of_a[k] += if self.stop_gradient { 0.0 } else { (weight * g) as f32 };
+        let mut into_a = |k: usize, g: f64| {
+            if !self.stop_gradient {
+                of_a[k] += (weight * g) as f32;
+            }
+        };
         let n = la.len();
         match self.apart {
             Apart::Kl | Apart::SymmetricKl => {

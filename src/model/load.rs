@@ -66,9 +66,9 @@ impl Configure<dyn ModelSource> for Load {
 impl ModelSource for Load {
     fn capabilities(&self) -> Capabilities {
         // The file is opened only when the run starts; what it cannot do is told then.
-        let gradients = ModalitySet::ALL;
-        let decodes = gradients.without(Modality::Text);
-        Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients, embeddings: ModalitySet::ALL, decodes }
+        let all = ModalitySet::ALL;
+        let decodes = all.without(Modality::Text);
+        Capabilities { trainable: false, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
     }
     fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         Self { path: base.join(&self.path) }.open(profile, seeds)

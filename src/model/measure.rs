@@ -76,6 +76,12 @@ pub fn objective(logits: &[f32], target: &Target, objective: Objective) -> f32 {
     }
 }
 
+/// [`objective`] of row `row` of a batch and its slope along the logits, as [`Model::logits_gradient`](super::Model::logits_gradient) asks for them; 0 for a row without a target.
+pub fn objective_of(targets: &[Target], row: usize, logits: &[f32], kind: Objective) -> (f32, Vec<f32>) {
+    let of = |target| (objective(logits, target, kind), objective_gradient(logits, target, kind));
+    targets.get(row).map_or_else(|| (0.0, vec![0.0; logits.len()]), of)
+}
+
 /// The gradient of [`objective`] with respect to the logits.
 pub fn objective_gradient(logits: &[f32], target: &Target, objective: Objective) -> Vec<f32> {
     let class = target.class();

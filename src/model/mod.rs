@@ -182,6 +182,18 @@ impl Gradients {
         };
         rows.get(row)?.as_deref()
     }
+    /// The rows of parts one after another; `columns` logits a row.
+    pub(crate) fn joined(columns: usize, parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self { logits: Matrix { columns, values: Vec::new() }, ..Self::default() };
+        for part in parts {
+            all.objective.extend(part.objective);
+            all.logits.values.extend(part.logits.values);
+            all.image.extend(part.image);
+            all.audio.extend(part.audio);
+            all.text.extend(part.text);
+        }
+        all
+    }
     /// The gradients of one modality, one a row.
     pub(crate) fn rows_mut(&mut self, modality: Modality) -> &mut Vec<Option<Vec<f32>>> {
         match modality {
@@ -228,6 +240,8 @@ pub struct ModelSpec {
     pub gradients: ModalitySet,
     /// Modalities with an embedding.
     pub embeddings: ModalitySet,
+    /// Modalities whose embedding's gradient with respect to the medium it gives.
+    pub embedding_gradients: ModalitySet,
     /// Modalities whose latent decodes to a medium.
     pub decodes: ModalitySet,
 }
@@ -241,11 +255,16 @@ pub trait Model: Send + Sync {
     fn spec(&self) -> &ModelSpec;
     /// Logits and embeddings. An empty batch gives empty outputs. Errors if a medium cannot be read by this model.
     fn forward(&self, inputs: &[Input]) -> Result<Outputs>;
-    /// Objective and its gradient with respect to the modalities of `wrt`, from one backward pass. `targets` are as many as `inputs`.
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients>;
+    /// Value of `of` at each input's logits and its gradient with respect to the modalities of `wrt`, from one backward pass.
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients>;
+    /// The same of an objective. `targets` are as many as `inputs`.
+    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+        check_targets(targets, inputs.len(), self.spec().classes.len())?;
+        self.logits_gradient(inputs, wrt, &|row, logits| measure::objective_of(targets, row, logits, objective))
+    }
     /// Value of `of` at each input's embedding of one modality and its gradient with respect to that medium (of a text: to its embedded form), with the logits of the same pass; an
-    /// encoder reads its own medium alone. Errors where the model has no such gradient.
-    fn embedding_gradient(&self, _inputs: &[Input], _modality: Modality, _of: OfEmbedding<'_>) -> Result<Gradients> {
+    /// encoder reads its own medium alone. Errors where `spec().embedding_gradients` lacks the modality.
+    fn embedding_gradient(&self, _inputs: &[Input], _modality: Modality, _of: OfRow<'_>) -> Result<Gradients> {
         Err(Error::model("this model gives no gradient of its embeddings").at("model", &self.spec().name))
     }
     /// A text as the encoder sees it: what [`Gradients::text`] and [`Input::text_shift`] refer to. Errors where the model embeds no text.
@@ -272,8 +291,8 @@ pub trait Model: Send + Sync {
     }
 }
 
-/// A function of the embedding of row `i` of a batch: its value, and its slope, as long as the embedding.
-pub type OfEmbedding<'a> = &'a (dyn Fn(usize, &[f32]) -> (f32, Vec<f32>) + Sync);
+/// A function of the logits or of an embedding of row `i` of a batch: its value, and its slope along them, as long as they are.
+pub type OfRow<'a> = &'a (dyn Fn(usize, &[f32]) -> (f32, Vec<f32>) + Sync);
 
 /// Latents of some modalities, one row a sample.
 pub type Latents = PerModality<Option<Matrix>>;
@@ -504,6 +523,8 @@ pub struct Capabilities {
     pub gradients: ModalitySet,
     /// Modalities with embeddings.
     pub embeddings: ModalitySet,
+    /// Modalities whose embedding's gradient with respect to the medium it gives.
+    pub embedding_gradients: ModalitySet,
     /// Modalities whose latent decodes to a medium.
     pub decodes: ModalitySet,
 }

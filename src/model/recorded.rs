@@ -1,6 +1,6 @@
 //! Answers that a model gave elsewhere, by sample id: what a trainer of any framework wrote down.
 
-use super::{Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target};
+use super::{Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs};
 use crate::{
     error::{Error, Result},
     sample::{Classes, Digest, Modality, ModalitySet, PerModality, SampleId},
@@ -60,6 +60,7 @@ impl Recorded {
             modalities,
             gradients: ModalitySet::EMPTY,
             embeddings,
+            embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
         };
         Ok(Self { spec, by_id, present, answers })
@@ -137,7 +138,7 @@ impl Model for Recorded {
             _ => Err(Error::model("recorded predictions answer for their own samples alone; a new input needs a model")),
         }
     }
-    fn gradient(&self, _: &[Input], _: &[Target], _: Objective, _: ModalitySet) -> Result<Gradients> {
+    fn logits_gradient(&self, _: &[Input], _: ModalitySet, _: OfRow<'_>) -> Result<Gradients> {
         Err(Error::model("recorded predictions have no gradients; an attack needs a model"))
     }
     fn save(&self, _: &Path) -> Result<()> {

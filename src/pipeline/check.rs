@@ -257,6 +257,7 @@ fn abilities(
     let needs = [
         ("the input gradient of", requirements.gradients, capabilities.gradients),
         ("an embedding of", requirements.embeddings, capabilities.embeddings),
+        ("the gradient of the embedding of", requirements.embedding_gradients, capabilities.embedding_gradients),
         ("a decoder for", requirements.decodes, capabilities.decodes),
     ];
     for (what, wanted, has) in needs {

@@ -254,8 +254,8 @@ impl Default for FgsmRs {
     }
 }
 
-/// `free`: each batch is learnt `replays` times in a row, from a random point of the ball on; the gradient that moves the weights also moves the perturbation by a step
-/// of the whole radius. A step of the plan is a batch, and so takes `replays` steps of the optimizer.
+/// `free`: each batch is learnt `replays` times in a row; the gradient that moves the weights also moves the perturbation by a step
+/// of the whole radius. The perturbation starts at a random point of the ball in each batch, where the paper carries over that of the batch before: other samples', of other sizes. A step of the plan is a batch, and so takes `replays` steps of the optimizer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Free {
@@ -302,7 +302,7 @@ impl Default for FreeLb {
 }
 
 /// `villa`: the clean cross entropy, and at each of the `steps` points of an ascent from the sample the cross entropy plus `weight` times the symmetric divergence from the clean prediction,
-/// averaged over the points. Each treated sample has one modality perturbed, drawn among those with a ball, or all of them.
+/// averaged over the points. The ascent goes along that sum, the clean prediction a constant. Each treated sample has one modality perturbed, drawn among those with a ball, or all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Villa {
@@ -535,6 +535,7 @@ mod tests {
             modalities: image,
             gradients: ModalitySet::EMPTY,
             embeddings: ModalitySet::EMPTY,
+            embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
         };
         let objective = read(json!({ "trades": { "balls": { "image": 0.1 } } }));

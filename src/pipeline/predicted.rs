@@ -24,6 +24,7 @@ impl ModelSource for Predicted {
             modalities: ModalitySet::ALL,
             gradients: ModalitySet::EMPTY,
             embeddings: ModalitySet::ALL,
+            embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
         }
     }

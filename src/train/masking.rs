@@ -198,7 +198,7 @@ mod tests {
     use crate::{
         error::Error,
         model::{
-            Gradients, ModelSpec, Objective, Outputs, Pixels,
+            Gradients, ModelSpec, OfRow, Outputs, Pixels,
             linear::{LinearModel, RawImage},
         },
         sample::Classes,
@@ -220,8 +220,8 @@ mod tests {
         fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
             self.0.forward(inputs)
         }
-        fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-            let mut found = self.0.gradient(inputs, targets, objective, wrt)?;
+        fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+            let mut found = self.0.logits_gradient(inputs, wrt, of)?;
             found.image.iter_mut().flatten().for_each(|g| g.fill(self.1));
             Ok(found)
         }
@@ -273,8 +273,8 @@ mod tests {
             fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
                 self.0.forward(inputs)
             }
-            fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-                let mut found = self.0.gradient(inputs, targets, objective, wrt)?;
+            fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+                let mut found = self.0.logits_gradient(inputs, wrt, of)?;
                 found.image.iter_mut().for_each(|g| *g = None);
                 Ok(found)
             }

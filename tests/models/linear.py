@@ -22,6 +22,7 @@ def product(rows, slope, by):
 
 class Linear:
     gradients = () if MODE == "no_gradients" else ("image", "audio", "text")
+    embedding_gradients = () if MODE == "no_embedding_gradients" else ("image", "text")
     text_shape = (POSITIONS, NUMBERS)
 
     def start(self, asked):
@@ -67,8 +68,11 @@ class Linear:
             logits = logits[1:]
         if MODE == "columns" and any(batch.present["image"]):
             logits = [row[1:] for row in logits]
-        means = [[v[0], sum(v)] for _, media in self.inputs(batch) for v in media][:rows]
-        return {"logits": logits, "embedding.image": means, "fused": [row[:1] for row in logits]}
+        found = {"logits": logits, "fused": [row[:1] for row in logits]}
+        for by, media in self.inputs(batch):
+            name = {3: "image", 5: "audio", 2: "text"}[by]
+            found["embedding." + name] = [[v[0], sum(v)] for v in media]
+        return found
 
     def misbehave(self):
         if MODE == "crash":
@@ -91,20 +95,31 @@ class Linear:
             with os.fdopen(os.dup(STDOUT), "wb") as pipe:
                 write(pipe, {"id": 99}, {})
 
+    def backward_embedding(self, modality, slope):
+        values = slope.list()
+        size = POSITIONS * NUMBERS if modality == "text" else self.image["width"] * self.image["height"] * self.image["channels"]
+        flat = [[first * (i == 0) + total for i in range(size)] for first, total in zip(values[::2], values[1::2])]
+        return {modality: [self.shaped(modality, row) for row in flat]}
+
+    def shaped(self, modality, row):
+        if modality == "text":
+            return [row[2 * i:2 * i + 2] for i in range(POSITIONS)]
+        w, h, c = self.image["width"], self.image["height"], self.image["channels"]
+        return [[row[(i * h + y) * w:(i * h + y + 1) * w] for y in range(h)] for i in range(c)]
+
     def backward(self, slope):
         values, rows = slope.list(), slope.shape[0]
         slope = [values[i * self.classes:(i + 1) * self.classes] for i in range(rows)]
         found = {}
         if self.image:
             w, h, c = self.image["width"], self.image["height"], self.image["channels"]
-            flat = product(c * h * w, slope, 3)
-            found["image"] = [[[row[(i * h + y) * w:(i * h + y + 1) * w] for y in range(h)] for i in range(c)] for row in flat]
+            found["image"] = [self.shaped("image", row) for row in product(c * h * w, slope, 3)]
         if self.audio:
             found["audio"] = product(self.audio["length"], slope, 5)
         if MODE == "gradient_shape":
             found["image"] = [row[0] for row in found["image"]]
         text = product(POSITIONS * NUMBERS, slope, 2)
-        found["text"] = [[row[2 * i:2 * i + 2] for i in range(POSITIONS)] for row in text]
+        found["text"] = [self.shaped("text", row) for row in text]
         return found
 
 

@@ -60,7 +60,14 @@ impl Configure<dyn ModelSource> for Mute {
 impl ModelSource for Mute {
     fn capabilities(&self) -> Capabilities {
         let none = ModalitySet::EMPTY;
-        Capabilities { trainable: false, modalities: ModalitySet::ALL, gradients: none, embeddings: none, decodes: none }
+        Capabilities {
+            trainable: false,
+            modalities: ModalitySet::ALL,
+            gradients: none,
+            embeddings: none,
+            embedding_gradients: none,
+            decodes: none,
+        }
     }
     fn open(&self, _: &DataProfile, _: &SeedTree) -> hardmine::error::Result<Opened> {
         Err(hardmine::error::Error::model("it is never opened"))
@@ -91,6 +98,30 @@ stages:
     for (path, message) in expected {
         assert!(told.iter().any(|(p, m)| p == path && m == message), "{path}: {message} is not among\n{told:#?}");
     }
+}
+
+#[test]
+fn an_attack_along_embeddings_needs_their_gradients() {
+    let check = |own: &str| {
+        let text = format!(
+            "version: 1
+data:
+  train: {{ manifest: {{ path: train.jsonl }} }}
+model: {{ command: {{ run: [python3, model.py], inputs: {{ image: {{}}, text: {{}} }}, gradients: [image, text], embeddings: [image, text]{own} }} }}
+train: none
+stages:
+  - score: {{ loss: {{}} }}
+  - mine: {{ top_fraction: {{}} }}
+  - generate: {{ hotflip: {{ guidance: embeddings, media: {{ modalities: [image] }} }} }}
+    band: false
+"
+        );
+        let found = Spec::parse("guided.yaml", ".", &text).unwrap().plan(&Registry::default()).err().unwrap_or_default();
+        found.into_iter().map(|finding| finding.problem.message).collect::<Vec<_>>()
+    };
+    let message = "needs the gradient of the embedding of image+text, but the model `command` has that of nothing";
+    assert_eq!(check(""), [message]);
+    assert_eq!(check(", embedding_gradients: [text, image]"), Vec::<String>::new());
 }
 
 #[test]

@@ -142,6 +142,8 @@ impl Format {
             modalities,
             gradients: modalities.without(Modality::Text),
             embeddings,
+            // Token numbers have no gradient.
+            embedding_gradients: embeddings.without(Modality::Text),
             decodes: ModalitySet::EMPTY,
         }
     }

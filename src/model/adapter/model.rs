@@ -3,10 +3,7 @@
 use super::{Format, MICRO_BATCH, Network, Prepared, TensorOutput, checked, collect, host, native, place, prepare, run};
 use crate::{
     error::{Error, Result},
-    model::{
-        Gradients, Input, Matrix, Model, ModelSpec, Objective, OfEmbedding, Outputs, Target, measure, parameters::Parameters,
-        preprocess::Canonical,
-    },
+    model::{Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, parameters::Parameters, preprocess::Canonical},
     sample::{Modality, ModalitySet, PerModality},
 };
 use burn::tensor::{Device, Tensor, TensorData};
@@ -78,21 +75,14 @@ impl<N: Network> BurnModel<N> {
                     let gradients = (answer * slope).sum().backward();
                     found = native(leaves, &gradients, wrt, (&images, &audios), MICRO_BATCH)?;
                 }
-                let (mut images, mut audios) = found;
-                images.resize(part.len(), None);
-                audios.resize(part.len(), None);
-                Ok((values, logits, images, audios))
+                let (mut image, mut audio) = found;
+                image.resize(part.len(), None);
+                audio.resize(part.len(), None);
+                Ok(Gradients { objective: values, logits: Matrix { columns: classes, values: logits }, image, audio, text: Vec::new() })
             })
         };
-        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
-        for (values, logits, images, audios) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(images);
-            all.audio.extend(audios);
-        }
-        Ok(all)
+        let parts: Vec<Gradients> = inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect::<Result<_>>()?;
+        Ok(Gradients::joined(classes, parts))
     }
 }
 
@@ -137,16 +127,21 @@ impl<N: Network> Model for BurnModel<N> {
         Ok(outputs)
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        crate::model::check_targets(targets, inputs.len(), self.format.classes.len())?;
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        let classes = self.format.classes.len();
         self.sloped(inputs, wrt, |first, logits, seen| {
-            let rows = || logits.chunks_exact(self.format.classes.len()).zip(targets.get(first..).unwrap_or_default());
-            let values = rows().map(|(row, target)| measure::objective(row, target, objective)).collect();
-            Ok((values, seen.logits, rows().flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect()))
+            let (mut values, mut slope) = (Vec::new(), Vec::new());
+            for (at, row) in logits.chunks_exact(classes).enumerate() {
+                let (value, mut own) = of(first + at, row);
+                own.resize(classes, 0.0);
+                values.push(value);
+                slope.extend(own);
+            }
+            Ok((values, seen.logits, slope))
         })
     }
 
-    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
         if modality == Modality::Text {
             return Err(Error::model("a burn module reads token numbers: their embedding has no gradient").at("modality", "text"));
         }

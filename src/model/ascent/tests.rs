@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     augment::ball,
     model::{
-        Counted, EmbeddedText, Outputs, Pixels, Waveform,
+        Counted, EmbeddedText, OfRow, Outputs, Pixels, Waveform,
         linear::{LinearModel, RawAudio, RawImage},
         preprocess::ImageMap,
     },
@@ -170,12 +170,12 @@ impl Model for Ridge {
         let rows = inputs.iter().flat_map(|input| [0.0, Self::at(values(input)).0]).collect();
         Ok(Outputs { logits: crate::model::Matrix { columns: 2, values: rows }, ..Outputs::default() })
     }
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, _: ModalitySet) -> Result<Gradients> {
+    fn logits_gradient(&self, inputs: &[Input], _: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
         let logits = self.forward(inputs)?.logits;
-        let outer: Vec<f32> = (0..inputs.len()).map(|i| measure::objective_gradient(logits.row(i), &targets[i], objective)[1]).collect();
+        let seen: Vec<(f32, Vec<f32>)> = (0..inputs.len()).map(|i| of(i, logits.row(i))).collect();
         Ok(Gradients {
-            objective: (0..inputs.len()).map(|i| measure::objective(logits.row(i), &targets[i], objective)).collect(),
-            image: inputs.iter().zip(&outer).map(|(x, o)| Some(Self::at(values(x)).1.map(|g| g * o).to_vec())).collect(),
+            objective: seen.iter().map(|(value, _)| *value).collect(),
+            image: inputs.iter().zip(&seen).map(|(x, (_, o))| Some(Self::at(values(x)).1.map(|g| g * o[1]).to_vec())).collect(),
             logits,
             ..Gradients::default()
         })
@@ -296,7 +296,7 @@ impl Model for Mute {
     fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
         self.0.forward(inputs)
     }
-    fn gradient(&self, _: &[Input], _: &[Target], _: Objective, _: ModalitySet) -> Result<Gradients> {
+    fn logits_gradient(&self, _: &[Input], _: ModalitySet, _: OfRow<'_>) -> Result<Gradients> {
         Err(Error::model("no gradient"))
     }
     fn save(&self, _: &std::path::Path) -> Result<()> {

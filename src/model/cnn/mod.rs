@@ -71,7 +71,8 @@ impl Configure<dyn ModelSource> for Cnn {
 impl ModelSource for Cnn {
     fn capabilities(&self) -> Capabilities {
         let image = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: image, gradients: image, embeddings: image, decodes: ModalitySet::default() }
+        let none = ModalitySet::EMPTY;
+        Capabilities { trainable: true, modalities: image, gradients: image, embeddings: image, embedding_gradients: none, decodes: none }
     }
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target, measure,
+        Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs,
         parameters::Parameters,
         preprocess::{Canonical, ImageMap},
     },
@@ -127,32 +127,31 @@ impl Model for CnnModel {
         })
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        let classes = self.runner.shape.classes.len();
-        crate::model::check_targets(targets, inputs.len(), classes)?;
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        let (classes, lanes) = (self.runner.shape.classes.len(), self.runner.engine.lanes());
         let image = wrt.has(Modality::Image);
-        let one = |(inputs, targets): (&[Input], &[Target])| {
+        let one = |(at, inputs): (usize, &[Input])| {
             let (mut pass, maps) = self.runner.forward(&self.packed, inputs)?;
             let logits = self.runner.logits(&*pass);
-            let rows = || logits.chunks_exact(classes).zip(targets);
-            let values: Vec<f32> = rows().map(|(row, target)| measure::objective(row, target, objective)).collect();
-            if !image {
-                return Ok((values, logits, vec![None; inputs.len()]));
+            let (mut values, mut slopes) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(logits.len()));
+            for (row, logits) in logits.chunks_exact(classes).enumerate() {
+                let (value, mut slope) = of(at * lanes + row, logits);
+                slope.resize(classes, 0.0);
+                values.push(value);
+                slopes.extend(slope);
             }
-            let slopes: Vec<f32> = rows().flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect();
-            pass.backward(&self.packed, &slopes, true);
-            Ok((values, logits, Runner::images(&*pass, &maps)))
+            let none = || vec![None; inputs.len()];
+            let image = if image {
+                pass.backward(&self.packed, &slopes, true);
+                Runner::images(&*pass, &maps)
+            } else {
+                none()
+            };
+            let logits = Matrix { columns: classes, values: logits };
+            Ok(Gradients { objective: values, logits, image, audio: none(), text: Vec::new() })
         };
-        let lanes = self.runner.engine.lanes();
-        let parts: Vec<_> = inputs.par_chunks(lanes).zip(targets.par_chunks(lanes)).map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
-        for (values, logits, images) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(images);
-        }
-        all.audio = vec![None; inputs.len()];
-        Ok(all)
+        let parts: Vec<Gradients> = inputs.par_chunks(lanes).enumerate().map(one).collect::<Result<_>>()?;
+        Ok(Gradients::joined(classes, parts))
     }
 
     fn save(&self, path: &Path) -> Result<()> {

@@ -76,8 +76,9 @@ impl Shape {
 
     pub fn spec(&self, digest: String) -> ModelSpec {
         let image = ModalitySet::one(Modality::Image);
-        let (classes, decodes) = (self.classes.clone(), ModalitySet::default());
-        ModelSpec { name: "cnn".into(), digest, classes, modalities: image, gradients: image, embeddings: image, decodes }
+        let (name, classes, none) = ("cnn".into(), self.classes.clone(), ModalitySet::EMPTY);
+        let (modalities, gradients, embeddings) = (image, image, image);
+        ModelSpec { name, digest, classes, modalities, gradients, embeddings, embedding_gradients: none, decodes: none }
     }
 
     /// The layers with weights, numbered as in a sequence of all layers: convolution, ReLU and pooling, then one that flattens, matrices and ReLU.

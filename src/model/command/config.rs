@@ -41,6 +41,9 @@ pub struct Command {
     /// Modalities whose embedding the program gives.
     #[serde(default)]
     pub embeddings: Vec<Modality>,
+    /// Modalities of both lists whose embedding the program gives the gradient of, with respect to its own medium; `hotflip` by `guidance: embeddings` asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedding_gradients: Vec<Modality>,
     /// Whether the program gives a fused embedding, the input of its last layer.
     #[serde(default)]
     pub fused: bool,
@@ -131,6 +134,10 @@ impl Command {
             let without = named.iter().find(|m| !own.has(**m));
             check(without.is_none(), field, without.map_or_else(String::new, |m| format!("expected modalities of `inputs`, found {m}")));
         }
+        let both = |m: &Modality| self.gradients.contains(m) && self.embeddings.contains(m);
+        if let Some(other) = self.embedding_gradients.iter().find(|m| !both(m)) {
+            check(false, "embedding_gradients", format!("expected modalities of both `gradients` and `embeddings`, found {other}"));
+        }
         if let Some((at, name)) = self.classes.iter().enumerate().find(|(at, name)| self.classes.iter().take(*at).any(|own| own == *name)) {
             check(false, &format!("classes[{at}]"), format!("expected names that differ, found `{name}` twice"));
         }
@@ -175,6 +182,7 @@ impl ModelSource for Command {
             modalities: self.modalities(),
             gradients: self.gradients.iter().copied().collect(),
             embeddings: self.embeddings.iter().copied().collect(),
+            embedding_gradients: self.embedding_gradients.iter().copied().collect(),
             decodes: ModalitySet::EMPTY,
         }
     }

@@ -10,9 +10,9 @@
 //!
 //! | question | words | tensors | answer |
 //! |---|---|---|---|
-//! | `hello` | `protocol`, `classes` (in the order of the logits), `image: { width, height, channels }`, `audio: { sample_rate_hz, length }`, `text`, `gradients`, `embeddings`, `fused`, `micro_batch` | | words `protocol`, `gradients` (that it can give), `text_shape: [positions, numbers]` where text is among them |
+//! | `hello` | `protocol`, `classes` (in the order of the logits), `image: { width, height, channels }`, `audio: { sample_rate_hz, length }`, `text`, `gradients`, `embeddings`, `embedding_gradients`, `fused`, `micro_batch` | | words `protocol`, `gradients` and `embedding_gradients` (that it can give; none if left out), `text_shape: [positions, numbers]` where text is among them |
 //! | `forward` | `present: { image: [true, ...], ... }`, `text: ["...", null, ...]`, `gradients` (a `backward` follows), `give` (names of the tensors to answer) | `image` `[n, channels, rows, columns]` of `0..=1`, `audio` `[n, samples]` of `-1..=1`, `text.shift` `[n, positions, numbers]`, which is added to the embedded text | `logits` `[n, classes]`, `embedding.image`, `embedding.audio`, `embedding.text`, `fused`, each `[n, numbers]` |
-//! | `backward` | `gradients` | `slope` `[n, classes]`: the slope of an objective along the logits of the `forward` before | `gradient.image`, `gradient.audio`, `gradient.text`: the slope along that input, in its shape, of those that were asked |
+//! | `backward` | `gradients`, `of` (`logits`, or `embedding.image`, `.audio`, `.text`, which are asked of programs that gave `embedding_gradients` alone) | `slope` `[n, classes]`, `[n, numbers]`: the slope of an objective along that tensor of the `forward` before | `gradient.image`, `gradient.audio`, `gradient.text`: the slope along that input, in its shape, of those that were asked |
 //! | `embed` | `text: ["..."]` | | `values` `[1, positions, numbers]`, words `positions: [how many hold text]` |
 //!
 //! `n` is always `micro_batch`; the last batch is filled up with missing samples. A missing modality is zeros, or `null`. The objective is

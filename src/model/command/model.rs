@@ -8,8 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        DataProfile, EmbeddedText, Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target, check_shift, check_targets,
-        measure,
+        DataProfile, EmbeddedText, Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, check_shift,
         parameters::Parameters,
         preprocess::{AudioMap, Canonical, ImageMap},
     },
@@ -55,6 +54,8 @@ struct Settled {
     names: Vec<String>,
     gradients: ModalitySet,
     embeddings: ModalitySet,
+    #[serde(default, skip_serializing_if = "none")]
+    embedding_gradients: ModalitySet,
     fused: bool,
     micro_batch: usize,
 }
@@ -78,6 +79,11 @@ pub struct CommandModel {
     fused: Option<usize>,
     /// Positions, and numbers of one.
     text: Option<(usize, usize)>,
+}
+
+/// The digest of a command that gives none stays what it was.
+fn none(set: &ModalitySet) -> bool {
+    set.is_empty()
 }
 
 fn digest_of(path: &Path) -> Result<Digest> {
@@ -133,6 +139,7 @@ impl Settled {
             names: config.classes.clone(),
             gradients: config.gradients.iter().copied().collect(),
             embeddings: config.embeddings.iter().copied().collect(),
+            embedding_gradients: config.embedding_gradients.iter().copied().collect(),
             fused: config.fused,
             micro_batch: config.micro_batch,
         })
@@ -143,7 +150,9 @@ impl Settled {
         let image = self.image.is_none_or(|(w, h, c)| side(w) && side(h) && matches!(c, 1 | 3));
         let audio = self.audio.is_none_or(|(rate, length)| (1..=384_000).contains(&rate) && (1..=10_000_000).contains(&length));
         let own = self.modalities();
-        let named = own.contains(self.gradients) && own.contains(self.embeddings);
+        let named = own.contains(self.gradients)
+            && own.contains(self.embeddings)
+            && self.gradients.and(self.embeddings).contains(self.embedding_gradients);
         if !(image && audio && named && (1..=1024).contains(&self.micro_batch)) {
             return Err(Error::model(format!(
                 "the sizes of the command contradict each other: {own}, passes of {} samples",
@@ -216,6 +225,7 @@ impl CommandModel {
             modalities: settled.modalities(),
             gradients: settled.gradients,
             embeddings: settled.embeddings,
+            embedding_gradients: settled.embedding_gradients,
             decodes: ModalitySet::EMPTY,
         };
         let mut model = Self {
@@ -254,7 +264,8 @@ impl CommandModel {
             "protocol": PROTOCOL, "classes": classes, "text": own.text,
             "image": own.image.map(|(width, height, channels)| json!({ "width": width, "height": height, "channels": channels })),
             "audio": own.audio.map(|(rate, length)| json!({ "sample_rate_hz": rate, "length": length })),
-            "gradients": own.gradients, "embeddings": own.embeddings, "fused": own.fused, "micro_batch": own.micro_batch,
+            "gradients": own.gradients, "embeddings": own.embeddings, "embedding_gradients": own.embedding_gradients, "fused": own.fused,
+            "micro_batch": own.micro_batch,
         });
         let question = self.question("hello", words, &[], WORDS)?;
         let mut process = self.process();
@@ -263,13 +274,16 @@ impl CommandModel {
             let found = answer.get("protocol").unwrap_or(&Value::Null);
             return Err(process.fail(&format!("expected version {PROTOCOL} of the protocol, found {found}")));
         }
-        let given = answer.get("gradients").cloned().unwrap_or_else(|| json!([]));
-        let Ok(given) = serde_json::from_value::<ModalitySet>(given.clone()) else {
-            return Err(process.fail(&format!("expected a list of modalities as `gradients`, found {given}")));
-        };
-        if !given.contains(own.gradients) {
-            let (wanted, has) = (own.gradients, if given.is_empty() { "none".into() } else { given.to_string() });
-            return Err(process.fail(&format!("the pipeline names the gradients of {wanted}, the program gives {has}")));
+        for (key, wanted, of) in [("gradients", own.gradients, ""), ("embedding_gradients", own.embedding_gradients, " of the embeddings")]
+        {
+            let given = answer.get(key).cloned().unwrap_or_else(|| json!([]));
+            let Ok(given) = serde_json::from_value::<ModalitySet>(given.clone()) else {
+                return Err(process.fail(&format!("expected a list of modalities as `{key}`, found {given}")));
+            };
+            if !given.contains(wanted) {
+                let has = if given.is_empty() { "none".into() } else { given.to_string() };
+                return Err(process.fail(&format!("the pipeline names the gradients{of} of {wanted}, the program gives {has}")));
+            }
         }
         if !own.gradients.has(Modality::Text) {
             return Ok(None);
@@ -285,7 +299,7 @@ impl CommandModel {
 
     /// Asks about missing media: how many numbers each embedding has.
     fn look(&mut self) -> Result<()> {
-        let question = self.pass(&[Input::default()], ModalitySet::EMPTY, true)?.question;
+        let question = self.pass(&[Input::default()], ModalitySet::EMPTY, self.settled.embeddings, self.settled.fused)?.question;
         let mut answer = self.process().ask(question)?;
         let rows = self.settled.micro_batch;
         let mut take = |name: &str, rest: Option<&[usize]>| {
@@ -304,8 +318,8 @@ impl CommandModel {
         Ok(())
     }
 
-    /// One forward pass of a micro-batch. `all` asks for the embeddings too.
-    fn pass(&self, part: &[Input], wrt: ModalitySet, all: bool) -> Result<Pass> {
+    /// One forward pass of a micro-batch, with these embeddings beside the logits.
+    fn pass(&self, part: &[Input], wrt: ModalitySet, embeddings: ModalitySet, fused: bool) -> Result<Pass> {
         let own = &self.settled;
         let rows = own.micro_batch;
         let place = |e: Error, m: Modality| e.at("modality", m);
@@ -321,10 +335,8 @@ impl CommandModel {
             check_shift(shift, positions * size)?;
         }
         let mut give = vec!["logits".to_owned()];
-        if all {
-            give.extend(own.embeddings.iter().map(|m| format!("embedding.{m}")));
-            give.extend(own.fused.then(|| "fused".to_owned()));
-        }
+        give.extend(embeddings.iter().map(|m| format!("embedding.{m}")));
+        give.extend(fused.then(|| "fused".to_owned()));
         let present = |m: Modality| (0..rows).map(|i| part.get(i).is_some_and(|input| input.present().has(m))).collect::<Vec<_>>();
         let present: serde_json::Map<String, Value> = own.modalities().iter().map(|m| (m.name().to_owned(), present(m).into())).collect();
         let text = own.text.then(|| (0..rows).map(|i| part.get(i).and_then(|input| input.text.as_deref())).collect::<Vec<_>>());
@@ -335,7 +347,7 @@ impl CommandModel {
         let shifted = self.text.filter(|_| shifts.iter().any(Option::is_some));
         tensors.extend(shifted.map(|(positions, size)| ("text.shift", vec![rows, positions, size])));
         let numbers = self.sizes.iter().filter_map(|(_, n)| *n).chain(self.fused).sum::<usize>() + self.logits;
-        let known = !all || (own.embeddings.iter().all(|m| self.sizes[m].is_some()) && own.fused == self.fused.is_some());
+        let known = embeddings.iter().all(|m| self.sizes[m].is_some()) && (!fused || self.fused.is_some());
         let limit = if known { WORDS + 4 * (numbers * rows) as u64 } else { FIRST };
         let mut question = self.question("forward", words, &tensors, limit)?;
         for (at, (name, _)) in tensors.iter().enumerate() {
@@ -369,12 +381,21 @@ impl CommandModel {
         self.columns.iter().map(move |column| logits[*column])
     }
 
-    /// What a slope along the logits becomes along each input of `wrt`, in the shapes of the program.
-    fn slopes(&self, process: &mut Process, first: usize, kept: usize, wrt: ModalitySet, slope: &[f32]) -> Result<PerModality<Vec<f32>>> {
+    /// What a slope along one tensor of the answer before (`of`, of so many columns) becomes along each input of `wrt`, in the shapes of the program.
+    fn slopes(
+        &self,
+        process: &mut Process,
+        first: usize,
+        kept: usize,
+        wrt: ModalitySet,
+        of: (&str, usize),
+        slope: &[f32],
+    ) -> Result<PerModality<Vec<f32>>> {
         let rows = self.settled.micro_batch;
         let numbers: usize = wrt.iter().map(|m| self.shape(m).iter().product::<usize>()).sum();
         let limit = WORDS + 4 * (numbers * rows) as u64;
-        let mut question = self.question("backward", json!({ "gradients": wrt }), &[("slope", vec![rows, self.logits])], limit)?;
+        let words = json!({ "gradients": wrt, "of": of.0 });
+        let mut question = self.question("backward", words, &[("slope", vec![rows, of.1])], limit)?;
         put(slope, question.frame.tensor(0));
         let mut answer = process.ask(question)?;
         let mut found: PerModality<Vec<f32>> = PerModality::default();
@@ -383,6 +404,59 @@ impl CommandModel {
         }
         answer.emptied().map_err(|why| process.fail(&format!("answer to `backward`: {why}")))?;
         Ok(found)
+    }
+
+    /// A `forward` and, where a gradient is wanted, its `backward` for each micro-batch. `slope` is shown the number of a row, its logits as the program gives them and its embedding of `of`, and
+    /// tells a value and its slope along the embedding; without `of` along the logits.
+    fn sloped(
+        &self,
+        inputs: &[Input],
+        wrt: ModalitySet,
+        of: Option<Modality>,
+        slope: impl Fn(usize, &[f32], &[f32]) -> (f32, Vec<f32>),
+    ) -> Result<Gradients> {
+        let rows = self.settled.micro_batch;
+        let embedding = of.and_then(|m| Some((format!("embedding.{m}"), self.sizes[m]?)));
+        let (name, columns) = embedding.as_ref().map_or(("logits", self.logits), |(name, size)| (name, *size));
+        let mut all = Gradients { logits: Matrix { columns: self.columns.len(), values: Vec::new() }, ..Gradients::default() };
+        for (at, part) in inputs.chunks(rows).enumerate() {
+            let first = at * rows;
+            let Pass { question, images, audios } = self.pass(part, wrt, of.into_iter().collect(), false)?;
+            let mut process = self.process();
+            let mut answer = process.ask(question)?;
+            let logits = self.rows(&mut process, &mut answer, "logits", &[self.logits], first, part.len())?;
+            let embeddings = match &embedding {
+                Some((name, size)) => self.rows(&mut process, &mut answer, name, &[*size], first, part.len())?,
+                None => Vec::new(),
+            };
+            answer.emptied().map_err(|why| process.fail(&format!("answer to `forward`: {why}")))?;
+            let mut along = vec![0.0; rows * columns];
+            for (i, row) in logits.chunks_exact(self.logits).enumerate() {
+                let own = embeddings.get(i * columns..(i + 1) * columns).unwrap_or_default();
+                let (value, slope) = slope(first + i, row, own);
+                all.objective.push(value);
+                along[i * columns..].iter_mut().zip(slope).for_each(|(to, g)| *to = g);
+                all.logits.values.extend(self.picked(row));
+            }
+            if wrt.is_empty() {
+                continue;
+            }
+            let found = self.slopes(&mut process, first, part.len(), wrt, (name, columns), &along)?;
+            drop(process);
+            let back = |m: Modality, i: usize, row: &[f32]| match m {
+                Modality::Image => images.get(i)?.as_ref().map(|map| map.transpose(row)),
+                Modality::Audio => audios.get(i)?.as_ref().map(|map| map.transpose(row)),
+                Modality::Text => part.get(i)?.text.as_ref().map(|_| row.to_vec()),
+            };
+            for m in wrt.iter() {
+                let size = found[m].len() / part.len().max(1);
+                let native = found[m].par_chunks_exact(size.max(1)).enumerate().map(|(i, row)| back(m, i, row));
+                all.rows_mut(m).extend(native.collect::<Vec<_>>());
+            }
+        }
+        let n = inputs.len();
+        Modality::ALL.into_iter().for_each(|m| all.rows_mut(m).resize(n, None));
+        Ok(all)
     }
 
     /// Sizes of one sample of an input whose gradient the program gives.
@@ -422,7 +496,7 @@ impl Model for CommandModel {
         };
         for (at, part) in inputs.chunks(self.settled.micro_batch).enumerate() {
             let first = at * self.settled.micro_batch;
-            let question = self.pass(part, ModalitySet::EMPTY, true)?.question;
+            let question = self.pass(part, ModalitySet::EMPTY, self.settled.embeddings, self.settled.fused)?.question;
             let mut process = self.process();
             let mut answer = process.ask(question)?;
             let logits = self.rows(&mut process, &mut answer, "logits", &[self.logits], first, part.len())?;
@@ -441,50 +515,26 @@ impl Model for CommandModel {
         Ok(outputs)
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        check_targets(targets, inputs.len(), self.columns.len())?;
-        let wrt = wrt.and(self.settled.gradients);
-        let rows = self.settled.micro_batch;
-        let mut all = Gradients { logits: Matrix { columns: self.columns.len(), values: Vec::new() }, ..Gradients::default() };
-        for (at, (part, targets)) in inputs.chunks(rows).zip(targets.chunks(rows)).enumerate() {
-            let first = at * rows;
-            let Pass { question, images, audios } = self.pass(part, wrt, false)?;
-            let mut process = self.process();
-            let mut answer = process.ask(question)?;
-            let logits = self.rows(&mut process, &mut answer, "logits", &[self.logits], first, part.len())?;
-            answer.emptied().map_err(|why| process.fail(&format!("answer to `forward`: {why}")))?;
-            let mut slope = vec![0.0; rows * self.logits];
-            for ((row, target), to) in logits.chunks_exact(self.logits).zip(targets).zip(slope.chunks_exact_mut(self.logits)) {
-                let own: Vec<f32> = self.picked(row).collect();
-                all.objective.push(measure::objective(&own, target, objective));
-                let along = measure::objective_gradient(&own, target, objective);
-                self.columns.iter().zip(along).for_each(|(column, g)| to[*column] = g);
-                all.logits.values.extend(own);
-            }
-            if wrt.is_empty() {
-                continue;
-            }
-            let found = self.slopes(&mut process, first, part.len(), wrt, &slope)?;
-            drop(process);
-            let back = |m: Modality, i: usize, row: &[f32]| match m {
-                Modality::Image => images.get(i)?.as_ref().map(|map| map.transpose(row)),
-                Modality::Audio => audios.get(i)?.as_ref().map(|map| map.transpose(row)),
-                Modality::Text => part.get(i)?.text.as_ref().map(|_| row.to_vec()),
-            };
-            for m in wrt.iter() {
-                let size = found[m].len() / part.len().max(1);
-                let native: Vec<Option<Vec<f32>>> =
-                    found[m].par_chunks_exact(size.max(1)).enumerate().map(|(i, row)| back(m, i, row)).collect();
-                match m {
-                    Modality::Image => all.image.extend(native),
-                    Modality::Audio => all.audio.extend(native),
-                    Modality::Text => all.text.extend(native),
-                }
-            }
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        self.sloped(inputs, wrt.and(self.settled.gradients), None, |row, logits, _| {
+            let own: Vec<f32> = self.picked(logits).collect();
+            let (value, along) = of(row, &own);
+            let mut slope = vec![0.0; self.logits];
+            self.columns.iter().zip(along).for_each(|(column, g)| slope[*column] = g);
+            (value, slope)
+        })
+    }
+
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
+        if !self.settled.embedding_gradients.has(modality) {
+            let told = format!("the pipeline names no gradient of the embedding of {modality}: `embedding_gradients: [{modality}]`");
+            return Err(Error::model(told).at("command", self.settled.run.join(" ")));
         }
-        let n = inputs.len();
-        [&mut all.image, &mut all.audio, &mut all.text].into_iter().for_each(|rows| rows.resize(n, None));
-        Ok(all)
+        self.sloped(inputs, ModalitySet::one(modality), Some(modality), |row, _, embedding| {
+            let (value, mut slope) = of(row, embedding);
+            slope.resize(embedding.len(), 0.0);
+            (value, slope)
+        })
     }
 
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {

@@ -52,7 +52,7 @@ impl Place {
     fn written(mode: &str) -> Value {
         json!({
             "run": ["python3", "linear.py", mode], "inputs": { "image": {}, "audio": {}, "text": {} }, "micro_batch": 4,
-            "gradients": ["image", "audio", "text"], "embeddings": ["image"], "fused": true, "files": ["hardmine_process.py"],
+            "gradients": ["image", "audio", "text"], "embeddings": ["image"], "embedding_gradients": ["image"], "fused": true, "files": ["hardmine_process.py"],
         })
     }
     fn config(mode: &str) -> Command {
@@ -253,6 +253,52 @@ fn embedded_text_is_shifted_and_has_a_gradient() {
 }
 
 #[test]
+fn embeddings_have_a_gradient_where_the_program_gives_it() {
+    if !python() {
+        return;
+    }
+    let place = Place::new();
+    let mut config = Place::config("good");
+    config.embeddings = vec![Modality::Image, Modality::Text];
+    config.embedding_gradients = config.embeddings.clone();
+    let model = place.open(&config).unwrap();
+    assert_eq!(model.spec().embedding_gradients, ModalitySet::IMAGE.or(ModalitySet::TEXT));
+    let mut inputs = inputs();
+    inputs.iter_mut().for_each(|input| input.text = Some("ab".into()));
+    inputs[3].image = None;
+    // A function that is no sum, and another for each row, so that a slope of the wrong row shows.
+    let value = |row: usize, e: &[f32]| (row + 1) as f32 * e[0] * e[1];
+    let of = |row: usize, e: &[f32]| (value(row, e), vec![(row + 1) as f32 * e[1], (row + 1) as f32 * e[0]]);
+    let found = model.embedding_gradient(&inputs, Modality::Image, &of).unwrap();
+    let seen = model.forward(&inputs).unwrap();
+    assert_eq!(found.logits, seen.logits);
+    let embeddings = seen.embeddings[Modality::Image].clone().unwrap();
+    for (row, input) in inputs.iter().enumerate() {
+        let e = embeddings.row(row);
+        assert_eq!(found.objective[row], value(row, e));
+        let wanted = input.image.is_some().then(|| {
+            let scale = (row + 1) as f32;
+            (0..PIXELS).map(|p| scale * (e[0] + if p == 0 { e[1] } else { 0.0 })).collect::<Vec<f32>>()
+        });
+        near_rows(std::slice::from_ref(&found.image[row]), &[wanted]);
+    }
+    assert!(found.audio.iter().chain(&found.text).all(Option::is_none));
+    let text = model.embedding_gradient(&inputs[..1], Modality::Text, &of).unwrap();
+    let e = model.forward(&inputs[..1]).unwrap().embeddings[Modality::Text].clone().unwrap().values;
+    let wanted = (0..8).map(|i| e[0] + if i == 0 { e[1] } else { 0.0 }).collect();
+    near_rows(&text.text, &[Some(wanted)]);
+    assert!(model.embedding_gradient(&inputs, Modality::Audio, &of).err().unwrap().to_string().contains("embedding_gradients: [audio]"));
+    // What is not named is not asked, and what the program cannot give is told at its start.
+    let written: Value =
+        json!({ "command": { "run": ["x"], "inputs": { "image": {} }, "gradients": ["image"], "embedding_gradients": ["image"] } });
+    let told = Table::<dyn ModelSource>::default().with::<Command>().build(&written).err().unwrap();
+    assert_eq!(told[0].path, "command.embedding_gradients");
+    config.run[2] = "no_embedding_gradients".into();
+    let told = place.open(&config).err().unwrap().to_string();
+    assert!(told.contains("the pipeline names the gradients of the embeddings of image+text, the program gives none"), "{told}");
+}
+
+#[test]
 fn what_goes_wrong_is_told_with_the_command() {
     if !python() {
         return;
@@ -406,7 +452,7 @@ fn the_example_in_torch_agrees_with_finite_differences() {
     let place = Place::new();
     let written = json!({
         "run": [python, "command_model.py"], "inputs": { "image": { "size": [20, 16], "channels": 3 } },
-        "gradients": ["image"], "embeddings": ["image"], "micro_batch": 8,
+        "gradients": ["image"], "embeddings": ["image"], "embedding_gradients": ["image"], "micro_batch": 8,
     });
     let config: Command = serde_json::from_value(written).unwrap();
     let model = place.open(&config).unwrap();
@@ -427,6 +473,22 @@ fn the_example_in_torch_agrees_with_finite_differences() {
             pixels.values.iter_mut().zip(gradient).for_each(|(v, g)| *v += by * g);
             let input = Input { image: Some(Arc::new(pixels)), ..Input::default() };
             model.gradient(&[input], &targets[i..=i], Objective::CrossEntropy, ModalitySet::EMPTY).unwrap().objective[0]
+        };
+        let step = 1e-2 / square.sqrt();
+        let slope = (moved(step) - moved(-step)) / (2.0 * step);
+        assert!((slope - square).abs() < 0.02 * square, "{i}: {slope} {square}");
+    }
+    // The same along the embedding: half its square length rises along its gradient.
+    let half = |_: usize, e: &[f32]| (e.iter().map(|v| v * v / 2.0).sum::<f32>(), e.to_vec());
+    let found = model.embedding_gradient(&inputs, Modality::Image, &half).unwrap();
+    for i in 0..inputs.len() {
+        let gradient = found.of(Modality::Image, i).unwrap();
+        let square: f32 = gradient.iter().map(|g| g * g).sum();
+        let moved = |by: f32| {
+            let mut pixels = image(i);
+            pixels.values.iter_mut().zip(gradient).for_each(|(v, g)| *v += by * g);
+            let input = Input { image: Some(Arc::new(pixels)), ..Input::default() };
+            model.embedding_gradient(&[input], Modality::Image, &half).unwrap().objective[0]
         };
         let step = 1e-2 / square.sqrt();
         let slope = (moved(step) - moved(-step)) / (2.0 * step);

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        Input, Latent, LatentGradients, Latents, Matrix, Objective, Pixels, Target, Waveform,
+        Input, Latent, LatentGradients, Latents, Matrix, Objective, Pixels, Target, Waveform, measure,
         preprocess::{AudioMap, render},
     },
     sample::{Modality, ModalitySet, PerModality},
@@ -169,7 +169,7 @@ impl Latent for FusionModel {
             }
             let pass = self.net.forward(&self.weights, &batch, &self.net.leaves(&batch), Some(&codes))?;
             let logits = transposed(&host(pass.logits.clone().inner())?, MICRO_BATCH, part.len());
-            let (values, slope) = slopes(&logits, targets, objective, classes);
+            let (values, slope) = slopes(&logits, classes, &|row, logits| measure::objective_of(targets, row, logits, objective));
             let mut of: PerModality<Option<Vec<f32>>> = PerModality::default();
             if pass.logits.is_tracked() {
                 let gradients = (pass.logits * matrix(slope, classes, MICRO_BATCH, &self.net.device)).sum().backward();

@@ -170,7 +170,8 @@ impl ModelSource for Fusion {
     fn capabilities(&self) -> Capabilities {
         let spectra = ModalitySet::ALL.without(Modality::Text);
         let decodes = if self.audio.decoder > 0 { spectra } else { ModalitySet::one(Modality::Image) };
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
+        let all = ModalitySet::ALL;
+        Capabilities { trainable: true, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
     }
     fn learns(&self) -> Learns {
         // The heads of single modalities say which one leads.

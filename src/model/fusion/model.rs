@@ -9,8 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, Objective, OfEmbedding, Outputs, Target, measure,
-        parameters::Parameters, preprocess::Canonical,
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, OfRow, Outputs, parameters::Parameters, preprocess::Canonical,
     },
     sample::{Modality, ModalitySet, PerModality},
 };
@@ -131,20 +130,16 @@ impl FusionModel {
             let length = self.shape.text.as_ref().map_or(0, |text| text.length);
             let text = |at: usize| native(Modality::Text, at, &|g| transposed(g, length, length));
             let range = || 0..part.len();
-            let native =
-                (range().map(image).collect::<Vec<_>>(), range().map(audio).collect::<Vec<_>>(), range().map(text).collect::<Vec<_>>());
-            Ok((values, logits, native))
+            Ok(Gradients {
+                objective: values,
+                logits: Matrix { columns: classes, values: logits },
+                image: range().map(image).collect(),
+                audio: range().map(audio).collect(),
+                text: range().map(text).collect(),
+            })
         };
-        let parts: Vec<_> = inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: self.empty(classes), ..Gradients::default() };
-        for (values, logits, (image, audio, text)) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(image);
-            all.audio.extend(audio);
-            all.text.extend(text);
-        }
-        Ok(all)
+        let parts: Vec<Gradients> = inputs.par_chunks(MICRO_BATCH).enumerate().map(one).collect::<Result<_>>()?;
+        Ok(Gradients::joined(classes, parts))
     }
 
     /// Numbers of an embedded text.
@@ -182,16 +177,15 @@ impl Model for FusionModel {
         Ok(Outputs { logits, embeddings, fused: Some(fused) })
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
         let classes = self.shape.classes.len();
-        crate::model::check_targets(targets, inputs.len(), classes)?;
         self.sloped(inputs, wrt, |first, logits, pass| {
-            let (values, slope) = slopes(logits, targets.get(first..).unwrap_or_default(), objective, classes);
+            let (values, slope) = slopes(logits, classes, &|row, logits| of(first + row, logits));
             Ok((values, pass.logits, slope))
         })
     }
 
-    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
         let (classes, size) = (self.shape.classes.len(), self.shape.embedding);
         self.sloped(inputs, ModalitySet::one(modality), |first, logits, pass| {
             let embedding = pass.embeddings[modality].clone();
@@ -228,14 +222,14 @@ impl Model for FusionModel {
     }
 }
 
-/// The objective of each row of logits, and its slope along them in the layout of the device: `classes x MICRO_BATCH`, 0 for the rows that fill up.
-pub(super) fn slopes(logits: &[f32], targets: &[Target], objective: Objective, classes: usize) -> (Vec<f32>, Vec<f32>) {
+/// A function of each row of logits, and its slope along them in the layout of the device: `classes x MICRO_BATCH`, 0 for the rows that fill up.
+pub(super) fn slopes(logits: &[f32], classes: usize, of: OfRow<'_>) -> (Vec<f32>, Vec<f32>) {
     let mut slope = vec![0.0; classes * MICRO_BATCH];
-    let mut values = Vec::with_capacity(targets.len());
-    for (at, (row, target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
-        values.push(measure::objective(row, target, objective));
-        let own = measure::objective_gradient(row, target, objective);
-        own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
+    let mut values = Vec::new();
+    for (at, row) in logits.chunks_exact(classes).enumerate() {
+        let (value, own) = of(at, row);
+        values.push(value);
+        own.iter().take(classes).enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
     }
     (values, slope)
 }

@@ -248,6 +248,7 @@ impl Shape {
             modalities,
             gradients: modalities,
             embeddings: modalities,
+            embedding_gradients: modalities,
             decodes: self.decodes(),
         }
     }

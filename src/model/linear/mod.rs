@@ -4,8 +4,7 @@ mod features;
 
 use super::{
     Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, LatentGradients, Latents, Learns, Learnt, Lesson, Matrix, Model,
-    ModelSource, ModelSpec, Objective, OfEmbedding, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform,
-    measure,
+    ModelSource, ModelSpec, Objective, OfRow, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform, measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -75,7 +74,8 @@ impl Configure<dyn ModelSource> for Linear {
 impl ModelSource for Linear {
     fn capabilities(&self) -> Capabilities {
         let decodes = ModalitySet::one(Modality::Image);
-        Capabilities { trainable: true, modalities: ModalitySet::ALL, gradients: ModalitySet::ALL, embeddings: ModalitySet::ALL, decodes }
+        let all = ModalitySet::ALL;
+        Capabilities { trainable: true, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
     }
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }
@@ -158,6 +158,7 @@ impl Shape {
             modalities,
             gradients: modalities,
             embeddings: modalities,
+            embedding_gradients: modalities,
             decodes: self.decodes(),
         }
     }
@@ -296,6 +297,23 @@ impl LinearModel {
     }
 }
 
+/// Value, logits and gradients of one row.
+type Sloped = (f32, Vec<f32>, PerModality<Option<Vec<f32>>>);
+
+impl LinearModel {
+    fn sloped(&self, inputs: &[Input], of: impl Fn(usize, &Features) -> Result<Sloped> + Sync) -> Result<Gradients> {
+        let columns = self.shape.classes.len();
+        let one = |(row, input): (usize, &Input)| {
+            let (value, values, native) = of(row, &self.shape.features(&self.canonical, input)?)?;
+            let PerModality { image, audio, text } = native;
+            let logits = Matrix { columns, values };
+            Ok(Gradients { objective: vec![value], logits, image: vec![image], audio: vec![audio], text: vec![text] })
+        };
+        let rows: Vec<Gradients> = inputs.par_iter().enumerate().map(one).collect::<Result<_>>()?;
+        Ok(Gradients::joined(columns, rows))
+    }
+}
+
 impl Model for LinearModel {
     fn spec(&self) -> &ModelSpec {
         &self.spec
@@ -326,47 +344,27 @@ impl Model for LinearModel {
         Ok(outputs)
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        super::check_targets(targets, inputs.len(), self.shape.classes.len())?;
-        let one = |(input, target): (&Input, &Target)| {
-            let features = self.shape.features(&self.canonical, input)?;
-            let logits = self.shape.logits(&self.weights, &features)?;
-            let outer = measure::objective_gradient(&logits, target, objective);
-            let native = |modality: Modality| self.shape.native(&self.weights, &features, &outer, modality, wrt);
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        self.sloped(inputs, |row, features| {
+            let logits = self.shape.logits(&self.weights, features)?;
+            let (value, outer) = of(row, &logits);
+            let native = |modality: Modality| self.shape.native(&self.weights, features, &outer, modality, wrt);
             let [image, audio, text] = Modality::ALL.map(native);
-            Ok((measure::objective(&logits, target, objective), [image?, audio?, text?], logits))
-        };
-        let rows: Vec<_> = inputs.par_iter().zip(targets).map(one).collect::<Result<_>>()?;
-        let mut gradients = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
-        for (value, [image, audio, text], logits) in rows {
-            gradients.objective.push(value);
-            gradients.image.push(image);
-            gradients.audio.push(audio);
-            gradients.text.push(text);
-            gradients.logits.values.extend(logits);
-        }
-        Ok(gradients)
+            Ok((value, logits, PerModality { image: image?, audio: audio?, text: text? }))
+        })
     }
 
-    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfEmbedding<'_>) -> Result<Gradients> {
-        let one = |(row, input): (usize, &Input)| {
-            let features = self.shape.features(&self.canonical, input)?;
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
+        self.sloped(inputs, |row, features| {
             let none = vec![0.0; self.shape.len(modality).unwrap_or(0)];
             let (value, slope) = of(row, features[modality].as_ref().map_or(&none, |(f, _)| f));
-            let native = match &features[modality] {
+            let mut native = PerModality::default();
+            native[modality] = match &features[modality] {
                 Some((f, Some(back))) if slope.len() == f.len() => Some(back(&slope)),
                 _ => None,
             };
-            Ok((value, native, self.shape.logits(&self.weights, &features)?))
-        };
-        let rows: Vec<_> = inputs.par_iter().enumerate().map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: Matrix { columns: self.shape.classes.len(), values: Vec::new() }, ..Gradients::default() };
-        for (value, native, logits) in rows {
-            all.objective.push(value);
-            all.logits.values.extend(logits);
-            all.rows_mut(modality).push(native);
-        }
-        Ok(all)
+            Ok((value, self.shape.logits(&self.weights, features)?, native))
+        })
     }
 
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {

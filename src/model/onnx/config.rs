@@ -392,6 +392,7 @@ impl ModelSource for Onnx {
             modalities,
             gradients: modalities.without(Modality::Text),
             embeddings: if self.head.is_some() { modalities } else { embeddings },
+            embedding_gradients: if self.head.is_some() { modalities } else { embeddings }.without(Modality::Text),
             decodes: ModalitySet::EMPTY,
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        DataProfile, Gradients, Input, Matrix, Model, ModelSpec, Objective, Outputs, Target, measure,
+        DataProfile, Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs,
         parameters::Parameters,
         preprocess::{AudioMap, Canonical, ImageMap},
     },
@@ -218,6 +218,16 @@ pub(super) struct Pass {
     audios: Vec<Option<AudioMap>>,
 }
 
+impl Pass {
+    /// Modalities to whose inputs a path leads back from a value.
+    fn reached(&self, from: Option<&Value>, tape: Tape) -> Result<ModalitySet> {
+        let Some((at, n)) = from.and_then(|value| Some((value.place_on_tape()?, value.len()))) else { return Ok(ModalitySet::EMPTY) };
+        let leaves: Vec<usize> = self.leaves.iter().map(|l| l.at).collect();
+        let slopes = tape.backward(vec![(at, vec![1.0; n])], &leaves)?;
+        Ok(self.leaves.iter().zip(slopes).filter(|(_, s)| s.is_some()).map(|(l, _)| l.modality).collect())
+    }
+}
+
 impl OnnxModel {
     /// Opens the files of `config` for this data and runs them once on missing media, to see that they answer.
     pub fn open(config: &Onnx, profile: &DataProfile) -> Result<Self> {
@@ -265,6 +275,7 @@ impl OnnxModel {
             modalities: ModalitySet::EMPTY,
             gradients: ModalitySet::EMPTY,
             embeddings: ModalitySet::EMPTY,
+            embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
         };
         let canonical = canonical(parts.iter().flat_map(|p| &p.plan.sources));
@@ -296,17 +307,16 @@ impl OnnxModel {
             return Err(Error::model(format!("expected {wanted} logits a sample, one a class; the graph gives {found}")));
         }
         let modalities: ModalitySet = self.parts.iter().flat_map(|p| &p.plan.sources).filter_map(Source::modality).collect();
-        let embeddings = Modality::ALL.into_iter().filter(|m| pass.embeddings[*m].is_some()).collect();
+        let embeddings: ModalitySet = Modality::ALL.into_iter().filter(|m| pass.embeddings[*m].is_some()).collect();
         // A gradient that no path brings back is not promised.
-        let reached = match pass.logits.as_ref().and_then(Value::place_on_tape) {
-            Some(at) => {
-                let leaves: Vec<usize> = pass.leaves.iter().map(|l| l.at).collect();
-                let slopes = tape.backward(vec![(at, vec![1.0; found])], &leaves)?;
-                pass.leaves.iter().zip(slopes).filter(|(_, s)| s.is_some()).map(|(l, _)| l.modality).collect()
-            }
-            None => ModalitySet::EMPTY,
-        };
-        self.spec = ModelSpec { classes, modalities, gradients: reached, embeddings, ..self.spec };
+        let gradients = pass.reached(pass.logits.as_ref(), tape)?;
+        let mut embedding_gradients = ModalitySet::EMPTY;
+        for m in embeddings.iter() {
+            let (mut tape, only) = (Tape::default(), ModalitySet::one(m));
+            let pass = self.pass(&[Input::default()], only, &mut tape)?;
+            embedding_gradients = embedding_gradients.or(pass.reached(pass.embeddings[m].as_ref(), tape)?);
+        }
+        self.spec = ModelSpec { classes, modalities, gradients, embeddings, embedding_gradients, ..self.spec };
         self.spec.digest = self.parameters().digest(&self.identity());
         Ok(self)
     }
@@ -500,6 +510,19 @@ impl Source {
     }
 }
 
+/// A function of each row of an output, and its slope along them.
+fn sloped_rows(output: &Value, first: usize, of: OfRow<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
+    let columns = output.shape.get(1).copied().unwrap_or(0);
+    let (mut values, mut slope) = (Vec::new(), Vec::new());
+    for (at, row) in output.f()?.chunks_exact(columns.max(1)).enumerate() {
+        let (value, mut own) = of(first + at, row);
+        own.resize(columns, 0.0);
+        values.push(value);
+        slope.extend(own);
+    }
+    Ok((values, slope))
+}
+
 fn extend(to: &mut Matrix, value: &Value, rows: usize) -> Result<()> {
     to.columns = value.len() / rows.max(1);
     to.values.extend_from_slice(value.f()?);
@@ -533,43 +556,23 @@ impl Model for OnnxModel {
         Ok(outputs)
     }
 
-    fn gradient(&self, inputs: &[Input], targets: &[Target], objective: Objective, wrt: ModalitySet) -> Result<Gradients> {
-        let classes = self.spec.classes.len();
-        crate::model::check_targets(targets, inputs.len(), classes)?;
-        let one = |(part, targets): (&[Input], &[Target])| {
-            let mut tape = Tape::default();
-            let pass = self.pass(part, wrt, &mut tape)?;
-            let logits = pass.logits.as_ref().ok_or_else(|| Error::internal("a model without logits"))?;
-            let rows = || logits.f().map(|v| v.chunks_exact(classes).zip(targets));
-            let values: Vec<f32> = rows()?.map(|(row, target)| measure::objective(row, target, objective)).collect();
-            let slope: Vec<f32> = rows()?.flat_map(|(row, target)| measure::objective_gradient(row, target, objective)).collect();
-            let leaves: Vec<usize> = pass.leaves.iter().map(|l| l.at).collect();
-            let slopes = match logits.place_on_tape() {
-                Some(at) => tape.backward(vec![(at, slope)], &leaves)?,
-                None => vec![None; leaves.len()],
-            };
-            let (mut images, mut audios): (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>) = (vec![None; part.len()], vec![None; part.len()]);
-            for (leaf, slope) in pass.leaves.iter().zip(slopes) {
-                // Where no path leads to the input its gradient is 0.
-                for row in leaf.row..leaf.row + leaf.samples {
-                    let own = slope.as_ref().map(|s| &s[(row - leaf.row) * s.len() / leaf.rows..][..s.len() / leaf.rows]);
-                    match leaf.modality {
-                        Modality::Image => images[row] = self.image_back(pass.images.get(row), own),
-                        _ => audios[row] = self.audio_back(pass.audios.get(row), own),
-                    }
-                }
-            }
-            Ok((values, logits.f()?.to_vec(), images, audios))
-        };
-        let parts: Vec<_> = inputs.par_chunks(self.chunk).zip(targets.par_chunks(self.chunk)).map(one).collect::<Result<_>>()?;
-        let mut all = Gradients { logits: Matrix { columns: classes, values: Vec::new() }, ..Gradients::default() };
-        for (values, logits, images, audios) in parts {
-            all.objective.extend(values);
-            all.logits.values.extend(logits);
-            all.image.extend(images);
-            all.audio.extend(audios);
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        self.sloped(inputs, wrt, |first, pass| {
+            let logits = pass.logits.clone().ok_or_else(|| Error::internal("a model without logits"))?;
+            let (values, slope) = sloped_rows(&logits, first, of)?;
+            Ok((values, logits, slope))
+        })
+    }
+
+    fn embedding_gradient(&self, inputs: &[Input], modality: Modality, of: OfRow<'_>) -> Result<Gradients> {
+        if !self.spec.embedding_gradients.has(modality) {
+            return Err(Error::model(format!("this graph gives no gradient of an embedding of {modality}")));
         }
-        Ok(all)
+        self.sloped(inputs, ModalitySet::one(modality), |first, pass| {
+            let embedding = pass.embeddings[modality].clone().ok_or_else(|| Error::internal("a model without its embedding"))?;
+            let (values, slope) = sloped_rows(&embedding, first, of)?;
+            Ok((values, embedding, slope))
+        })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -582,6 +585,42 @@ impl Model for OnnxModel {
 }
 
 impl OnnxModel {
+    /// The gradients of a function of the rows of one output with respect to the media. `of` is shown the number of the first row and what a pass gave; it tells values, the output and the slope along it.
+    fn sloped(
+        &self,
+        inputs: &[Input],
+        wrt: ModalitySet,
+        of: impl Fn(usize, &Pass) -> Result<(Vec<f32>, Value, Vec<f32>)> + Sync,
+    ) -> Result<Gradients> {
+        let classes = self.spec.classes.len();
+        let one = |(at, part): (usize, &[Input])| {
+            let mut tape = Tape::default();
+            let pass = self.pass(part, wrt, &mut tape)?;
+            let logits = pass.logits.as_ref().ok_or_else(|| Error::internal("a model without logits"))?;
+            let (values, output, slope) = of(at * self.chunk, &pass)?;
+            let leaves: Vec<usize> = pass.leaves.iter().map(|l| l.at).collect();
+            let slopes = match output.place_on_tape() {
+                Some(at) => tape.backward(vec![(at, slope)], &leaves)?,
+                None => vec![None; leaves.len()],
+            };
+            let (mut image, mut audio): (Vec<Option<Vec<f32>>>, Vec<Option<Vec<f32>>>) = (vec![None; part.len()], vec![None; part.len()]);
+            for (leaf, slope) in pass.leaves.iter().zip(slopes) {
+                // Where no path leads to the input its gradient is 0.
+                for row in leaf.row..leaf.row + leaf.samples {
+                    let own = slope.as_ref().map(|s| &s[(row - leaf.row) * s.len() / leaf.rows..][..s.len() / leaf.rows]);
+                    match leaf.modality {
+                        Modality::Image => image[row] = self.image_back(pass.images.get(row), own),
+                        _ => audio[row] = self.audio_back(pass.audios.get(row), own),
+                    }
+                }
+            }
+            let logits = Matrix { columns: classes, values: logits.f()?.to_vec() };
+            Ok(Gradients { objective: values, logits, image, audio, text: Vec::new() })
+        };
+        let parts: Vec<Gradients> = inputs.par_chunks(self.chunk).enumerate().map(one).collect::<Result<_>>()?;
+        Ok(Gradients::joined(classes, parts))
+    }
+
     fn image_back(&self, map: Option<&Option<Arc<ImageMap>>>, slope: Option<&[f32]>) -> Option<Vec<f32>> {
         let map = map?.as_ref()?;
         let shape = self.parts.iter().flat_map(|p| &p.plan.sources).find_map(|s| if let Source::Image(s) = s { Some(s) } else { None })?;

@@ -68,6 +68,15 @@ fn a_file_answers_with_its_gradients_and_is_saved_whole() {
     // z_1 - z_0 = 0.25 * (sum of the hot values), and a pixel's step is two.
     assert_eq!(slopes.image[0].as_ref().unwrap(), &[0.5, 0.5, 0.0, 0.0]);
     assert!(slopes.image[2].is_none());
+    // The embedding is the normalised picture: its own slope, another for each row, times two.
+    assert_eq!(model.spec().embedding_gradients, ModalitySet::one(Modality::Image));
+    let of = |row: usize, e: &[f32]| ((row + 1) as f32 * e[0] * e[1], vec![(row + 1) as f32 * e[1], (row + 1) as f32 * e[0]]);
+    let along = model.embedding_gradient(&inputs, Modality::Image, &of).unwrap();
+    assert_eq!((along.logits, along.objective[0]), (outputs.logits.clone(), 0.5));
+    assert_eq!(along.image[0].as_ref().unwrap(), &[1.0, 2.0, 0.0, 0.0]);
+    let second = outputs.embeddings.image.as_ref().unwrap().row(1).to_vec();
+    assert_eq!(along.image[1].as_ref().unwrap(), &[4.0 * second[1], 4.0 * second[0], 0.0, 0.0]);
+    assert!(along.image[2].is_none() && model.embedding_gradient(&inputs, Modality::Text, &of).is_err());
     // Alone or among others, in micro-batches of one or three: the same numbers.
     let mut wide = written.clone();
     wide["micro_batch"] = 3.into();

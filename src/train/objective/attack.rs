@@ -3,7 +3,7 @@
 use crate::{
     augment::ball::Ball,
     error::Result,
-    model::{Gradients, Input, Model, Objective, Target},
+    model::{Gradients, Input, Model, OfRow},
     random::SeedTree,
     sample::{Modality, ModalitySet, Norm, PerModality},
 };
@@ -118,13 +118,13 @@ impl<'a> Climb<'a> {
         }
     }
 
-    /// All steps along the gradient of the cross entropy with `targets`, at the same weights; `each` is shown the points after every step. Returns the gradient evaluations.
-    pub fn ascend(&mut self, model: &dyn Model, targets: &[Target], each: &mut dyn FnMut(&[Input])) -> Result<u64> {
+    /// All steps along the gradient of `of` each sample's logits, at the same weights; `each` is shown the points after every step. Returns the gradient evaluations.
+    pub fn ascend(&mut self, model: &dyn Model, of: OfRow<'_>, each: &mut dyn FnMut(&[Input])) -> Result<u64> {
         let wrt = self.attack.modalities();
         let mut spent = 0;
         for _ in 0..self.attack.steps {
             spent += self.points.len() as u64;
-            let seen = model.gradient(&self.points, targets, Objective::CrossEntropy, wrt)?;
+            let seen = model.logits_gradient(&self.points, wrt, of)?;
             self.advance(&seen);
             each(&self.points);
         }

@@ -15,7 +15,9 @@ use super::{blame::Rows, session::Spent};
 use crate::{
     error::{Error, Result},
     mine::{focal_shape, ohem_batch, superloss_shape},
-    model::{Apart, Balance, Input, Lesson, Matrix, Model, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure},
+    model::{
+        Apart, Balance, Input, Lesson, Matrix, Model, Objective, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure,
+    },
     pipeline::{Compared, Consistency, FgsmRs, Free, FreeLb, Madry, SuperLoss, Trades, TrainingObjective, Villa},
     random::SeedTree,
     sample::{Classes, Modality, ModalitySet, PerModality},
@@ -178,7 +180,11 @@ impl Task<'_> {
             let (centres, targets) = picked(rows, &reached);
             let view = model.view()?;
             let mut climb = self.climb(view.as_ref(), attack, &centres, None, &reached)?;
-            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |_| {})?;
+            spent.gradient += climb.ascend(
+                view.as_ref(),
+                &|row, logits| measure::objective_of(&targets, row, logits, Objective::CrossEntropy),
+                &mut |_| {},
+            )?;
             for (row, point) in reached.into_iter().zip(climb.into_points()) {
                 own.inputs[row] = point;
             }
@@ -202,7 +208,11 @@ impl Task<'_> {
             });
             let clean: Vec<Target> = clean.collect();
             let mut climb = self.climb(view.as_ref(), attack, &centres, None, &reached)?;
-            spent.gradient += climb.ascend(view.as_ref(), &clean, &mut |_| {})?;
+            spent.gradient += climb.ascend(
+                view.as_ref(),
+                &|row, logits| measure::objective_of(&clean, row, logits, Objective::CrossEntropy),
+                &mut |_| {},
+            )?;
             points = climb.into_points();
         }
         let pairs = reached.iter().copied().zip(points).map(|(row, point)| {
@@ -224,7 +234,11 @@ impl Task<'_> {
         let mut own_rows = rows.clone();
         let mut seen: Vec<Vec<Input>> = vec![climb.points().to_vec()];
         if !reached.is_empty() && own.steps > 1 {
-            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
+            spent.gradient += climb.ascend(
+                view.as_ref(),
+                &|row, logits| measure::objective_of(&targets, row, logits, Objective::CrossEntropy),
+                &mut |points| seen.push(points.to_vec()),
+            )?;
         }
         for (at, points) in seen.into_iter().enumerate() {
             for (row, point) in reached.iter().copied().zip(points) {
@@ -239,7 +253,7 @@ impl Task<'_> {
         Ok(Prepared { primary: (0..rows.len()).collect(), rows: own_rows, pairs: Vec::new() }.balanced(rows.len()))
     }
 
-    /// VILLA: the rows beside every point of the way.
+    /// VILLA: the rows beside every point of the way up their own loss.
     fn beside(&self, model: &dyn Trainable, rows: &Rows, own: &Villa, spent: &mut Spent) -> Result<Prepared> {
         let attack = self.attack(own.steps, own.step.unwrap_or(2.5 / own.steps as f64), Start::Sample);
         let reached = self.reached(rows, &attack);
@@ -258,7 +272,16 @@ impl Task<'_> {
         let mut climb = self.climb(view.as_ref(), attack, &centres, Some(of), &reached)?;
         let mut seen: Vec<Vec<Input>> = Vec::new();
         if !reached.is_empty() {
-            spent.gradient += climb.ascend(view.as_ref(), &targets, &mut |points| seen.push(points.to_vec()))?;
+            spent.forward += centres.len() as u64;
+            let clean = view.forward(&centres)?.logits;
+            let apart = Pair { weight: 1.0, apart: Apart::SymmetricKl, stop_gradient: true, confidence: 0.0 };
+            // What is ascended is what is learnt at the point.
+            let of = |row: usize, logits: &[f32]| {
+                let (value, mut slope) = measure::objective_of(&targets, row, logits, Objective::CrossEntropy);
+                let far = apart.add(clean.row(row), logits, own.weight, &mut [], &mut slope);
+                (value + (own.weight * far) as f32, slope)
+            };
+            spent.gradient += climb.ascend(view.as_ref(), &of, &mut |points| seen.push(points.to_vec()))?;
         }
         let mut pairs = Vec::new();
         for points in seen {

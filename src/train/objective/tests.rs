@@ -77,14 +77,19 @@ fn rows(n: usize) -> Rows {
 }
 
 fn trainer() -> LinearTrainer {
+    trainer_of(2)
+}
+
+fn trainer_of(classes: usize) -> LinearTrainer {
     let profile = crate::model::DataProfile {
-        classes: Classes::from_names(["a", "b"].map(String::from)),
+        classes: Classes::from_names(["a", "b", "c"].iter().take(classes).map(|name| name.to_string())),
         modalities: [Modality::Image, Modality::Text].into_iter().collect(),
         image: Some((4, 4, 1)),
         ..Default::default()
     };
     let mut trainer = Linear { image_side: 4, ..Linear::default() }.trainer(&profile).unwrap();
-    let rows = rows(6);
+    let mut rows = rows(6);
+    rows.targets = (0..6).map(|i| Target::Class(i % classes)).collect();
     for _ in 0..10 {
         let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate: 0.02 };
         trainer.step(&batch).unwrap();
@@ -100,8 +105,12 @@ struct Done {
 }
 
 fn step(objective: &TrainingObjective, n: usize, treated: &[bool], scale: f64, gives: bool) -> Done {
+    step_of(trainer(), objective, n, treated, scale, gives)
+}
+
+fn step_of(trainer: LinearTrainer, objective: &TrainingObjective, n: usize, treated: &[bool], scale: f64, gives: bool) -> Done {
     let seen = Arc::default();
-    let mut model = Spy { inner: Box::new(trainer()), seen: Arc::clone(&seen), gives };
+    let mut model = Spy { inner: Box::new(trainer), seen: Arc::clone(&seen), gives };
     let nodes: Vec<SeedTree> = (0..n).map(|i| SeedTree::new(4).variant(i)).collect();
     let task = Task { objective, scale, balance: None, learning_rate: 0.01, treated, seeds: &nodes };
     let mut spent = Spent::default();
@@ -233,6 +242,18 @@ fn villa_holds_every_point_to_the_clean_prediction() {
     // Of a weight of 1 each point has half, and so has the clean row beside it; five rows where there were two.
     assert!(batch.rows.weights.iter().zip([0.5, 0.5, 0.5, 0.5, 2.0]).all(|(w, right)| (w - right * 2.5).abs() < 1e-6));
     assert!((batch.pairs[0].weight - 0.25 * 2.5).abs() < 1e-6);
+    // The second point goes up the divergence too, which has no slope at the sample: the first is the same whatever its weight, the second is not.
+    let points = |weight: f64| {
+        let balls = Balls { norm: Norm::L2, ..balls(0.5) };
+        let objective = TrainingObjective::Villa(Villa { balls, steps: 2, step: Some(0.3), weight, ..Villa::default() });
+        // Of two classes every loss has the same direction.
+        let done = step_of(trainer_of(3), &objective, 2, &[true, false], 1.0, true);
+        assert_eq!(done.spent.forward, 1);
+        [1, 3].map(|row| pixels(&done.seen[0].rows.inputs[row]).to_vec())
+    };
+    let ([first, second], [same, other]) = (points(0.0), points(100.0));
+    assert_eq!(first, same);
+    assert_ne!(second, other);
 }
 
 #[test]
