@@ -5,7 +5,8 @@
 //! `PEERS_PYTHON` names a Python that has torch, torchattacks, safetensors, scikit-learn, scikit-image and OpenCV; the networks, their weights and their inputs are
 //! those of `models.py` in `../shared/peers`, or in the folder that `PEERS_FOLDER` names (it keeps its weights in the folder `PEERS_DATA`). Without a Python only ours is
 //! timed, on drawn weights. Every case runs with one thread and with two on both sides; weights are frozen on both. Then ours alone: with early stop beside
-//! fixed steps, at the first of some larger radii at which at least nine of ten samples are solved.
+//! fixed steps, at the first of some larger radii at which at least nine of ten samples are solved: on the peers' batch, and on more samples of the same kind, where those that are solved make
+//! room for others.
 
 use hardmine::{
     error::{Error, Result},
@@ -30,6 +31,8 @@ use std::{
 const TURNS: usize = 3;
 /// Time spent on a turn, at least.
 const SECONDS: f64 = 0.7;
+/// Samples of the larger set.
+const MANY: usize = 256;
 
 /// Leaves weights, inputs and labels of one network in a folder, and says where the weights are.
 const PREPARE: &str = r#"
@@ -41,6 +44,8 @@ from safetensors.torch import save_file
 m, x, y = models.get(name)
 save_file({k: v.contiguous() for k, v in m.state_dict().items()}, folder + "/weights.safetensors")
 save_file({"x": x, "y": y.float()}, folder + "/inputs.safetensors")
+x, y = models.SPECS[name][1](int(sys.argv[4]), seed=2)
+save_file({"x": x.contiguous(), "y": y.float()}, folder + "/many.safetensors")
 "#;
 
 /// Samples a second of torchattacks, and the mean loss of what it found.
@@ -121,7 +126,8 @@ impl Peers {
     }
 }
 
-fn open(network: &Network, peers: Option<&Peers>, folder: &Path) -> Result<Case> {
+/// The network with the peers' batch, and with more samples.
+fn open(network: &Network, peers: Option<&Peers>, folder: &Path) -> Result<[Case; 2]> {
     let (width, height, channels) = network.size;
     let profile = DataProfile {
         classes: Classes::from_names((0..10).map(|class| class.to_string())),
@@ -130,29 +136,33 @@ fn open(network: &Network, peers: Option<&Peers>, folder: &Path) -> Result<Case>
         ..DataProfile::default()
     };
     let pixels = width * height;
-    let (mut config, mut planar, mut classes) = (network.config.clone(), Vec::new(), Vec::new());
+    let mut config = network.config.clone();
     if let Some(peers) = peers {
-        peers.run(PREPARE, network.name, folder, &[])?;
+        peers.run(PREPARE, network.name, folder, &[MANY.to_string()])?;
         config.weights = Some(folder.join("weights.safetensors"));
-        let tensors = hardmine::model::parameters::Parameters::read_plain(&folder.join("inputs.safetensors"))?;
-        planar.extend_from_slice(tensors.values("x")?);
-        classes.extend(tensors.values("y")?.iter().map(|y| *y as usize));
-    } else {
-        let mut rng = SeedTree::new(0).child("inputs").rng();
-        planar.extend((0..network.batch * pixels * channels).map(|_| rng.random::<f32>()));
-        classes.extend((0..network.batch).map(|i| i % 10));
     }
-    let image = |planes: &[f32]| {
-        let values = (0..pixels * channels).map(|i| planes[i % channels * pixels + i / channels]).collect();
-        Input { image: Some(Arc::new(Pixels { width, height, channels, values })), ..Input::default() }
+    let model = config.trainer(&profile, &SeedTree::new(0))?.freeze()?;
+    let of = |file: &str, count: usize| {
+        let (planar, classes): (Vec<f32>, Vec<usize>) = if peers.is_some() {
+            let tensors = hardmine::model::parameters::Parameters::read_plain(&folder.join(file))?;
+            (tensors.values("x")?.to_vec(), tensors.values("y")?.iter().map(|y| *y as usize).collect())
+        } else {
+            let mut rng = SeedTree::new(0).child("inputs").rng();
+            ((0..count * pixels * channels).map(|_| rng.random::<f32>()).collect(), (0..count).map(|i| i % 10).collect())
+        };
+        let image = |planes: &[f32]| {
+            let values = (0..pixels * channels).map(|i| planes[i % channels * pixels + i / channels]).collect();
+            Input { image: Some(Arc::new(Pixels { width, height, channels, values })), ..Input::default() }
+        };
+        let seeds = SeedTree::new(1);
+        Ok(Case {
+            model: Arc::clone(&model),
+            inputs: planar.chunks_exact(pixels * channels).map(image).collect(),
+            seeds: (0..classes.len()).map(|i| seeds.variant(i)).collect(),
+            targets: classes.into_iter().map(Target::Class).collect(),
+        })
     };
-    let seeds = SeedTree::new(1);
-    Ok(Case {
-        model: config.trainer(&profile, &SeedTree::new(0))?.freeze()?,
-        inputs: planar.chunks_exact(pixels * channels).map(image).collect(),
-        seeds: (0..classes.len()).map(|i| seeds.variant(i)).collect(),
-        targets: classes.into_iter().map(Target::Class).collect(),
-    })
+    Ok([of("inputs.safetensors", network.batch)?, of("many.safetensors", MANY)?])
 }
 
 fn attack(norm: Norm, epsilon: f64, step: f64, until: Until) -> AttackConfig {
@@ -202,7 +212,7 @@ fn main() -> Result<()> {
     }
     for network in networks() {
         let folder = tempfile::tempdir().map_err(|error| Error::io("a temporary folder", error))?;
-        let case = open(&network, peers.as_ref(), folder.path())?;
+        let [case, many] = open(&network, peers.as_ref(), folder.path())?;
         for (norm, name, epsilon, step) in [(Norm::Linf, "linf", 8.0 / 255.0, 2.0 / 255.0), (Norm::L2, "l2", 1.0, 0.2)] {
             for threads in [1, 2] {
                 let label = format!("pgd/{}/{name}-10, {threads} threads", network.name);
@@ -237,33 +247,41 @@ fn main() -> Result<()> {
                         losses.1
                     );
                 }
-                // At the least of these radii where nine of ten fall, and at the next, where they fall sooner.
-                let mut measured = 0;
-                for factor in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0] {
-                    let (epsilon, step) = (epsilon * factor, step * factor);
-                    let fixed = attack(norm, epsilon, step, Until::Steps);
-                    if pool.install(|| timed(&case, &fixed))?.solved < 0.9 {
-                        continue;
-                    }
-                    measured += 1;
-                    let early = attack(norm, epsilon, step, Until::Misclassified);
-                    let (mut all, mut some) = (Vec::new(), Vec::new());
-                    for _ in 0..TURNS {
-                        all.push(pool.install(|| timed(&case, &fixed))?);
-                        some.push(pool.install(|| timed(&case, &early))?);
-                    }
-                    let rates = |found: &[Found]| mean(&found.iter().map(|f| f.rate).collect::<Vec<_>>());
-                    println!(
-                        "  early stop at epsilon {epsilon:.4}: ratio {:.2} to fixed steps, {:.1} % solved and {:.1} % with fixed steps",
-                        rates(&some) / rates(&all),
-                        100.0 * mean(&some.iter().map(|f| f.solved).collect::<Vec<_>>()),
-                        100.0 * mean(&all.iter().map(|f| f.solved).collect::<Vec<_>>())
-                    );
-                    if measured == 2 {
-                        break;
-                    }
+                for case in [&case, &many] {
+                    pool.install(|| early(case, norm, epsilon, step))?;
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Early stop beside fixed steps, at the least of some radii where nine of ten fall, and at the next, where they fall sooner.
+fn early(case: &Case, norm: Norm, epsilon: f64, step: f64) -> Result<()> {
+    let mut measured = 0;
+    for factor in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0] {
+        let (epsilon, step) = (epsilon * factor, step * factor);
+        let fixed = attack(norm, epsilon, step, Until::Steps);
+        if timed(case, &fixed)?.solved < 0.9 {
+            continue;
+        }
+        measured += 1;
+        let early = attack(norm, epsilon, step, Until::Misclassified);
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            all.push(timed(case, &fixed)?);
+            some.push(timed(case, &early)?);
+        }
+        let rates = |found: &[Found]| mean(&found.iter().map(|f| f.rate).collect::<Vec<_>>());
+        println!(
+            "  early stop, {} samples, epsilon {epsilon:.4}: ratio {:.2} to fixed steps, {:.1} % solved and {:.1} % with fixed steps",
+            case.inputs.len(),
+            rates(&some) / rates(&all),
+            100.0 * mean(&some.iter().map(|f| f.solved).collect::<Vec<_>>()),
+            100.0 * mean(&all.iter().map(|f| f.solved).collect::<Vec<_>>())
+        );
+        if measured == 2 {
+            break;
         }
     }
     Ok(())

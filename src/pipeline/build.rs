@@ -14,7 +14,7 @@ use crate::{
     operator::{Built, Table, read_config, unknown},
     read::Reader,
     registry::Registry,
-    sample::{Digest, ReasonCode},
+    sample::{Digest, ReasonCode, Take},
     units::Fraction,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -458,6 +458,9 @@ fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> super::Ro
     from_one(&format!("{path}.restarts"), attack.restarts, MOST_REPEATS, problems);
     if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
         problems.push(Problem::new(path, "expected a radius above 0 for the image or the audio, found 0 for both"));
+    }
+    if attack.take == Take::First && attack.samples == 0 {
+        problems.push(Problem::new(format!("{path}.take"), "`first` of all samples is all of them: write how many as `samples`"));
     }
     attack
 }

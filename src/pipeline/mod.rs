@@ -24,9 +24,7 @@ pub use ledger::{Ledger, LeftOut};
 pub use objective::{
     Balls, Compared, Consistency, FgsmRs, Focal, Free, FreeLb, Madry, Ohem, On, SuperLoss, Trades, TrainingObjective, Villa,
 };
-pub use plan::{
-    Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, Take, TrainPlan,
-};
+pub use plan::{Arm, Budget, ComparePlan, DataPlan, EvaluatePlan, OnError, Plan, PlanStage, RobustPlan, SliceFile, Stages, TrainPlan};
 pub use schema::schema;
 pub use scoring::{Figures, Scored, column_name, diagnose, embed, kept, logits, mine, score, score_table};
 pub use stop::Stop;

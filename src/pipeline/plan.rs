@@ -8,7 +8,7 @@ use crate::{
     model::ModelSource,
     operator::Built,
     read::Reader,
-    sample::{Digest, Modality, Norm, ReasonCode},
+    sample::{Digest, Modality, Norm, ReasonCode, Take},
     score::Scorer,
     units::{Epsilon, Fraction},
     verify::Verifier,
@@ -160,17 +160,6 @@ pub struct SliceFile {
     pub file: String,
     /// Field whose values are the slices.
     pub key: String,
-}
-
-/// Which samples stand for a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Take {
-    /// Evenly spaced in the order of the file.
-    #[default]
-    Spread,
-    /// The first, as published figures on "the first 1,000" ask for.
-    First,
 }
 
 /// White-box attack of the final evaluation.

@@ -1,4 +1,4 @@
-use crate::sample::{ModalitySet, Norm};
+use crate::sample::{ModalitySet, Norm, Take};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -138,6 +138,9 @@ pub struct RobustBudget {
     pub restarts: usize,
     /// Test samples attacked.
     pub samples: u64,
+    /// Which so many of those with a label.
+    #[serde(default)]
+    pub take: Take,
 }
 
 /// One epoch of training.

@@ -3,7 +3,7 @@
 use super::number::{count, measure, percent, points, short_count, wilson};
 use crate::{
     record::{ArmResult, Metric, Results, RobustBudget},
-    sample::{Modality, ModalitySet, Norm},
+    sample::{Modality, ModalitySet, Norm, Take},
 };
 use serde_json::{Value, json};
 
@@ -167,12 +167,13 @@ fn budget_words(budget: &RobustBudget) -> String {
         Norm::L1 => "L1",
     };
     format!(
-        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts, {} samples",
+        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts, {}{} samples",
         measure(budget.image_epsilon),
         measure(budget.audio_epsilon),
         if budget.shared { ", one budget shared by both" } else { "" },
         budget.steps,
         budget.restarts,
+        if budget.take == Take::First { "the first " } else { "" },
         count(budget.samples)
     )
 }
@@ -212,6 +213,22 @@ mod tests {
         assert_eq!((cells[1]["difference"].as_str(), cells[1]["sure"].as_str()), (Some("+4.0"), Some("up")));
         let titles: Vec<_> = groups.iter().filter_map(|group| group["title"].as_str()).collect();
         assert_eq!(titles, ["Whole set", "Modalities missing", "Spent"]);
+    }
+
+    #[test]
+    fn a_budget_names_the_first_samples() {
+        let spread = RobustBudget {
+            norm: Norm::L2,
+            shared: false,
+            image_epsilon: 0.5,
+            audio_epsilon: 0.0,
+            steps: 40,
+            restarts: 3,
+            samples: 100,
+            take: Take::Spread,
+        };
+        assert!(budget_words(&spread).ends_with("3 restarts, 100 samples"), "{}", budget_words(&spread));
+        assert!(budget_words(&RobustBudget { take: Take::First, ..spread }).ends_with("3 restarts, the first 100 samples"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     },
     sample::{
         AudioBuffer, Claim, Column, DifficultyBand, Digest, ImageBuffer, Judgement, Modality, ModalitySet, Norm, ParentRef, Reason,
-        ReasonCode, Text, Verdict,
+        ReasonCode, Take, Text, Verdict,
     },
 };
 use serde_json::{Value, json};
@@ -381,6 +381,7 @@ fn results(seeds: usize) -> Results {
             steps: 40,
             restarts: 3,
             samples: 200,
+            take: Take::First,
         }),
         attacks: Default::default(),
         arms,

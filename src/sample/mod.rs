@@ -21,7 +21,7 @@ pub use label::{Classes, Label};
 pub use lineage::{Lineage, ParentRef};
 pub use media::{AudioBuffer, Bytes, Digest, Encoded, Format, ImageBuffer, Media, Text};
 pub use modality::{Modality, ModalitySet, PerModality};
-pub use selection::{DifficultyBand, Partner, Polarity, Selected, Selection};
+pub use selection::{DifficultyBand, Partner, Polarity, Selected, Selection, Take};
 pub use table::{Column, ColumnKind, Score, ScoreTable, TableRow};
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,18 @@
 use super::{SampleId, ScoreTable};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Which samples stand for a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Take {
+    /// Evenly spaced in the order of the file.
+    #[default]
+    Spread,
+    /// The first, as published figures on "the first 1,000" ask for.
+    First,
+}
 
 /// The losses between which a neighbour is wanted; frozen for a round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -5,11 +5,11 @@ use crate::{
     error::Result,
     generate::pgd::{AttackConfig, Budget, Until, ascend, auto_attack, worst_of},
     model::{Input, Model, Objective, Target, measure},
-    pipeline::{RobustPlan, Split, Take},
+    pipeline::{RobustPlan, Split},
     progress::Progress,
     random::SeedTree,
     record::{Accuracy, MaskingCheck, RobustAccuracy, RobustBudget},
-    sample::{Modality, ModalitySet},
+    sample::{Modality, ModalitySet, Take},
 };
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
         steps: plan.steps,
         restarts: plan.restarts,
         samples: chosen(split, plan).len() as u64,
+        take: plan.take,
     }
 }
 

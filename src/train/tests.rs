@@ -8,12 +8,12 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{Input, Model, ModelSource, ModelSpec, Opened, StepReport, Trainable, TrainingBatch, linear::Linear},
-    pipeline::{Plan, RobustPlan, Split, Take, WatchdogPlan, open_splits},
+    pipeline::{Plan, RobustPlan, Split, WatchdogPlan, open_splits},
     progress::{Progress, Silent},
     random::SeedTree,
     record::{Alarm, Response},
     registry::Registry,
-    sample::{SampleId, TrainingHistory},
+    sample::{SampleId, Take, TrainingHistory},
 };
 use serde_json::json;
 use std::{

@@ -42,6 +42,7 @@ fn what_the_data_cannot_answer_ends_the_run_before_training() {
             "error: field data.group_by: no training sample has it: unknown field `speakr` (did you mean `speaker`?)",
         ),
         ("train.batch_size=18446744073709551615", 2, "train.batch_size: expected at most 65536, found 18446744073709551615"),
+        ("evaluate.robust={ take: first }", 2, "evaluate.robust.take: `first` of all samples is all of them: write how many as `samples`"),
         ("evaluate.slices={ file: nowhere.jsonl, key: x }", 1, "nowhere.jsonl: No such file or directory"),
     ] {
         let (found, out, err) = told(folder.path(), &["run", "p.yaml", "--out", set, "--set", set]);
