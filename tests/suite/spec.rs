@@ -114,6 +114,7 @@ stages:
   - mine: {{ top_fraction: {{}} }}
   - generate: {{ hotflip: {{ guidance: embeddings, media: {{ modalities: [image] }} }} }}
     band: false
+  - verify: {{ within_ball: {{}} }}
 "
         );
         let found = Spec::parse("guided.yaml", ".", &text).unwrap().plan(&Registry::default()).err().unwrap_or_default();
@@ -142,6 +143,7 @@ stages:
     id: attack
     for: [rare_class]
     on_error: fail
+    band: false
   - verify: { within_ball: {} }
 budget: { children: 9 }
 ";
@@ -163,12 +165,14 @@ budget: { children: 9 }
         .id("attack")
         .serves(&[ReasonCode::RareClass])
         .stage_on_error(OnError::Fail)
+        .anywhere()
         .verify(WithinBall::default())
         .budget(Budget { children: Some(9), ..Budget::default() })
         .build()
         .unwrap();
     assert_eq!(built.resolved, written.resolved);
     assert_eq!(built.digest, written.digest);
+    assert!(!built.stages.generate[0].in_band);
     assert_eq!(built.stages.generate[0].info.config, written.stages.generate[0].info.config);
     let error = Plan::builder().name("empty").build().err().unwrap();
     let paths: Vec<&str> = error.problems().iter().map(|problem| problem.path.as_str()).collect();

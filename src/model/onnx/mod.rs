@@ -9,6 +9,7 @@ mod feed;
 mod head;
 mod model;
 mod notes;
+mod part;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod pass_tests;
