@@ -10,7 +10,7 @@ use hardmine::{
     read::Manifest,
     registry::Registry,
     run::spec::Spec,
-    sample::Lineage,
+    sample::{Lineage, ReasonCode},
     score::Loss,
     verify::InBand,
 };
@@ -22,6 +22,7 @@ stages:
   - score: { loss: {} }
   - mine: { band: { by: loss, low: 0.3, high: 0.7 } }
   - generate: { synchronized: {} }
+    for: [near_boundary]
   - verify: { in_band: {} }
   - feed: { replay: { share: 0.3 } }
 "#;
@@ -74,6 +75,7 @@ fn without_the_band_children_are_fed_that_it_would_have_refused() {
         .score(Loss::default())
         .mine(read::<Band>(r#"{ "by": "loss", "low": 0.3, "high": 0.7 }"#))
         .generate(Synchronized::default())
+        .serves(&[ReasonCode::NearBoundary])
         .anywhere()
         .verify(InBand::default())
         .feed(read::<Replay>(r#"{ "share": 0.3 }"#))
