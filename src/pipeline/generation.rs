@@ -463,3 +463,29 @@ impl Limits<'_> {
         classes_full || self.total.is_some_and(|total| taken.total >= total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::Magnitude;
+
+    #[test]
+    fn a_transform_counts_once_in_a_child() {
+        let blur = |pixels| ("gaussian_blur".to_owned(), Some(Magnitude::new(pixels, "pixels")));
+        let children = [
+            Applied { severity: 0.55, transforms: vec![blur(2.0), ("flip".to_owned(), None), blur(9.0)] },
+            Applied { severity: 0.95, transforms: vec![blur(4.0)] },
+        ];
+        let mut balances = BTreeMap::new();
+        for child in &children {
+            count_applied(&mut balances, Some(child), |balance| &mut balance.fed);
+            add_magnitudes(&mut balances, Some(child));
+        }
+        count_applied(&mut balances, None, |balance| &mut balance.fed);
+        add_magnitudes(&mut balances, None);
+        let of = &balances["gaussian_blur"];
+        assert_eq!(of.fed, [0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+        let expected = Magnitudes { unit: "pixels".into(), count: 2, least: 2.0, mean: 3.0, greatest: 4.0 };
+        assert_eq!((of.magnitude.as_ref(), balances["flip"].magnitude.as_ref()), (Some(&expected), None));
+    }
+}

@@ -172,10 +172,11 @@ fn lend_files(config: &Value, base: &Path, samples: &[Sample]) -> Result<()> {
     Ok(())
 }
 
-/// The sample at every severity, where one of the transforms fires on it at the greatest one; several are applied in their order, those that do not fire left out.
+/// The sample at every severity, where one of the transforms fires on it at the greatest one; several are applied in their order, those left out that do not fire on what the
+/// ones before made of it.
 fn show(transforms: &[&dyn Transform], sample: &Sample, all: &[Sample], classes: &Classes, seeds: &SeedTree) -> Option<Shown> {
     let class_name = sample.label.as_ref().map(|label| classes.name(label.class()));
-    let untouched = Scene::of(sample);
+    let mut reached = Scene::of(sample);
     let mut fired: Vec<(&dyn Transform, Value, Vec<Sample>)> = Vec::new();
     for &transform in transforms {
         if sample.present().and(transform.changes()).is_empty() {
@@ -183,9 +184,14 @@ fn show(transforms: &[&dyn Transform], sample: &Sample, all: &[Sample], classes:
         }
         let Some(partners) = partners(transform.wanted_partners(), sample, all) else { continue };
         let seeds = if transforms.len() == 1 { seeds.sample(&sample.id) } else { seeds.child(transform.name()).sample(&sample.id) };
-        let site = Site { sample, scene: &untouched, class_name, classes, partners: &partners, seeds: &seeds };
+        let site = Site { sample, scene: &reached, class_name, classes, partners: &partners, seeds: &seeds };
         let Plan::Fires(draws) = transform.plan(&site, 1.0) else { continue };
         let Some(draw) = draws.into_iter().next() else { continue };
+        let mut next = reached.clone();
+        if transform.perform(&draw, 1.0, &mut next, &partners).is_err() {
+            continue;
+        }
+        reached = next;
         fired.push((transform, draw, partners));
     }
     if fired.is_empty() {
@@ -240,6 +246,12 @@ fn partners(wanted: Option<Partners>, sample: &Sample, all: &[Sample]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::{
+        audio::babble::Babble,
+        decibels, range,
+        scene::{Direction, Level},
+        testing::tone,
+    };
 
     #[test]
     fn every_transform_is_shown_and_the_page_asks_for_nothing() {
@@ -270,5 +282,29 @@ mod tests {
         assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("https://"));
         let again = gallery(&registry, &folder.path().join("again"), 7).unwrap();
         assert_eq!(html, std::fs::read_to_string(again).unwrap());
+    }
+
+    #[test]
+    fn a_rule_that_refuses_what_another_made_is_left_out() {
+        let level = Level { direction: Direction::Down, gain_db: decibels(20.0), ..Level::default() };
+        let babble = Babble { snr_db: range(0.0, 5.0), voices: 1, ..Babble::default() };
+        let named = |id: &str| Sample {
+            audio: Some(Media::new(tone(8000, 1, 400, 0.4))),
+            text: Some(Media::new(Text::new("a dog on a loud street"))),
+            ..Sample::new(id)
+        };
+        let all = [named("a"), named("b")];
+        let shown = |rules: &[&dyn Transform]| show(rules, &all[0], &all, &Classes::default(), &SeedTree::new(3)).unwrap();
+        let names = |shown: &Shown| shown.draw.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        // Other voices are no background of a place that is quiet by now, and every step is shown nonetheless.
+        let found = shown(&[&level, &babble]);
+        assert_eq!(names(&found), ["level"]);
+        let steps: Vec<_> =
+            found.steps.iter().map(|(.., made)| made.as_ref().map(|child| child.text.as_ref().unwrap().get().content.as_str())).collect();
+        assert_eq!((steps.len(), steps[0], steps[4]), (5, Ok("a dog on a loud street"), Ok("a dog on a quiet street")));
+        // The other way round both fire.
+        let found = shown(&[&babble, &level]);
+        assert_eq!(names(&found), ["babble", "level"]);
+        assert!(found.steps.iter().all(|(.., made)| made.is_ok()));
     }
 }

@@ -80,7 +80,7 @@ fn steps(path: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-/// Turns `stages.ID.field` into `stages[i].family.operator.field`; `id`, `for` and `on_error` stay with the stage.
+/// Turns `stages.ID.field` into `stages[i].family.operator.field`; `id`, `for`, `on_error` and `band` stay with the stage.
 fn name_stage(root: &Value, steps: Vec<Step>) -> Result<Vec<Step>, String> {
     let [Step::Key(section), Step::Key(name), ..] = steps.as_slice() else { return Ok(steps) };
     let Some(stages) = root.get("stages").and_then(Value::as_array).filter(|_| section == "stages") else { return Ok(steps) };
@@ -139,6 +139,7 @@ mod tests {
         assert_eq!(path("stages.pgd_2.steps").unwrap(), "stages[1].generate.pgd.steps");
         assert_eq!(path("stages.x.micro").unwrap(), "stages[2].score.loss.micro");
         assert_eq!(path("stages.x.on_error").unwrap(), "stages[2].on_error");
+        assert_eq!(path("stages.pgd.band").unwrap(), "stages[0].band");
         assert_eq!(path("stages.pdg.steps").unwrap_err(), "unknown stage `pdg` (did you mean `pgd`?); known: pgd, pgd_2, x");
         assert_eq!(path("stages[7].id").unwrap_err(), "`stages` has 3 entries, [0] to [2]");
         assert_eq!(path("stages[x].id").unwrap_err(), "expected an index such as [0], found [x]");

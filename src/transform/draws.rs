@@ -1,7 +1,10 @@
 //! Every drawn number keeps to the limits of its config and is spread over them as its field says, read off the table: a new transform is tested by being
 //! listed. A number that a draw holds and no limit of the config speaks of is a fault, unless [`OWN`] says how it is spread.
 
-use super::{PartnerClass, Plan, Scene, Site, Transform, table, testing::classes};
+use super::{
+    PartnerClass, Plan, Scene, Site, Transform, table,
+    testing::{classes, leaves},
+};
 use crate::{
     codec,
     random::SeedTree,
@@ -127,19 +130,6 @@ fn scene(name: &str) -> Sample {
     let object = |x, label: &str| BoundingBox { x, y: 8.0, width: 14.0, height: 12.0, label: label.into() };
     annotations.boxes = if name == "own" { vec![object(12.0, "dog")] } else { vec![object(12.0, "bird"), object(24.0, "ball")] };
     sample
-}
-
-/// Every leaf of a draw with its path; addresses of random numbers and names of files are left out.
-fn leaves<'a>(path: &str, value: &'a Value, out: &mut Vec<(String, &'a Value)>) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map.iter().filter(|(name, _)| !["seed", "file"].contains(&name.as_str())) {
-                leaves(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value, out);
-            }
-        }
-        Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| leaves(&format!("{path}[{i}]"), value, out)),
-        leaf => out.push((path.to_owned(), leaf)),
-    }
 }
 
 /// What stands at a path of the config: `a.b[0]`.
@@ -293,9 +283,7 @@ fn drawn_numbers_keep_to_their_limits_and_are_spread_over_them() {
         }
         let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for draw in &draws {
-            let mut all = Vec::new();
-            leaves("", draw, &mut all);
-            all.into_iter().for_each(|(path, value)| found.entry(path).or_default().push(value.clone()));
+            leaves(draw).into_iter().for_each(|(path, value)| found.entry(path).or_default().push(value.clone()));
         }
         let own_of = |path: &str| {
             let field = path.split(['[', '.']).next().unwrap_or(path);

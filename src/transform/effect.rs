@@ -54,7 +54,8 @@ pub trait Effect: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'sta
     fn tone(_draw: &Self::Draw, _severity: f64) -> Option<Tone> {
         None
     }
-    /// How strong the change is at a severity, in its own unit, where one number says it: for the report. At severity 1 it is a drawn number.
+    /// How strong the change is at a severity, in its own unit, where one number says it: for the report. At severity 1 it is a drawn number,
+    /// or the sum of what was drawn for two ends.
     fn magnitude(_draw: &Self::Draw, _severity: f64) -> Option<Magnitude> {
         None
     }
@@ -85,7 +86,7 @@ impl Magnitude {
 pub struct Site<'a> {
     /// The sample.
     pub sample: &'a Sample,
-    /// Its media and annotations.
+    /// Its media and annotations, as far as others have changed them.
     pub scene: &'a Scene,
     /// Name of its class.
     pub class_name: Option<&'a str>,
@@ -204,7 +205,7 @@ impl<E: Effect> Transform for E {
             let Ok(draw) = serde_json::to_value(draw) else { return Plan::refused("draw_not_recordable") };
             let mut tried = site.scene.clone();
             match self.perform(&draw, severity, &mut tried, site.partners) {
-                Ok(()) if tried.changed(site.sample).is_empty() => {}
+                Ok(()) if tried.changed_since(site.scene).is_empty() => {}
                 Ok(()) => return Plan::one(draw),
                 Err(why) => answer = Plan::Refused(why),
             }
@@ -304,6 +305,15 @@ mod tests {
         assert_eq!(of(0, &Sample::new("bare")), Plan::no_op("no_text"));
         // A severity so small that nothing fires leaves nothing but the refusal of the first place.
         assert_eq!(Transform::plan(&Echo { first: 0 }, &site(&words, &seeds), 0.1), Plan::refused("place_refused"));
+    }
+
+    #[test]
+    fn what_others_changed_is_no_change_of_ones_own() {
+        let (words, seeds) = (caption("a dog "), SeedTree::new(1));
+        let after = Scene { text: Some(crate::sample::Text::new("a cat ").into()), ..Scene::of(&words) };
+        let on_it = |first, severity| Transform::plan(&Echo { first }, &Site { scene: &after, ..site(&words, &seeds) }, severity);
+        assert_eq!(on_it(1, 1.0), Plan::one(Value::from(2)));
+        assert_eq!(on_it(1, 0.1), Plan::no_op("nothing_to_change"));
     }
 
     fn site<'a>(sample: &'a Sample, seeds: &'a SeedTree) -> Site<'a> {

@@ -3,7 +3,7 @@ use crate::{
         image::{self, Tone},
         text::{self, Edit, LevelWord, Scale, Sense, SideWord, Word},
     },
-    sample::{Annotations, AudioBuffer, BoundingBox, Bytes, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text},
+    sample::{Annotations, AudioBuffer, BoundingBox, ImageBuffer, Label, Media, Modality, ModalitySet, Sample, Text},
 };
 use serde_json::Value;
 use std::{ops::Range, sync::Arc};
@@ -44,18 +44,28 @@ impl Scene {
 
     /// The media that differ from the sample's.
     pub fn changed(&self, from: &Sample) -> ModalitySet {
-        fn differs<T: Bytes + PartialEq>(now: Option<&Arc<T>>, then: Option<&Media<T>>) -> bool {
+        let then = (from.image.as_ref().map(Media::shared), from.audio.as_ref().map(Media::shared), from.text.as_ref().map(Media::shared));
+        self.differs(then.0.as_ref(), then.1.as_ref(), then.2.as_ref())
+    }
+
+    /// The media that differ from those of another scene, such as this one before a change.
+    pub fn changed_since(&self, before: &Self) -> ModalitySet {
+        self.differs(before.image.as_ref(), before.audio.as_ref(), before.text.as_ref())
+    }
+
+    fn differs(&self, image: Option<&Arc<ImageBuffer>>, audio: Option<&Arc<AudioBuffer>>, text: Option<&Arc<Text>>) -> ModalitySet {
+        fn other<T: PartialEq>(now: Option<&Arc<T>>, then: Option<&Arc<T>>) -> bool {
             match (now, then) {
-                (Some(now), Some(then)) => !Arc::ptr_eq(now, &then.shared()) && **now != *then.get(),
+                (Some(now), Some(then)) => !Arc::ptr_eq(now, then) && now != then,
                 (now, then) => now.is_some() != then.is_some(),
             }
         }
-        let differs = |modality| match modality {
-            Modality::Image => differs(self.image.as_ref(), from.image.as_ref()),
-            Modality::Audio => differs(self.audio.as_ref(), from.audio.as_ref()),
-            Modality::Text => differs(self.text.as_ref(), from.text.as_ref()),
+        let differs = |modality: &Modality| match modality {
+            Modality::Image => other(self.image.as_ref(), image),
+            Modality::Audio => other(self.audio.as_ref(), audio),
+            Modality::Text => other(self.text.as_ref(), text),
         };
-        Modality::ALL.into_iter().filter(|modality| differs(*modality)).collect()
+        Modality::ALL.into_iter().filter(differs).collect()
     }
 
     /// The sample with this scene's media, annotations and label; an unchanged medium keeps its file. Modalities that do not belong to the others any more are

@@ -25,6 +25,11 @@ pub use partners::{PartnerClass, Partners};
 
 use crate::operator::Table;
 
+/// Why another sample is refused whose sound cannot be brought to this one's rate.
+const PARTNER_NOT_RESAMPLED: &str = "partner_not_resampled";
+/// Why a file is refused whose sound cannot be brought to the sample's rate.
+const FILE_NOT_RESAMPLED: &str = "file_not_resampled";
+
 /// The shipped transforms.
 pub fn table() -> Table<dyn Transform> {
     let table = image::table(Table::default());

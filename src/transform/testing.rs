@@ -94,3 +94,22 @@ pub(crate) fn content(sample: &Sample) -> &str {
 pub(crate) fn field<'a>(sample: &'a Sample, name: &str) -> Option<&'a str> {
     sample.fields.get(name).and_then(Value::as_str)
 }
+
+/// Every leaf of a draw with its path; addresses of random numbers and names of files are left out.
+pub(crate) fn leaves(draw: &Value) -> Vec<(String, &Value)> {
+    match draw {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(name, _)| !["seed", "file"].contains(&name.as_str()))
+            .flat_map(|(name, value)| below(name, leaves(value)))
+            .collect(),
+        Value::Array(list) => list.iter().enumerate().flat_map(|(i, value)| below(&format!("[{i}]"), leaves(value))).collect(),
+        leaf => vec![(String::new(), leaf)],
+    }
+}
+
+/// The leaves under a name or an index, as `a.b[0]`.
+fn below<'a>(step: &str, leaves: Vec<(String, &'a Value)>) -> Vec<(String, &'a Value)> {
+    let joint = |path: &str| if path.is_empty() || path.starts_with('[') { "" } else { "." };
+    leaves.into_iter().map(|(path, leaf)| (format!("{step}{}{path}", joint(&path)), leaf)).collect()
+}

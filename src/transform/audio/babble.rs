@@ -6,7 +6,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, Magnitude, PartnerClass, Partners, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, PARTNER_NOT_RESAMPLED, PartnerClass, Partners, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// Method: each partner is mixed down to one channel, brought to the same power, turned round by a drawn share and repeated to the length; their sum is mixed
 /// in so that the ratio of the mean squares of
 /// sound and babble is the drawn one at severity 1; its amplitude grows with the severity. Partners of another sample rate are resampled. Refuses where
-/// one of them is silent (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
+/// one of them is silent (`silent`) or has a rate too far from this one's to be resampled (`partner_not_resampled`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus" (babble from several speakers).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ impl Effect for Babble {
         let mut field = vec![0f32; sound.samples().len()];
         for (partner, turn) in with.partners.iter().zip(&draw.turns) {
             let Some(voice) = &partner.audio else { return Err("partner_without_audio".into()) };
-            let voice = at_rate(&voice.shared(), sound.sample_rate_hz())?.mono();
+            let voice = at_rate(&voice.shared(), sound.sample_rate_hz()).ok_or(PARTNER_NOT_RESAMPLED)?.mono();
             let power = audio::power(&voice);
             if power <= 0.0 {
                 return Err("silent".into());
@@ -133,5 +133,6 @@ mod tests {
         let resampled = heard(&[sound(tone(16000, 1, 400, 0.1)), voices[1].clone()]).unwrap();
         assert!((audio::snr_db(&clean, &resampled, 1.0).unwrap() - 6.0).abs() < 0.01);
         assert_eq!(heard(&[sound(AudioBuffer::new(8000, 1, vec![0.0; 9]).unwrap())]), Err("silent".into()));
+        assert_eq!(heard(&[sound(tone(1, 1, 9, 0.1))]), Err("partner_not_resampled".into()));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, FILE_NOT_RESAMPLED, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -18,7 +18,7 @@ use std::path::Path;
 ///
 /// Method: one of the files at `path` is drawn and read from a drawn place on, brought to the sound's rate, begun again where it ends, and scaled so that the
 /// ratio of the mean squares of sound and background is the drawn one
-/// at severity 1; its amplitude grows with the severity. Where the sum would clip, both are scaled down together. Refuses where one of them is silent (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
+/// at severity 1; its amplitude grows with the severity. Where the sum would clip, both are scaled down together. Refuses where one of them is silent (`silent`), where their rates are too far apart (`file_not_resampled`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Snyder et al. 2015, "MUSAN: A Music, Speech, and Noise Corpus".
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -88,7 +88,7 @@ impl Effect for Background {
 
     fn apply(draw: &BackgroundDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let clip = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz())?;
+        let clip = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz()).ok_or(FILE_NOT_RESAMPLED)?;
         let (mut out, from) = (AudioBuffer::clone(sound), (draw.from * clip.frames() as f64) as usize);
         scene.stays_quiet(draw.reached(severity))?;
         let mixed = audio::background(&mut out, &clip, from, draw.reached(severity)).map_err(|error| error.to_string())?;
@@ -118,5 +118,8 @@ mod tests {
         Background::apply(&draws[0], 0.5, &mut scene, &With { partners: &[], files: effect.files() }).unwrap();
         let ratio = audio::snr_db(&clean, &scene.audio.unwrap(), 1.0).unwrap();
         assert!((ratio - draws[0].snr_db - 6.0206).abs() < 0.05, "{ratio} {}", draws[0].snr_db);
+        let mut slow = Scene::of(&sound(tone(1, 1, 9, 0.3)));
+        let told = Background::apply(&draws[0], 1.0, &mut slow, &With { partners: &[], files: effect.files() });
+        assert_eq!(told, Err("file_not_resampled".into()));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     augment::audio::{self, Reverb},
     error::Problem,
     sample::ModalitySet,
-    transform::{Checks, Effect, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, FILE_NOT_RESAMPLED, FileRef, Files, Magnitude, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::seq::IndexedRandom;
@@ -18,7 +18,7 @@ use std::path::Path;
 /// Method: one of the files at `path` is drawn and brought to the sound's rate; the delay before its strongest sample is removed, so that events and words
 /// keep their times, and the convolution is
 /// brought to the power of the dry sound. `wet` times the severity is the share of it in the result. The length stays; where samples would lie beyond full
-/// scale, all is scaled down.
+/// scale, all is scaled down. Refuses where the rates are too far apart (`file_not_resampled`).
 ///
 /// Reference: Ko et al. 2017, "A study on data augmentation of reverberant speech for robust speech recognition".
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +86,8 @@ impl Effect for ImpulseResponse {
 
     fn apply(draw: &ImpulseResponseDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
-        let mut response = at_rate(&with.files.ok_or("no_files")?.audio(&draw.file)?, sound.sample_rate_hz())?;
+        let file = with.files.ok_or("no_files")?.audio(&draw.file)?;
+        let mut response = at_rate(&file, sound.sample_rate_hz()).ok_or(FILE_NOT_RESAMPLED)?;
         if response.channels() != sound.channels() {
             response = audio::to_mono(&response).into();
         }
@@ -102,7 +103,7 @@ impl Effect for ImpulseResponse {
 mod tests {
     use super::*;
     use crate::sample::AudioBuffer;
-    use crate::transform::testing::{draw, sound};
+    use crate::transform::testing::{draw, sound, tone};
 
     #[test]
     fn a_recorded_delta_leaves_the_sound_alone_and_an_echo_comes_later() {
@@ -121,6 +122,9 @@ mod tests {
         let found = scene.audio.unwrap();
         // The click stays at frame 50 of the left channel; its echo is 400 frames later and half as loud.
         let (first, second) = (found.samples()[100], found.samples()[900]);
+        let mut slow = Scene::of(&sound(tone(1, 1, 9, 0.3)));
+        let told = ImpulseResponse::apply(&draws[0], 1.0, &mut slow, &With { partners: &[], files: effect.files() });
+        assert_eq!(told, Err("file_not_resampled".into()));
         assert!(first > 0.4 && (second / first - 0.5).abs() < 0.01 && found.samples()[901].abs() < 1e-6, "{first} {second}");
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     augment::audio,
     error::Problem,
     sample::{AudioBuffer, ModalitySet},
-    transform::{Checks, Effect, Magnitude, PartnerClass, Partners, Plan, Scene, Site, With, range},
+    transform::{Checks, Effect, Magnitude, PARTNER_NOT_RESAMPLED, PartnerClass, Partners, Plan, Scene, Site, With, range},
     units::Range,
 };
 use rand::RngExt;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Method: the partner is brought to the sound's rate and mixed over a drawn share of the sound, at its end or its beginning, so that the ratio of the mean
 /// squares over the frames that overlap is the drawn one at severity 1; its
-/// amplitude grows with the severity. Where the sum would clip, all is scaled down together. Refuses where one of the two is silent there (`silent`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
+/// amplitude grows with the severity. Where the sum would clip, all is scaled down together. Refuses where one of the two is silent there (`silent`), where their rates are too far apart (`partner_not_resampled`), and captions that call a place quiet where the ratio is 10 dB or less (`quiet_place`).
 ///
 /// Reference: Cosentino et al. 2020, "LibriMix: An Open-Source Dataset for Generalizable Speech Separation" (mixtures by ratio and overlap).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,7 +82,7 @@ impl Effect for Interrupt {
     fn apply(draw: &InterruptDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let other = with.partners.first().and_then(|partner| partner.audio.as_ref()).ok_or("partner_without_audio")?;
-        let other = at_rate(&other.shared(), sound.sample_rate_hz())?;
+        let other = at_rate(&other.shared(), sound.sample_rate_hz()).ok_or(PARTNER_NOT_RESAMPLED)?;
         let mut out = AudioBuffer::clone(sound);
         let ratio = draw.reached(severity);
         scene.stays_quiet(ratio)?;
@@ -110,6 +110,7 @@ mod tests {
         let part = |audio: &AudioBuffer| AudioBuffer::new(8000, 1, audio.samples()[3000..].to_vec()).unwrap();
         assert!((audio::snr_db(&part(&clean), &part(&found), 1.0).unwrap() - 9.0206).abs() < 0.05);
         assert_eq!(heard(AudioBuffer::new(8000, 1, vec![0.0; 9]).unwrap()), Err("silent".into()));
+        assert_eq!(heard(tone(1, 1, 9, 0.1)), Err("partner_not_resampled".into()));
         let nobody = Interrupt::apply(&draw, 1.0, &mut Scene::of(&sound(clean.clone())), &With::default());
         assert_eq!(nobody, Err("partner_without_audio".into()));
     }

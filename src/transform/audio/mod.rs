@@ -109,12 +109,12 @@ fn toward_hz(from: f64, to: f64, severity: f64) -> f64 {
     from * (to / from).powf(severity)
 }
 
-/// The sound at this rate.
-fn at_rate(sound: &Arc<AudioBuffer>, sample_rate_hz: u32) -> Result<Arc<AudioBuffer>, String> {
+/// The sound at this rate; `None` where the rates are too far apart.
+fn at_rate(sound: &Arc<AudioBuffer>, sample_rate_hz: u32) -> Option<Arc<AudioBuffer>> {
     if sound.sample_rate_hz() == sample_rate_hz {
-        return Ok(sound.clone());
+        return Some(sound.clone());
     }
-    audio::resample(sound, sample_rate_hz).map(Arc::new).map_err(|error| error.to_string())
+    audio::resample(sound, sample_rate_hz).ok().map(Arc::new)
 }
 
 /// Puts the sound in the place of the old one; events and word times follow. Refused where less than `keep` of an event is left and where a spoken word is gone.

@@ -42,9 +42,9 @@ pub struct PadSilenceDraw {
 }
 
 impl PadSilenceDraw {
-    /// What the severity makes of what stands before.
+    /// What the severity makes of all added silence.
     fn reached(&self, severity: f64) -> f64 {
-        self.before_s * severity
+        (self.before_s + self.after_s) * severity
     }
 }
 
@@ -64,14 +64,14 @@ impl Effect for PadSilence {
     }
 
     fn magnitude(draw: &PadSilenceDraw, severity: f64) -> Option<Magnitude> {
-        Some(Magnitude::new(draw.reached(severity), "s before"))
+        Some(Magnitude::new(draw.reached(severity), "s of silence"))
     }
 
     fn apply(draw: &PadSilenceDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
         let Some(sound) = &scene.audio else { return Ok(()) };
         let frames = |seconds: f64| (seconds * f64::from(sound.sample_rate_hz())).round() as usize;
         let found =
-            audio::pad(sound, frames(draw.reached(severity)), frames(draw.after_s * severity)).map_err(|error| error.to_string())?;
+            audio::pad(sound, frames(draw.before_s * severity), frames(draw.after_s * severity)).map_err(|error| error.to_string())?;
         retime(scene, found.audio, found.timeline, 0.0)
     }
 }
@@ -104,5 +104,12 @@ mod tests {
         Arc::make_mut(&mut long.annotations).events = vec![Event { start_s: 1.0, end_s: end_s + 1e-4, label: "bell".into() }];
         assert_eq!(apply::<PadSilence>(&PadSilenceDraw { before_s: 0.25375, after_s: 0.0 }, 1.0, &long).annotations.events.len(), 1);
         assert!((event.start_s - 0.1).abs() < 1e-9 && (event.end_s - 0.5).abs() < 1e-9 && (word.start_s - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn all_added_silence_counts() {
+        let of = |before_s, after_s, severity| PadSilence::magnitude(&PadSilenceDraw { before_s, after_s }, severity).unwrap();
+        assert_eq!(of(0.0, 0.5, 0.5), Magnitude::new(0.25, "s of silence"));
+        assert_eq!(of(0.25, 0.5, 1.0), Magnitude::new(0.75, "s of silence"));
     }
 }

@@ -38,8 +38,8 @@ pub enum Captions {
 /// with the `s` that whole pixels come to. Boxes, outlines, keypoints and events of the other that lie inside come along, cut at the edges; keypoints that are covered go.
 ///
 /// Refuses where more than `cover` of an object or event of this sample would be covered (`object_covered`, `event_covered`); where, with joined captions, more than `cover` of an object or an event of the other
-/// stays outside (`partner_object_cut`, `partner_event_cut`) or words of either are timed (`words_timed`); where the other lacks a medium or a label that this one has (`partner_lacks_medium`, `partner_unlabelled`), its sound is too short (`partner_short`), or channels differ
-/// (`partner_channels`).
+/// stays outside (`partner_object_cut`, `partner_event_cut`) or words of either are timed (`words_timed`); where the other lacks a medium that is laid over this one's or told of, or a label that this one has (`partner_lacks_medium`, `partner_unlabelled`), its sound is too short (`partner_short`), rates are too far apart
+/// (`partner_not_resampled`), or channels differ (`partner_channels`).
 ///
 /// Reference: Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (there the share is drawn from Beta(1, 1) and the rectangle is cut at the border).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,6 +86,8 @@ impl CutmixDraw {
     }
 }
 
+/// Why another sample is refused that has nothing to lay over a medium of this one.
+const LACKS: &str = "partner_lacks_medium";
 /// Length of the ramps at both ends of the other sound in seconds.
 const RAMP_S: f64 = 0.005;
 
@@ -127,14 +129,11 @@ impl Effect for Cutmix {
     fn apply(draw: &CutmixDraw, severity: f64, scene: &mut Scene, with: &With<'_>) -> Result<(), String> {
         let other = with.partners.first().ok_or("no_partner")?;
         let share = draw.reached(severity).clamp(0.0, 1.0);
-        let lacks = scene.image.is_some() && other.image.is_none()
-            || scene.audio.is_some() && other.audio.is_none()
-            || draw.captions == Captions::Join && scene.text.is_some() && other.text.is_none();
-        if lacks {
-            return Err("partner_lacks_medium".into());
-        }
         // What the other's caption tells of has to be seen and heard.
         let told = scene.text.is_some() && draw.captions == Captions::Join;
+        if told && (other.text.is_none() || scene.audio.is_some() && other.audio.is_none()) {
+            return Err(LACKS.into());
+        }
         let area = draw.lay_picture(share, told, scene, other)?;
         if area == Some(0.0) {
             return Ok(());
@@ -157,16 +156,16 @@ impl Effect for Cutmix {
 impl CutmixDraw {
     /// The share of the pixels that is the other's now; `None` without a picture.
     fn lay_picture(&self, share: f64, told: bool, scene: &mut Scene, other: &Sample) -> Result<Option<f64>, String> {
-        let (Some(mine), Some(theirs)) = (&scene.image, &other.image) else { return Ok(None) };
-        let (theirs, width, height): (&ImageBuffer, _, _) = (theirs.get(), mine.width(), mine.height());
-        let channels = mine.channels();
-        if theirs.channels() != channels {
-            return Err("partner_channels".into());
-        }
+        let Some(mine) = &scene.image else { return Ok(None) };
+        let (width, height, channels) = (mine.width(), mine.height(), mine.channels());
         let side = |n: usize| (n as f64 * share.sqrt()).round() as usize;
         let (w, h) = (side(width), side(height));
         if w == 0 || h == 0 {
             return Ok(Some(0.0));
+        }
+        let theirs: &ImageBuffer = other.image.as_ref().ok_or(LACKS)?.get();
+        if theirs.channels() != channels {
+            return Err("partner_channels".into());
         }
         let (left, top) = ((self.x * (width - w) as f64).round() as usize, (self.y * (height - h) as f64).round() as usize);
         let rect = PixelRect { x: left as f64, y: top as f64, width: w as f64, height: h as f64 };
@@ -214,20 +213,21 @@ impl CutmixDraw {
 
     /// The share of the frames that is the other's now; `None` where the sound stays.
     fn lay_sound(&self, share: f64, told: bool, scene: &mut Scene, other: &Sample) -> Result<Option<f64>, String> {
-        let (Some(mine), Some(theirs)) = (&scene.audio, &other.audio) else { return Ok(None) };
+        let Some(mine) = &scene.audio else { return Ok(None) };
         if !scene.annotations.words.is_empty() || !other.annotations.words.is_empty() {
             // Joined captions would tell when words are heard that are not.
             return if told { Err("words_timed".into()) } else { Ok(None) };
         }
         let (channels, frames, rate) = (mine.channels(), mine.frames(), f64::from(mine.sample_rate_hz()));
-        if theirs.get().channels() != channels {
-            return Err("partner_channels".into());
-        }
-        let theirs = at_rate(theirs.get(), mine.sample_rate_hz())?;
         let length = (frames as f64 * share).round() as usize;
         if length == 0 {
             return Ok(Some(0.0));
         }
+        let theirs = other.audio.as_ref().ok_or(LACKS)?.get();
+        if theirs.channels() != channels {
+            return Err("partner_channels".into());
+        }
+        let theirs = at_rate(theirs, mine.sample_rate_hz())?;
         let start = (self.x * (frames - length) as f64).round() as usize;
         if theirs.frames() < start + length {
             return Err("partner_short".into());
@@ -367,6 +367,18 @@ mod tests {
         assert_eq!(scene.audio.as_deref(), one.audio.as_ref().map(|sound| sound.get()));
         assert!(scene.annotations.words.is_empty());
         assert_eq!(of(&one, &worded), "words_timed");
+        // Nobody needs the other's sound then, unless its caption tells of it.
+        let mute = Sample { audio: None, ..two.clone() };
+        let mut spoken = one.clone();
+        Arc::make_mut(&mut spoken.annotations).words = worded.annotations.words.clone();
+        let scene = cut(&spoken, &mute, &keep).unwrap();
+        assert_eq!(scene.changed(&spoken), ModalitySet::IMAGE);
+        assert_eq!(
+            (of(&spoken, &mute), cut(&one, &mute, &keep).map(|_| ())),
+            ("partner_lacks_medium".into(), Err("partner_lacks_medium".into()))
+        );
+        let far = Sample { audio: Some(Media::new(tone(1, 1, 9, 0.1))), ..two.clone() };
+        assert_eq!(of(&one, &far), "partner_not_resampled");
         // A rectangle below a pixel is nothing, in the sound too.
         let scene = cut(&one, &two, &CutmixDraw { share: 0.001, ..keep.clone() }).unwrap();
         assert!(scene.changed(&one).is_empty() && scene.label == one.label);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Method: the share `s` of the other is drawn from `share` and multiplied by the severity. The picture is `(1-s) I + s I'` with the other brought to this size; the sound is `(1-s) a + s g a'` with `g` such that both have the same power, as long as this one; the
 /// caption is both, one behind the other; boxes, events, spans and word times of both are kept; the label is `(1-s) y + s y'`.
 ///
-/// Refuses where the other lacks a medium that this one has (`partner_lacks_medium`), where just one has a label (`partner_unlabelled`), and at other channels (`partner_channels`). A sound of another rate is resampled.
+/// Refuses where the other lacks a medium that this one has (`partner_lacks_medium`), where just one has a label (`partner_unlabelled`), and at other channels (`partner_channels`). A sound of another rate is resampled, or refused where the rates are too far apart (`partner_not_resampled`).
 ///
 /// Reference: Hao et al. 2023, "MixGen: A New Multi-Modal Data Augmentation" (pictures and captions), extended to sound and soft labels; the label after mixup (Zhang et al. 2018).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -251,7 +251,8 @@ mod tests {
         assert_eq!(of(Sample { audio: None, ..two.clone() }), Err("partner_lacks_medium".into()));
         assert_eq!(of(Sample { label: None, ..two.clone() }), Err("partner_unlabelled".into()));
         assert_eq!(of(Sample { audio: Some(Media::new(tone(8000, 2, 9, 0.1))), ..two.clone() }), Err("partner_channels".into()));
-        // Another rate is brought to this one.
-        assert_eq!(of(Sample { audio: Some(Media::new(tone(4000, 1, 9, 0.1))), ..two }), Ok(()));
+        // Another rate is brought to this one, unless it is too far away.
+        assert_eq!(of(Sample { audio: Some(Media::new(tone(4000, 1, 9, 0.1))), ..two.clone() }), Ok(()));
+        assert_eq!(of(Sample { audio: Some(Media::new(tone(1, 1, 9, 0.1))), ..two }), Err("partner_not_resampled".into()));
     }
 }

@@ -30,7 +30,7 @@ pub use shift::{Shift, ShiftDraw};
 pub use tempo::{Tempo, TempoDraw};
 pub use time_crop::{TimeCrop, TimeCropDraw};
 
-use super::{Scene, Transform};
+use super::{PARTNER_NOT_RESAMPLED, Scene, Transform};
 use crate::{
     augment::{
         audio,
@@ -42,12 +42,12 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// A partner's sound at this rate.
-fn at_rate(sound: &AudioBuffer, rate_hz: u32) -> Result<Cow<'_, AudioBuffer>, String> {
+/// A partner's sound at this rate, or why there is none: the rates are too far apart.
+fn at_rate(sound: &AudioBuffer, rate_hz: u32) -> Result<Cow<'_, AudioBuffer>, &'static str> {
     if sound.sample_rate_hz() == rate_hz {
         return Ok(Cow::Borrowed(sound));
     }
-    audio::resample(sound, rate_hz).map(Cow::Owned).map_err(|error| error.to_string())
+    audio::resample(sound, rate_hz).map(Cow::Owned).map_err(|_| PARTNER_NOT_RESAMPLED)
 }
 
 /// Adds the transforms of the scene.

@@ -133,3 +133,30 @@ impl NoiseDraw {
         scene.edit_text(edits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sample::{AudioBuffer, ImageBuffer, Media, Sample},
+        transform::{
+            Transform,
+            testing::{picture, plan, sound},
+        },
+    };
+
+    #[test]
+    fn where_nothing_has_a_ratio_none_is_named() {
+        let silent = AudioBuffer::new(8000, 1, vec![0.0; 90]).unwrap();
+        let image = picture(ImageBuffer::filled(6, 5, 1, 99).unwrap());
+        assert_eq!(plan(&Noise::default(), &sound(silent.clone()), None, &SeedTree::new(1)), Plan::no_op("nothing_to_change"));
+        let mute = Sample { audio: Some(Media::new(silent)), ..image.clone() };
+        for sample in [image, mute] {
+            let Plan::Fires(draws) = plan(&Noise::default(), &sample, None, &SeedTree::new(1)) else { panic!("it fires") };
+            let mut scene = Scene::of(&sample);
+            Noise::default().perform(&draws[0], 1.0, &mut scene, &[]).unwrap();
+            assert_eq!(scene.changed(&sample), ModalitySet::IMAGE);
+            assert_eq!(Noise::default().magnitude_of(&draws[0], 1.0), None);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
         text,
     },
     error::Problem,
-    sample::{BoundingBox, Event, ModalitySet, Sample},
+    sample::{BoundingBox, Event, Mask, ModalitySet, Sample},
     transform::{Checks, Effect, PartnerClass, Partners, Plan, Scene, Site, With, range, share},
     units::{Fraction, Range},
 };
@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 /// Pastes a boxed object of another sample into this one: its pixels into the picture, its box into the boxes, its sound under the sound, its name into the caption.
 ///
 /// Method: the content of one box of the other sample is brought to a drawn height and laid at a drawn place, its border blended over a tenth of its size; the other's sound is mixed in at a drawn ratio of the sounds' powers; ", with a
-/// dog" is added to the caption. With `over` it stands in front of one of this sample's own objects and hides a drawn share of its box, which keeps its extent; keypoints under it go. Several places are tried. A scene without sound or caption gets none.
+/// dog" is added to the caption. With `over` it stands in front of one of this sample's own objects and hides a drawn share of its box, which keeps its extent; of its outlines (those of its name that lie in the box by half or more) at most a tenth more is
+/// hidden; keypoints under it go. Several places are tried. A scene without sound or caption gets none.
 ///
-/// Refuses where the other has no box (`partner_without_box`), where more than `cover` of an object would be hidden (`object_covered`), where there is no room beside the box that is to be hidden (`no_room`), where the caption names such an object already (`already_named`) or is not
-/// one plain sentence (`caption_not_plain`), and at other channels (`partner_channels`). A sound of another rate is resampled.
+/// Refuses where the other has no box (`partner_without_box`), where more than `cover` of another object, or more than that of an outline, would be hidden (`object_covered`), where there is no room beside the box that is to be hidden (`no_room`), where the caption names such an object already (`already_named`) or is not
+/// one plain sentence (`caption_not_plain`), and at other channels (`partner_channels`). A sound of another rate is resampled, or refused where the rates are too far apart (`partner_not_resampled`).
 ///
 /// Reference: Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", extended to sound and caption.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +84,7 @@ pub struct Over {
 
 impl Effect for PasteObject {
     const NAME: &'static str = "paste_object";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ height: [0.2, 0.4] }";
     const CHANGES: ModalitySet = ModalitySet::ALL;
     const SCALES: bool = false;
@@ -167,22 +169,26 @@ fn paste(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, from: &Bound
     };
     let new = BoundingBox { x: left as f32, y: top as f32, width: w as f32, height: h as f32, label: from.label.clone() };
     let under = PixelRect { x: left as f64, y: top as f64, width: w as f64, height: h as f64 };
-    // The outline of what is meant to be hidden may be hidden further than others.
-    let name = draw.over.as_ref().and_then(|over| Some(scene.annotations.boxes.get(over.object)?.label.clone()));
-    let most = |label: &str| if name.as_deref() == Some(label) { 0.95 } else { draw.cover };
-    let masked = scene.annotations.masks.iter().any(|mask| image::covered_share(mask, &under) > most(&mask.label));
-    if let Some((over, own)) = draw.over.as_ref().and_then(|over| Some((over, scene.annotations.boxes.get(over.object)?))) {
-        // Whole pixels are another share of a small box.
+    let behind = draw.over.as_ref().and_then(|over| Some((over, scene.annotations.boxes.get(over.object)?)));
+    // Whole pixels are another share of a small box.
+    let most = |over: &Over| (over.share + 0.1).min(0.95);
+    if let Some((over, own)) = behind {
         let hides = hidden(own, &new);
-        if !(hides > 0.0 && hides <= 0.95 && (hides - over.share).abs() <= 0.1) {
+        if !(hides > 0.0 && hides <= most(over) && hides >= over.share - 0.1) {
             return Err("no_room".into());
         }
     }
+    // An outline of that name is that box's where most of it lies in it.
+    let of_box = |mask: &Mask, own: &BoundingBox| mask.label == own.label && image::covered_share(mask, &rect_of(own)) >= 0.5;
+    let masked = scene.annotations.masks.iter().any(|mask| {
+        let most = behind.filter(|(_, own)| of_box(mask, own)).map_or(draw.cover, |(over, _)| most(over));
+        image::covered_share(mask, &under) > most
+    });
     let meant = |i: usize| draw.over.as_ref().is_some_and(|over| over.object == i);
     if masked || scene.annotations.boxes.iter().enumerate().any(|(i, old)| !meant(i) && hidden(old, &new) > draw.cover) {
         return Err("object_covered".into());
     }
-    let rect = PixelRect { x: cut.x.into(), y: cut.y.into(), width: cut.width.into(), height: cut.height.into() };
+    let rect = rect_of(&cut);
     let object = image::crop_resize(source, rect, w, h).map_err(|error| error.to_string())?;
     // Full from a tenth of the size inside the border on.
     let ramp = |at: usize, length: usize| ((at.min(length - 1 - at) + 1) as f64 / (length as f64 / 10.0).max(1.0)).min(1.0);
@@ -247,6 +253,10 @@ fn in_front(
     Ok((w, h, left as usize, (least + y * (most - least)).round() as usize))
 }
 
+fn rect_of(place: &BoundingBox) -> PixelRect {
+    PixelRect { x: place.x.into(), y: place.y.into(), width: place.width.into(), height: place.height.into() }
+}
+
 /// The share of `old` that `new` hides.
 fn hidden(old: &BoundingBox, new: &BoundingBox) -> f64 {
     let side = |a: f32, al: f32, b: f32, bl: f32| f64::from(((a + al).min(b + bl) - a.max(b)).max(0.0));
@@ -278,7 +288,7 @@ fn add_sound(draw: &PasteObjectDraw, scene: &mut Scene, other: &Sample, name: &s
 mod tests {
     use super::*;
     use crate::{
-        sample::{ImageBuffer, Media, Text},
+        sample::{ImageBuffer, Keypoint, Media, Text},
         transform::testing::{picture, tone},
     };
     use std::sync::Arc;
@@ -312,7 +322,10 @@ mod tests {
         let refused = |draw: PasteObjectDraw, one: &Sample| PasteObject::apply(&draw, 1.0, &mut Scene::of(one), &with);
         assert_eq!(refused(PasteObjectDraw { x: 0.0, y: 0.0, ..draw.clone() }, &one), Err("object_covered".into()));
         assert_eq!(refused(draw.clone(), &sample(0, "two dogs", "cat")), Err("already_named".into()));
-        assert_eq!(refused(PasteObjectDraw { object: 7, ..draw }, &one), Err("partner_without_box".into()));
+        assert_eq!(refused(PasteObjectDraw { object: 7, ..draw.clone() }, &one), Err("partner_without_box".into()));
+        let far = [Sample { audio: Some(Media::new(tone(1, 1, 9, 0.2))), ..partners[0].clone() }];
+        let told = PasteObject::apply(&draw, 1.0, &mut Scene::of(&one), &With { partners: &far, files: None });
+        assert_eq!(told, Err("partner_not_resampled".into()));
     }
 
     #[test]
@@ -348,5 +361,46 @@ mod tests {
         let told = PasteObject::apply(&draw, 1.0, &mut Scene::of(&one), &With { partners: &partners, files: None });
         assert_eq!(told, Err("no_room".into()));
         assert!(PasteObject { over: Some(range(0.0, 0.5)), ..PasteObject::default() }.problems()[0].to_string().contains("over"));
+    }
+
+    /// A cat at 10..20 of a wide picture, half of it to be hidden from the right.
+    fn half_hidden(annotate: impl FnOnce(&mut crate::sample::Annotations)) -> Result<Scene, String> {
+        let mut one = sample(0, "a cat", "cat");
+        one.image = Some(Media::new(ImageBuffer::filled(60, 30, 1, 0).unwrap()));
+        let annotations = Arc::make_mut(&mut one.annotations);
+        annotations.boxes = vec![BoundingBox { x: 10.0, y: 10.0, width: 10.0, height: 10.0, label: "cat".into() }];
+        annotate(annotations);
+        let over = Some(Over { object: 0, share: 0.5, from_right: true });
+        let draw = PasteObjectDraw { object: 0, height: 0.2, x: 0.0, y: 0.5, snr_db: 10.0, cover: 0.3, over };
+        let mut scene = Scene::of(&one);
+        PasteObject::apply(&draw, 1.0, &mut scene, &With { partners: &[sample(200, "a dog", "dog")], files: None }).map(|()| scene)
+    }
+
+    #[test]
+    fn outlines_are_hidden_no_further_than_their_boxes() {
+        // What lies from `left` to `right` over the height of the cat; the dog hides all from 15 to 25.
+        let outline = |left: f32, right: f32, label: &str| Mask {
+            outline: vec![[left, 10.0], [right, 10.0], [right, 20.0], [left, 20.0]],
+            label: label.into(),
+        };
+        let of = |mask: Mask| half_hidden(|annotations| annotations.masks = vec![mask]).map(|scene| scene.annotations.masks.len());
+        let covered = Err("object_covered".to_owned());
+        assert_eq!(of(outline(10.0, 20.0, "cat")), Ok(1));
+        // 4 of 7 pixels, and 4 of 6: a twentieth and a sixth too far.
+        assert_eq!((of(outline(12.0, 19.0, "cat")), of(outline(13.0, 19.0, "cat"))), (Ok(1), covered.clone()));
+        // Another cat beside the box, and what is no cat, are held to `cover`: 3 of 10 and 4 of 10.
+        assert_eq!((of(outline(22.0, 32.0, "cat")), of(outline(21.0, 31.0, "cat"))), (Ok(1), covered.clone()));
+        assert_eq!(of(outline(10.0, 20.0, "mouse")), covered);
+    }
+
+    #[test]
+    fn keypoints_under_the_object_go_and_others_stay() {
+        let point = |x: f32, y: f32, label: &str| Keypoint { x, y, label: label.into() };
+        let scene = half_hidden(|annotations| {
+            annotations.keypoints =
+                vec![point(16.0, 15.0, "ear"), point(14.0, 15.0, "nose"), point(16.0, 25.0, "mouse"), point(26.0, 15.0, "wall")];
+        });
+        let left: Vec<String> = scene.unwrap().annotations.keypoints.into_iter().map(|point| point.label).collect();
+        assert_eq!(left, ["nose", "mouse", "wall"]);
     }
 }

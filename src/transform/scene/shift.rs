@@ -60,6 +60,9 @@ pub struct ShiftDraw {
     pub audio_edge: Edge,
     /// Least share of a box or event that stays.
     pub keep: f64,
+    /// Whether there is sound and no picture: the share is one of the length alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sound_alone: bool,
 }
 
 impl ShiftDraw {
@@ -81,6 +84,7 @@ impl Effect for Shift {
 
     fn draw(&self, site: &Site<'_>) -> Plan<ShiftDraw> {
         let mut rng = site.rng();
+        let sound_alone = site.scene.image.is_none() && site.scene.audio.is_some();
         let mut signed = |limit: f64| {
             let size = rng.random_range(0.4..=1.0) * limit;
             if rng.random::<bool>() { size } else { -size }
@@ -91,12 +95,13 @@ impl Effect for Shift {
             edge: self.edge,
             audio_edge: self.audio_edge,
             keep: self.keep.get(),
+            sound_alone,
         };
         Plan::Fires((0..PLACES).map(|_| draw()).collect())
     }
 
     fn magnitude(draw: &ShiftDraw, severity: f64) -> Option<Magnitude> {
-        Some(Magnitude::new(draw.reached(severity), "of the width"))
+        Some(Magnitude::new(draw.reached(severity), if draw.sound_alone { "of the length" } else { "of the width" }))
     }
 
     fn apply(draw: &ShiftDraw, severity: f64, scene: &mut Scene, _: &With<'_>) -> Result<(), String> {
@@ -148,5 +153,31 @@ impl ShiftDraw {
             scene.audio = Some(shifted.into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sample::{ImageBuffer, Media, Sample},
+        transform::testing::{draw, picture, sound, tone},
+    };
+
+    #[test]
+    fn the_share_is_one_of_what_is_there() {
+        let unit = |sample: &Sample| {
+            let Plan::Fires(draws) = draw(&Shift::default(), sample, 1) else { panic!("it fires") };
+            let drawn = &draws[0];
+            // A lineage tells it, too.
+            let read: ShiftDraw = serde_json::from_value(serde_json::to_value(drawn).unwrap()).unwrap();
+            assert_eq!(read, *drawn);
+            Shift::magnitude(&read, 1.0).unwrap().unit
+        };
+        let image = picture(ImageBuffer::filled(20, 10, 1, 9).unwrap());
+        let audio = Media::new(tone(8000, 1, 80, 0.5));
+        assert_eq!(unit(&sound(tone(8000, 1, 80, 0.5))), "of the length");
+        assert_eq!(unit(&image), "of the width");
+        assert_eq!(unit(&Sample { audio: Some(audio), ..image }), "of the width");
     }
 }

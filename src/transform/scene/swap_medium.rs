@@ -18,8 +18,8 @@ use std::{borrow::Cow, sync::Arc};
 /// with the picture, events with the sound); word times are dropped where they would join the words of one sample with the sound of the other. A sound of another rate is resampled. The severity does not
 /// matter.
 ///
-/// Refuses where the other lacks the medium (`partner_lacks_medium`), has it in other channels (`partner_channels`), or has the very same
-/// (`partner_same_medium`). A sample of one medium has nothing that it could be at odds with.
+/// Refuses where the other lacks the medium (`partner_lacks_medium`), has it in other channels (`partner_channels`), at a rate too far from this one's to be resampled (`partner_not_resampled`), or has
+/// the very same (`partner_same_medium`). A sample of one medium has nothing that it could be at odds with.
 ///
 /// Reference: Korbar et al. 2018, "Cooperative Learning of Audio and Video Models from Self-Supervised Synchronization" (easy negatives from other samples).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,10 +103,9 @@ fn swap(modality: Modality, scene: &mut Scene, other: &Sample) -> Result<(), &'s
             if theirs.channels() != mine.channels() {
                 return Err("partner_channels");
             }
-            let theirs = match at_rate(&theirs, mine.sample_rate_hz()) {
-                Ok(Cow::Owned(resampled)) => Arc::new(resampled),
-                Ok(Cow::Borrowed(_)) => theirs,
-                Err(_) => return Err("partner_not_resampled"),
+            let theirs = match at_rate(&theirs, mine.sample_rate_hz())? {
+                Cow::Owned(resampled) => Arc::new(resampled),
+                Cow::Borrowed(_) => theirs,
             };
             if *theirs == **mine {
                 return Err(SAME);
@@ -197,6 +196,8 @@ mod tests {
         let slow = AudioBuffer::new(4000, 1, vec![0.5; 9]).unwrap();
         let swapped = swapped(Modality::Audio, Sample { audio: Some(Media::new(slow)), ..cat.clone() }).unwrap();
         assert_eq!(swapped.audio.map(|sound| (sound.sample_rate_hz(), sound.frames())), Some((8000, 18)));
+        let far = AudioBuffer::new(1, 1, vec![0.5; 9]).unwrap();
+        assert_eq!(of(Modality::Audio, Sample { audio: Some(Media::new(far)), ..cat.clone() }), "partner_not_resampled");
         let wide = AudioBuffer::new(8000, 2, vec![0.5; 8]).unwrap();
         assert_eq!(of(Modality::Audio, Sample { audio: Some(Media::new(wide)), ..cat.clone() }), "partner_channels");
         let alone = cat.only(ModalitySet::TEXT);

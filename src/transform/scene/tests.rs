@@ -238,7 +238,7 @@ proptest! {
         let mut sample = scenes()[at % scenes().len()].clone();
         sample.annotations = Arc::default();
         sample.text = None;
-        let draw = |x, y| ShiftDraw { x, y, edge: Edge::Wrap, audio_edge: Edge::Wrap, keep: 0.0 };
+        let draw = |x, y| ShiftDraw { x, y, edge: Edge::Wrap, audio_edge: Edge::Wrap, keep: 0.0, sound_alone: false };
         let there = child::<Shift>(&draw(x, y), severity, &sample);
         prop_assert!(same(&child::<Shift>(&draw(-x, -y), severity, &there), &sample));
     }

@@ -4,6 +4,7 @@ mod again;
 mod arms;
 mod attacks;
 mod balance;
+mod band;
 mod budget;
 mod bytes;
 mod command;

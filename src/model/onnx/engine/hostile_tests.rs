@@ -158,6 +158,16 @@ fn the_cost_is_that_of_one_sample() {
     assert_eq!((found.samples, found.memory, found.assumed), (1, 2 * 4 * 16_000, vec![("n".to_owned(), 16_000)]));
     let found = cost(&sound, &[("n", 10)]).unwrap();
     assert_eq!((found.memory, found.assumed.len()), (80, 0));
+    // Ids alone have no length that could be a sound's: one of them.
+    let ids = model(
+        &[node("Gather", &["w", "x"], &["y"], &[])],
+        &[tensor("w", &[3, 2], &[0.5; 6])],
+        &[info("x", 7, &[0])],
+        &[info("y", 1, &[0, 2])],
+    );
+    let found = cost(&ids, &[]).unwrap();
+    // An id of eight bytes, and its two numbers.
+    assert_eq!((found.samples, found.memory, found.assumed), (1, 16, vec![]));
     // Sizes that are free beside the first.
     let free = model(
         &[node("Conv", &["x", "w"], &["y"], &[whole("group", 1)])],
