@@ -220,6 +220,8 @@ impl Shape {
                     break;
                 }
                 let [rows, columns] = layer.places();
+                // Over the time of sounds and texts a mask is laid, as long as the strides alone leave it.
+                right &= modality == Modality::Image || columns == layer.input[2].div_ceil(layer.stride[1]);
                 gathered = gathered.saturating_add((layer.fan_in() + 1).saturating_mul(rows * columns));
                 layers += 1;
                 right &= layer.input.iter().product::<usize>() <= most && gathered <= MOST_GATHERED && layers <= 64;

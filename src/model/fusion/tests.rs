@@ -505,6 +505,13 @@ fn a_broken_file_is_an_error() {
         *broken.pointer_mut(pointer).unwrap() = value.into();
         assert!(FusionModel::from_file(&broken, weights.clone()).is_err(), "{pointer}");
     }
+    // Another time than the mask over it has.
+    for modality in ["audio", "text"] {
+        let mut broken = header.clone();
+        let layers = broken.pointer_mut(&format!("/shape/{modality}/layers")).unwrap().as_array_mut().unwrap();
+        layers.last_mut().unwrap()["padding"][1] = 0.into();
+        assert!(FusionModel::from_file(&broken, weights.clone()).is_err(), "{modality}");
+    }
 }
 
 #[test]
