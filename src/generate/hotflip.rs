@@ -134,6 +134,9 @@ impl HotFlip {
         if kinds.is_empty() || kinds.len() != self.flips.len() {
             problems.push(Problem::new("flips", "expected some of replace, insert, delete, swap and synonym, each once"));
         }
+        for (at, entry) in self.protect.iter().enumerate().filter(|(_, entry)| words(entry).is_empty()) {
+            problems.push(Problem::new(format!("protect[{at}]"), format!("expected words, found `{entry}`")));
+        }
         if self.max_share.get() == 0.0 {
             problems.push(Problem::new("max_share", "expected a share above 0, found 0"));
         }
@@ -184,7 +187,7 @@ impl HotFlip {
     }
 
     fn config(&self, share: f64, classes: &Classes, until: Until) -> FlipConfig {
-        let own = self.protect.iter().map(|word| word.to_lowercase());
+        let own = self.protect.iter().flat_map(|entry| words(entry)).map(|word| word.lower);
         let names = classes.names().iter().filter(|_| self.protect_classes).flat_map(|name| words(name)).map(|word| word.lower);
         FlipConfig {
             flips: self.flips.clone(),
@@ -275,6 +278,10 @@ impl HotFlip {
     /// The child at a magnitude: so many of the edits, and the media as far.
     fn make(&self, attacked: &Attacked, parent: &Sample, trial: &Trial, media: ModalitySet) -> Result<Made> {
         if !attacked.flipped.finite && attacked.flipped.edits.is_empty() {
+            return Ok(Made::Refused("gradient_not_finite".into()));
+        }
+        // Nor is a random start an attack.
+        if attacked.media.as_ref().is_some_and(|(_, ascent)| !ascent.finite && ascent.step == 0) {
             return Ok(Made::Refused("gradient_not_finite".into()));
         }
         let mut child = None;
@@ -545,8 +552,13 @@ mod tests {
 
     #[test]
     fn words_of_classes_stay_unless_allowed() {
-        let operator = HotFlip { protect: vec!["Dog".into()], ..HotFlip::default() };
         let classes = Classes::from_names(["left side".to_owned(), "up".to_owned()]);
+        let several = HotFlip { protect: vec!["New York".into(), "t-shirt".into()], protect_classes: false, ..HotFlip::default() };
+        let held = several.config(0.1, &classes, Until::Steps).protect;
+        assert!(["new", "york"].iter().all(|word| held.contains(*word)) && held.iter().all(|word| words(word).len() == 1), "{held:?}");
+        let told = HotFlip { protect: vec!["dog".into(), "...".into()], ..HotFlip::default() }.problems();
+        assert_eq!(told.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), ["protect[1]"]);
+        let operator = HotFlip { protect: vec!["Dog".into()], ..HotFlip::default() };
         let config = operator.config(0.1, &classes, Until::Steps);
         assert_eq!(config.protect, ["dog", "left", "side", "up"].map(String::from).into());
         let open = HotFlip { protect_classes: false, ..operator }.config(0.1, &classes, Until::Steps);

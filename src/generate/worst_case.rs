@@ -115,6 +115,8 @@ mod tests {
     fn it_keeps_what_every_generator_promises() {
         let mut world = World { band: Some(DifficultyBand { low: 0.3, high: 1.5 }), ..World::new() };
         let all = world.keeps_the_promises(&*noisy(8, 2));
+        // Recorded predictions will not do.
+        assert!(noisy(8, 2).requirements().new_inputs);
         assert!(all.candidates.len() > 3, "{:?}", all.outcomes);
         assert!(all.candidates.iter().all(|candidate| !candidate.lineage.parameters["rules"].as_array().unwrap().is_empty()));
     }

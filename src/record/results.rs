@@ -90,7 +90,7 @@ pub struct ClassAccuracy {
 pub struct RobustAccuracy {
     /// The modalities that were attacked.
     pub attacked: ModalitySet,
-    /// `cross_entropy`, `carlini_wagner`, `worst` for the worse answer of these two, or `auto_attack` for the worst of these and an ensemble of attacks.
+    /// `cross_entropy`, `worst` for the worse answer of this and the margin loss, or `auto_attack` for the worst of these and an ensemble of attacks.
     pub objective: String,
     /// Name of the attack among [`Results::attacks`]; empty for [`Results::robust`].
     #[serde(default, skip_serializing_if = "String::is_empty")]

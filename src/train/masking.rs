@@ -152,6 +152,8 @@ fn unbounded(attack: &AttackConfig) -> AttackConfig {
         audio: wide(attack.audio, 2.0),
         steps: attack.steps.max(20),
         step_radii: Some(0.1),
+        // One budget for both would be less than the whole range of either.
+        shared: None,
         ..attack.clone()
     }
 }
@@ -256,6 +258,7 @@ mod tests {
             of(&point.image.as_ref().unwrap().values, &input.image.as_ref().unwrap().values, 0.1)
                 + of(&point.audio.as_ref().unwrap().values, &input.audio.as_ref().unwrap().values, 0.02)
         };
+        assert_eq!(unbounded(&AttackConfig { shared: Some(1.0), ..alone.clone() }).shared, None);
         for seed in 0..20 {
             let shared = spent(&AttackConfig { shared: Some(1.0), ..alone.clone() }, seed);
             assert!(spent(&alone, seed) > 1.2 && (0.9..=1.0 + 1e-4).contains(&shared), "{shared}");

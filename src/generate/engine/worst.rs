@@ -7,6 +7,7 @@ use crate::{
     error::{Problem, Result},
     generate::{Applied, Generated, Generator},
     model::{Input, measure},
+    operator::Requirements,
     sample::{Candidate, DifficultyBand, ModalitySet, ReasonCode, Sample},
 };
 use rand::RngExt;
@@ -157,6 +158,10 @@ impl WorstOf {
 }
 
 impl Generator for WorstOf {
+    fn requirements(&self) -> Requirements {
+        // Every neighbour is shown to the model.
+        Requirements { new_inputs: true, ..Requirements::default() }
+    }
     fn modalities(&self) -> ModalitySet {
         self.policy.modalities()
     }

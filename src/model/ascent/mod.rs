@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 /// What an attack made of one sample.
 #[derive(Debug, Clone)]
 pub struct Ascent {
-    /// The perturbed input, not rounded to a file's bits. The sample itself where `finite` is false at the start.
+    /// The perturbed input, not rounded to a file's bits. Where it began (the sample, or a random start) where `finite` is false and `step` 0.
     pub input: Input,
     /// The objective at each point of the kept restart: index 0 is the start, index `step` the kept point.
     pub losses: Vec<f32>,
@@ -65,7 +65,7 @@ const ENDING: usize = 32;
 /// clean start, with restarts. Samples that are done (see [`Until`]) are skipped by further steps and restarts.
 ///
 /// `seeds` holds one node a sample; a restart draws from its `variant`, each modality from a child of that. Within a restart the point with the
-/// largest objective after at least one step is kept, so that one step without a random start is exactly FGSM.
+/// largest objective after at least one step is kept (of a random start that too), so that one step without a random start is exactly FGSM.
 ///
 /// # Errors
 /// Slices of unequal length, no steps or restarts, a number out of range, a class that the model does not have, a modality whose gradient it does not give
