@@ -1,7 +1,7 @@
 //! Loss, margin, entropy, confidence and agreement of logits: pure functions, shared by scorers, verifiers and the band search.
 //! Natural logarithms; probabilities by log-sum-exp.
 
-use super::{Objective, Target};
+use super::{Objective, OfRow, Target};
 
 /// `log_softmax` of one row of logits.
 pub fn log_probabilities(logits: &[f32]) -> Vec<f64> {
@@ -80,6 +80,18 @@ pub fn objective(logits: &[f32], target: &Target, objective: Objective) -> f32 {
 pub fn objective_of(targets: &[Target], row: usize, logits: &[f32], kind: Objective) -> (f32, Vec<f32>) {
     let of = |target| (objective(logits, target, kind), objective_gradient(logits, target, kind));
     targets.get(row).map_or_else(|| (0.0, vec![0.0; logits.len()]), of)
+}
+
+/// A function of each row of `columns` numbers, the first of which is row `first` of its batch: its values, and its slopes one behind another, as long as the rows.
+pub(crate) fn of_rows(rows: &[f32], columns: usize, first: usize, of: OfRow<'_>) -> (Vec<f32>, Vec<f32>) {
+    let (mut values, mut slopes) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for (at, row) in rows.chunks_exact(columns.max(1)).enumerate() {
+        let (value, mut slope) = of(first + at, row);
+        slope.resize(columns, 0.0);
+        values.push(value);
+        slopes.extend(slope);
+    }
+    (values, slopes)
 }
 
 /// The gradient of [`objective`] with respect to the logits.

@@ -3,7 +3,7 @@
 use super::{Format, MICRO_BATCH, Network, Prepared, TensorOutput, checked, collect, host, native, place, prepare, run};
 use crate::{
     error::{Error, Result},
-    model::{Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, parameters::Parameters, preprocess::Canonical},
+    model::{Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, measure, parameters::Parameters, preprocess::Canonical},
     sample::{Modality, ModalitySet, PerModality},
 };
 use burn::tensor::{Device, Tensor, TensorData};
@@ -130,13 +130,7 @@ impl<N: Network> Model for BurnModel<N> {
     fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
         let classes = self.format.classes.len();
         self.sloped(inputs, wrt, |first, logits, seen| {
-            let (mut values, mut slope) = (Vec::new(), Vec::new());
-            for (at, row) in logits.chunks_exact(classes).enumerate() {
-                let (value, mut own) = of(first + at, row);
-                own.resize(classes, 0.0);
-                values.push(value);
-                slope.extend(own);
-            }
+            let (values, slope) = measure::of_rows(logits, classes, first, of);
             Ok((values, seen.logits, slope))
         })
     }
@@ -149,13 +143,9 @@ impl<N: Network> Model for BurnModel<N> {
             let embedding = seen.embeddings[modality].clone();
             let embedding = embedding.ok_or_else(|| Error::model(format!("this module has no embedding of {modality}")))?;
             let (size, rows) = (embedding.dims()[1], logits.len() / self.format.classes.len().max(1));
-            let (mut values, mut slope) = (Vec::new(), Vec::new());
-            for (at, row) in host(embedding.clone())?.chunks_exact(size.max(1)).take(rows).enumerate() {
-                let (value, mut own) = of(first + at, row);
-                own.resize(size, 0.0);
-                values.push(value);
-                slope.extend(own);
-            }
+            let mut own = host(embedding.clone())?;
+            own.truncate(rows * size);
+            let (values, slope) = measure::of_rows(&own, size, first, of);
             Ok((values, embedding, slope))
         })
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs,
+        Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, measure,
         parameters::Parameters,
         preprocess::{Canonical, ImageMap},
     },
@@ -133,13 +133,7 @@ impl Model for CnnModel {
         let one = |(at, inputs): (usize, &[Input])| {
             let (mut pass, maps) = self.runner.forward(&self.packed, inputs)?;
             let logits = self.runner.logits(&*pass);
-            let (mut values, mut slopes) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(logits.len()));
-            for (row, logits) in logits.chunks_exact(classes).enumerate() {
-                let (value, mut slope) = of(at * lanes + row, logits);
-                slope.resize(classes, 0.0);
-                values.push(value);
-                slopes.extend(slope);
-            }
+            let (values, slopes) = measure::of_rows(&logits, classes, at * lanes, of);
             let none = || vec![None; inputs.len()];
             let image = if image {
                 pass.backward(&self.packed, &slopes, true);

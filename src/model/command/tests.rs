@@ -461,37 +461,32 @@ fn the_example_in_torch_agrees_with_finite_differences() {
     let inputs: Vec<Input> = (0..3).map(|i| Input { image: Some(Arc::new(image(i))), ..Input::default() }).collect();
     let targets: Vec<Target> = (0..3).map(Target::Class).collect();
     let found = model.gradient(&inputs, &targets, Objective::CrossEntropy, ModalitySet::ALL).unwrap();
-    let outputs = model.forward(&inputs).unwrap();
-    assert_eq!((outputs.logits.columns, outputs.embeddings[Modality::Image].as_ref().unwrap().columns), (3, 512));
-    for (i, input) in inputs.iter().enumerate() {
-        assert_eq!(model.forward(std::slice::from_ref(input)).unwrap().logits.values, outputs.logits.row(i));
-        // Along the gradient, the objective rises by its square length.
-        let gradient = found.of(Modality::Image, i).unwrap();
+    // Along its gradient, a function rises by that one's square length.
+    let rises = |i: usize, gradient: &[f32], of: &dyn Fn(Input) -> f32| {
         let square: f32 = gradient.iter().map(|g| g * g).sum();
         let moved = |by: f32| {
             let mut pixels = image(i);
             pixels.values.iter_mut().zip(gradient).for_each(|(v, g)| *v += by * g);
-            let input = Input { image: Some(Arc::new(pixels)), ..Input::default() };
-            model.gradient(&[input], &targets[i..=i], Objective::CrossEntropy, ModalitySet::EMPTY).unwrap().objective[0]
+            of(Input { image: Some(Arc::new(pixels)), ..Input::default() })
         };
         let step = 1e-2 / square.sqrt();
         let slope = (moved(step) - moved(-step)) / (2.0 * step);
         assert!((slope - square).abs() < 0.02 * square, "{i}: {slope} {square}");
+    };
+    let outputs = model.forward(&inputs).unwrap();
+    assert_eq!((outputs.logits.columns, outputs.embeddings[Modality::Image].as_ref().unwrap().columns), (3, 512));
+    for (i, input) in inputs.iter().enumerate() {
+        assert_eq!(model.forward(std::slice::from_ref(input)).unwrap().logits.values, outputs.logits.row(i));
+        rises(i, found.of(Modality::Image, i).unwrap(), &|input| {
+            model.gradient(&[input], &targets[i..=i], Objective::CrossEntropy, ModalitySet::EMPTY).unwrap().objective[0]
+        });
     }
     // The same along the embedding: half its square length rises along its gradient.
     let half = |_: usize, e: &[f32]| (e.iter().map(|v| v * v / 2.0).sum::<f32>(), e.to_vec());
     let found = model.embedding_gradient(&inputs, Modality::Image, &half).unwrap();
     for i in 0..inputs.len() {
-        let gradient = found.of(Modality::Image, i).unwrap();
-        let square: f32 = gradient.iter().map(|g| g * g).sum();
-        let moved = |by: f32| {
-            let mut pixels = image(i);
-            pixels.values.iter_mut().zip(gradient).for_each(|(v, g)| *v += by * g);
-            let input = Input { image: Some(Arc::new(pixels)), ..Input::default() };
+        rises(i, found.of(Modality::Image, i).unwrap(), &|input| {
             model.embedding_gradient(&[input], Modality::Image, &half).unwrap().objective[0]
-        };
-        let step = 1e-2 / square.sqrt();
-        let slope = (moved(step) - moved(-step)) / (2.0 * step);
-        assert!((slope - square).abs() < 0.02 * square, "{i}: {slope} {square}");
+        });
     }
 }

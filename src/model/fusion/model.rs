@@ -9,7 +9,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, OfRow, Outputs, parameters::Parameters, preprocess::Canonical,
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, OfRow, Outputs, measure, parameters::Parameters,
+        preprocess::Canonical,
     },
     sample::{Modality, ModalitySet, PerModality},
 };
@@ -191,12 +192,7 @@ impl Model for FusionModel {
             let embedding = pass.embeddings[modality].clone();
             let embedding = embedding.ok_or_else(|| Error::model(format!("this model has no embedding of {modality}")))?;
             let rows = transposed(&host(embedding.clone().inner())?, MICRO_BATCH, logits.len() / classes.max(1));
-            let (mut values, mut slope) = (Vec::new(), vec![0.0; size * MICRO_BATCH]);
-            for (at, row) in rows.chunks_exact(size).enumerate() {
-                let (value, own) = of(first + at, row);
-                values.push(value);
-                own.iter().take(size).enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
-            }
+            let (values, slope) = slopes(&rows, size, &|row, own| of(first + row, own));
             Ok((values, embedding, slope))
         })
     }
@@ -222,14 +218,12 @@ impl Model for FusionModel {
     }
 }
 
-/// A function of each row of logits, and its slope along them in the layout of the device: `classes x MICRO_BATCH`, 0 for the rows that fill up.
-pub(super) fn slopes(logits: &[f32], classes: usize, of: OfRow<'_>) -> (Vec<f32>, Vec<f32>) {
-    let mut slope = vec![0.0; classes * MICRO_BATCH];
-    let mut values = Vec::new();
-    for (at, row) in logits.chunks_exact(classes).enumerate() {
-        let (value, own) = of(at, row);
-        values.push(value);
-        own.iter().take(classes).enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
+/// A function of each row of logits or of an embedding, and its slope along them in the layout of the device: `columns x MICRO_BATCH`, 0 for the rows that fill up.
+pub(super) fn slopes(rows: &[f32], columns: usize, of: OfRow<'_>) -> (Vec<f32>, Vec<f32>) {
+    let (values, own) = measure::of_rows(rows, columns, 0, of);
+    let mut slope = vec![0.0; columns * MICRO_BATCH];
+    for (at, own) in own.chunks_exact(columns.max(1)).enumerate() {
+        own.iter().enumerate().for_each(|(k, g)| slope[k * MICRO_BATCH + at] = *g);
     }
     (values, slope)
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        DataProfile, Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs,
+        DataProfile, Gradients, Input, Matrix, Model, ModelSpec, OfRow, Outputs, measure,
         parameters::Parameters,
         preprocess::{AudioMap, Canonical, ImageMap},
     },
@@ -148,7 +148,8 @@ impl OnnxModel {
         // A gradient that no path brings back is not promised.
         let gradients = pass.reached(pass.logits.as_ref(), tape)?;
         let mut embedding_gradients = ModalitySet::EMPTY;
-        for m in embeddings.iter() {
+        // Ids of a text have no slope.
+        for m in embeddings.without(Modality::Text).iter() {
             let (mut tape, only) = (Tape::default(), ModalitySet::one(m));
             let pass = self.pass(&[Input::default()], only, &mut tape)?;
             embedding_gradients = embedding_gradients.or(pass.reached(pass.embeddings[m].as_ref(), tape)?);
@@ -347,19 +348,6 @@ impl Source {
     }
 }
 
-/// A function of each row of an output, and its slope along them.
-fn sloped_rows(output: &Value, first: usize, of: OfRow<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
-    let columns = output.shape.get(1).copied().unwrap_or(0);
-    let (mut values, mut slope) = (Vec::new(), Vec::new());
-    for (at, row) in output.f()?.chunks_exact(columns.max(1)).enumerate() {
-        let (value, mut own) = of(first + at, row);
-        own.resize(columns, 0.0);
-        values.push(value);
-        slope.extend(own);
-    }
-    Ok((values, slope))
-}
-
 fn extend(to: &mut Matrix, value: &Value, rows: usize) -> Result<()> {
     to.columns = value.len() / rows.max(1);
     to.values.extend_from_slice(value.f()?);
@@ -396,7 +384,7 @@ impl Model for OnnxModel {
     fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
         self.sloped(inputs, wrt, |first, pass| {
             let logits = pass.logits.clone().ok_or_else(|| Error::internal("a model without logits"))?;
-            let (values, slope) = sloped_rows(&logits, first, of)?;
+            let (values, slope) = measure::of_rows(logits.f()?, self.spec.classes.len(), first, of);
             Ok((values, logits, slope))
         })
     }
@@ -407,7 +395,7 @@ impl Model for OnnxModel {
         }
         self.sloped(inputs, ModalitySet::one(modality), |first, pass| {
             let embedding = pass.embeddings[modality].clone().ok_or_else(|| Error::internal("a model without its embedding"))?;
-            let (values, slope) = sloped_rows(&embedding, first, of)?;
+            let (values, slope) = measure::of_rows(embedding.f()?, embedding.shape.get(1).copied().unwrap_or(0), first, of);
             Ok((values, embedding, slope))
         })
     }

@@ -1,13 +1,11 @@
 //! Neighbours in the band of difficulty, and with `band: false` anywhere.
 
-use super::{Done, HEAD, plan_in};
+use super::{Done, HEAD, builder, plan_in};
 use hardmine::{
     feed::Replay,
     generate::synchronized::Synchronized,
     mine::Band,
-    model::linear::Linear,
     pipeline::{Plan, TrainPlan},
-    read::Manifest,
     registry::Registry,
     run::spec::Spec,
     sample::{Lineage, ReasonCode},
@@ -64,14 +62,7 @@ fn without_the_band_children_are_fed_that_it_would_have_refused() {
     assert!(!again.stages.generate[0].in_band);
     assert_eq!((&again.resolved, again.digest), (&record.pipeline, record.plan));
 
-    let built = Plan::builder()
-        .name("tiny")
-        .seed(7)
-        .train_data(Manifest::new("builtin:digits/train.jsonl"))
-        .test_data(Manifest::new("builtin:digits/test.jsonl"))
-        .limit(60)
-        .model(Linear::default())
-        .train(TrainPlan { warmup_epochs: 5, rounds: 1, epochs_per_round: 1, batch_size: 8, learning_rate: 0.01, ..TrainPlan::default() })
+    let built = builder(TrainPlan { warmup_epochs: 5, rounds: 1, ..TrainPlan::default() })
         .score(Loss::default())
         .mine(read::<Band>(r#"{ "by": "loss", "low": 0.3, "high": 0.7 }"#))
         .generate(Synchronized::default())

@@ -1,11 +1,10 @@
 //! The same pipeline by several doors: a file, the builder, a loaded model.
 
-use super::{Done, File, HEAD, STAGES, few, plan_in};
+use super::{Done, File, HEAD, STAGES, builder, few, plan_in};
 use hardmine::{
     generate::pgd::Pgd,
     mine::TopFraction,
-    model::linear::Linear,
-    pipeline::{Plan, TrainPlan},
+    pipeline::TrainPlan,
     read::{Manifest, Reader},
     sample::{Modality, ModalitySet},
     score,
@@ -16,14 +15,7 @@ use std::{fs, path::Path};
 
 #[test]
 fn a_file_and_the_builder_give_the_same_plan_and_the_same_bytes() {
-    let built = Plan::builder()
-        .name("tiny")
-        .seed(7)
-        .train_data(Manifest::new("builtin:digits/train.jsonl"))
-        .test_data(Manifest::new("builtin:digits/test.jsonl"))
-        .limit(60)
-        .model(Linear::default())
-        .train(TrainPlan { warmup_epochs: 1, rounds: 2, epochs_per_round: 1, batch_size: 8, learning_rate: 0.01, ..TrainPlan::default() })
+    let built = builder(TrainPlan { warmup_epochs: 1, rounds: 2, ..TrainPlan::default() })
         .score(score::Loss::default())
         .mine(TopFraction { by: "loss".into(), fraction: Fraction::new(0.5).unwrap(), ..TopFraction::default() })
         .generate(Pgd {

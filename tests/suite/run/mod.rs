@@ -20,8 +20,10 @@ mod training;
 use crate::{cli::text, golden::root};
 use hardmine::{
     error::Result,
-    pipeline::Plan,
+    model::linear::Linear,
+    pipeline::{Plan, PlanBuilder, TrainPlan},
     progress::Silent,
+    read::Manifest,
     record::{RunRecord, read_lines},
     registry::Registry,
     run::{self, Options, Summary, spec::Spec},
@@ -98,6 +100,18 @@ fn few(changes: &[&str]) -> Plan {
 
 fn execute(plan: Plan, out: &Path, threads: usize) -> Result<Summary> {
     run::execute(plan, &Options { out: out.to_owned(), threads: Some(threads) }, &Silent)
+}
+
+/// The pipeline of [`HEAD`] in code, on its first samples and without its stages.
+fn builder(train: TrainPlan) -> PlanBuilder {
+    Plan::builder()
+        .name("tiny")
+        .seed(7)
+        .train_data(Manifest::new("builtin:digits/train.jsonl"))
+        .test_data(Manifest::new("builtin:digits/test.jsonl"))
+        .limit(60)
+        .model(Linear::default())
+        .train(TrainPlan { epochs_per_round: 1, batch_size: 8, learning_rate: 0.01, ..train })
 }
 
 /// A run that went well, and its folder.
