@@ -5,8 +5,8 @@
 pub(in crate::model) trait Lanes: Copy + Send + Sync + 'static {
     /// Lanes side by side.
     const COUNT: usize;
-    /// Most places side by side of a tile of four channels: the sums of a tile stay in registers.
-    const TILE: usize;
+    /// How many vectors the loops may count on having in registers at once.
+    const REGISTERS: usize;
     /// Rows and columns of the tile of a matrix product, columns in vectors: the sums, a row of weights and one more stay in registers.
     const BLOCK: (usize, usize);
     /// The same number in all lanes.
@@ -52,7 +52,7 @@ pub(in crate::model) struct Plain([f32; 8]);
 
 impl Lanes for Plain {
     const COUNT: usize = 8;
-    const TILE: usize = 2;
+    const REGISTERS: usize = 16;
     const BLOCK: (usize, usize) = (2, 2);
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -171,7 +171,7 @@ mod wide {
 
     impl Lanes for Avx512 {
         const COUNT: usize = 16;
-        const TILE: usize = 6;
+        const REGISTERS: usize = 32;
         const BLOCK: (usize, usize) = (8, 3);
         #[inline(always)]
         fn splat(value: f32) -> Self {
@@ -235,7 +235,7 @@ mod wide {
 
     impl Lanes for Avx2 {
         const COUNT: usize = 8;
-        const TILE: usize = 3;
+        const REGISTERS: usize = 16;
         const BLOCK: (usize, usize) = (4, 3);
         #[inline(always)]
         fn splat(value: f32) -> Self {

@@ -1,7 +1,8 @@
 //! Convolutions over planes of lanes, with what follows and precedes them: ReLU, the maximum of 2 x 2 places, and the ways back.
 //!
 //! The loops use ranges and slices alone: without optimisation across the parts of a crate an iterator's adapter or a closure may stay a call, outside the
-//! wide registers.
+//! wide registers. A call that is given the address of a tile's sums (even `copy_from_slice`, after the loop) costs more still: the sums then live in
+//! memory, and every product is stored. The inner loops are of constant lengths, and check slices once a kernel row.
 //!
 //! A plane is `rows x stride` places with a border of zeros as wide as the kernel needs; the planes of the channels follow one another. Sums run
 //! over input channel, kernel row and kernel column in that order, whatever the registers.
@@ -102,16 +103,15 @@ pub(super) fn convolve<V: Lanes>(kernels: &Kernels, input: &[V], planes: &Planes
             let channels = TOGETHER.min(kernels.outputs - first);
             let sums = &mut scratch[..channels * rows * planes.columns];
             let (weights, bias) = (&kernels.weights[first * taps..(first + channels) * taps], &kernels.bias[first..first + channels]);
-            let kernel = kernels.kernel;
             for at in 0..rows {
                 let start = (row + at) * planes.stride();
-                let of = (input, *planes, start, kernel, weights, bias);
+                let of = (input, *planes, start, weights, bias);
                 let to = (&mut *sums, at * planes.columns, rows * planes.columns);
-                match channels {
-                    1 => V::run(Row::<V, 1>::new(of, to)),
-                    2 => V::run(Row::<V, 2>::new(of, to)),
-                    3 => V::run(Row::<V, 3>::new(of, to)),
-                    _ => V::run(Row::<V, TOGETHER>::new(of, to)),
+                match kernels.kernel {
+                    1 => one_row::<V, 1>(channels, of, to),
+                    3 => one_row::<V, 3>(channels, of, to),
+                    5 => one_row::<V, 5>(channels, of, to),
+                    _ => one_row::<V, 7>(channels, of, to),
                 }
             }
             finish.rows(first, row, sums, [channels, rows, planes.columns]);
@@ -119,13 +119,26 @@ pub(super) fn convolve<V: Lanes>(kernels: &Kernels, input: &[V], planes: &Planes
     }
 }
 
-/// One row of `C` output channels.
-struct Row<'a, V, const C: usize> {
+/// Input, its planes, where the row starts, weights and bias.
+type RowOf<'a, V> = (&'a [V], Planes, usize, &'a [f32], &'a [f32]);
+/// The sums, the first place of the row and the distance of two channels.
+type RowTo<'a, V> = (&'a mut [V], usize, usize);
+
+fn one_row<V: Lanes, const K: usize>(channels: usize, of: RowOf<'_, V>, to: RowTo<'_, V>) {
+    match channels {
+        1 => V::run(Row::<V, 1, K>::new(of, to)),
+        2 => V::run(Row::<V, 2, K>::new(of, to)),
+        3 => V::run(Row::<V, 3, K>::new(of, to)),
+        _ => V::run(Row::<V, TOGETHER, K>::new(of, to)),
+    }
+}
+
+/// One row of `C` output channels, kernels of side `K`.
+struct Row<'a, V, const C: usize, const K: usize> {
     input: &'a [V],
     planes: Planes,
     /// Of the row in its plane, border included.
     start: usize,
-    kernel: usize,
     weights: &'a [f32],
     bias: &'a [f32],
     sums: &'a mut [V],
@@ -133,12 +146,17 @@ struct Row<'a, V, const C: usize> {
     step: usize,
 }
 
-impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
-    fn new(
-        (input, planes, start, kernel, weights, bias): (&'a [V], Planes, usize, usize, &'a [f32], &'a [f32]),
-        (sums, first, step): (&'a mut [V], usize, usize),
-    ) -> Self {
-        Self { input, planes, start, kernel, weights, bias, sums, first, step }
+impl<'a, V: Lanes, const C: usize, const K: usize> Row<'a, V, C, K> {
+    /// Most places of a tile. In registers: its sums, a line of cells as long as a kernel of three asks for, and a weight.
+    const WIDEST: usize = {
+        let widest = (V::REGISTERS - 3) / (C + 1);
+        // One channel alone has room for twice as many sums, and needs them: each waits for the one before.
+        let most = if C == 1 { 12 } else { 6 };
+        if widest < most { widest } else { most }
+    };
+
+    fn new((input, planes, start, weights, bias): RowOf<'a, V>, (sums, first, step): RowTo<'a, V>) -> Self {
+        Self { input, planes, start, weights, bias, sums, first, step }
     }
 
     #[inline(always)]
@@ -147,23 +165,22 @@ impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
         for c in 0..C {
             sums[c] = [V::splat(self.bias[c]); X];
         }
-        let (k, stride, plane) = (self.kernel, self.planes.stride(), self.planes.plane);
-        let taps = self.weights.as_chunks::<C>().0;
-        let (mut start, mut tap) = (self.start + column, 0);
+        let (stride, plane) = (self.planes.stride(), self.planes.plane);
+        let rows = self.weights.as_chunks::<C>().0.as_chunks::<K>().0;
+        let (mut start, mut next) = (self.start + column, 0);
         for _ in 0..self.planes.channels {
             let mut at = start;
-            for _ in 0..k {
-                let (line, weights) = (&self.input[at..at + X + k - 1], &taps[tap..tap + k]);
-                for kx in 0..k {
-                    let (cells, weights) = (&line[kx..kx + X], &weights[kx]);
+            for _ in 0..K {
+                let (line, weights) = (&self.input[at..][..X + K - 1], &rows[next]);
+                for kx in 0..K {
                     for c in 0..C {
-                        let weight = V::splat(weights[c]);
+                        let weight = V::splat(weights[kx][c]);
                         for x in 0..X {
-                            sums[c][x] = sums[c][x].plus_product(weight, cells[x]);
+                            sums[c][x] = sums[c][x].plus_product(weight, line[kx + x]);
                         }
                     }
                 }
-                tap += k;
+                next += 1;
                 at += stride;
             }
             start += plane;
@@ -171,31 +188,32 @@ impl<'a, V: Lanes, const C: usize> Row<'a, V, C> {
         for c in 0..C {
             let at = self.first + c * self.step + column;
             let to = &mut self.sums[at..at + X];
-            to[..X].copy_from_slice(&sums[c][..X]);
+            for x in 0..X {
+                to[x] = sums[c][x];
+            }
         }
     }
 }
 
-impl<V: Lanes, const C: usize> Task for Row<'_, V, C> {
+impl<V: Lanes, const C: usize, const K: usize> Task for Row<'_, V, C, K> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.columns;
-        // One channel alone has room for twice as many sums, and needs them: each waits for the one before.
-        let tiles = columns.div_ceil(if C == 1 { 2 * V::TILE } else { V::TILE });
+        let tiles = columns.div_ceil(Self::WIDEST);
         for tile in 0..tiles {
             let (from, to) = (columns * tile / tiles, columns * (tile + 1) / tiles);
             match to - from {
-                12 if C == 1 => self.tile::<12>(from),
-                11 if C == 1 => self.tile::<11>(from),
-                10 if C == 1 => self.tile::<10>(from),
-                9 if C == 1 => self.tile::<9>(from),
-                8 if C == 1 => self.tile::<8>(from),
-                7 if C == 1 => self.tile::<7>(from),
-                6 => self.tile::<6>(from),
-                5 => self.tile::<5>(from),
-                4 => self.tile::<4>(from),
-                3 => self.tile::<3>(from),
-                2 => self.tile::<2>(from),
+                12 if Self::WIDEST >= 12 => self.tile::<12>(from),
+                11 if Self::WIDEST >= 11 => self.tile::<11>(from),
+                10 if Self::WIDEST >= 10 => self.tile::<10>(from),
+                9 if Self::WIDEST >= 9 => self.tile::<9>(from),
+                8 if Self::WIDEST >= 8 => self.tile::<8>(from),
+                7 if Self::WIDEST >= 7 => self.tile::<7>(from),
+                6 if Self::WIDEST >= 6 => self.tile::<6>(from),
+                5 if Self::WIDEST >= 5 => self.tile::<5>(from),
+                4 if Self::WIDEST >= 4 => self.tile::<4>(from),
+                3 if Self::WIDEST >= 3 => self.tile::<3>(from),
+                2 if Self::WIDEST >= 2 => self.tile::<2>(from),
                 _ => self.tile::<1>(from),
             }
         }
@@ -395,8 +413,11 @@ pub(super) fn weight_slopes<V: Lanes>(
     weights: &mut [f32],
     bias: &mut [f32],
 ) {
-    for first in (0..to.channels).step_by(TOGETHER) {
-        let channels = TOGETHER.min(to.channels - first);
+    // The sums of a group stay in registers, beside the cells and slopes they come from.
+    let groups = to.channels.div_ceil(((V::REGISTERS - 6) / kernel).clamp(1, TOGETHER));
+    for group in 0..groups {
+        let first = to.channels * group / groups;
+        let channels = to.channels * (group + 1) / groups - first;
         for i in 0..from.channels {
             for line in 0..kernel {
                 let of = (&input[i * from.plane..], *from, line, &slopes[first * to.plane..], *to);
@@ -441,18 +462,19 @@ impl<V: Lanes, const C: usize, const K: usize> Task for Slope<'_, V, C, K> {
         let (stride, columns) = (from.stride(), planes.columns);
         for row in 0..planes.rows {
             let start = (row + line) * stride;
-            let cells = &input[start..start + columns + K - 1];
+            let mut cells = [&input[..0]; K];
+            for k in 0..K {
+                cells[k] = &input[start + k..][..columns];
+            }
             let mut rows = [&slopes[..0]; C];
             for c in 0..C {
-                let start = planes.at(c, row);
-                rows[c] = &slopes[start..start + columns];
+                rows[c] = &slopes[planes.at(c, row)..][..columns];
             }
             for column in 0..columns {
-                let cells = &cells[column..column + K];
                 for c in 0..C {
                     let slope = rows[c][column];
                     for k in 0..K {
-                        sums[c][k] = sums[c][k].plus_product(slope, cells[k]);
+                        sums[c][k] = sums[c][k].plus_product(slope, cells[k][column]);
                     }
                 }
             }
