@@ -7,7 +7,8 @@
 //! A plane is `rows x stride` places with a border of zeros as wide as the kernel needs; the planes of the channels follow one another. Sums run
 //! over input channel, kernel row and kernel column in that order, whatever the registers.
 
-#![allow(clippy::needless_range_loop)]
+// A copy by `copy_from_slice` may stay a call: see above.
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use super::lanes::{Lanes, Task};
 
