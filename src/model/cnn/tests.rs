@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{
-    lanes::Plain,
+    convolve::{Planes, weight_slopes},
+    lanes::{Lanes, Plain},
     net::{Blocks, Engine, Packed, Plan, engine},
     *,
 };
@@ -138,6 +139,71 @@ proptest! {
                 engine.forward(&packed, images).values(0, &mut found);
             }
             prop_assert!(relative(&found, &right) < 1e-5, "{:?} {:?}", found, right);
+        }
+    }
+}
+
+/// The gradients of a convolution's weights and biases on registers `V`, and by their definition in doubles.
+fn slopes_of<V: Lanes>([inputs, outputs, rows, columns, kernel]: [usize; 5], seed: u64) -> [Vec<f32>; 2] {
+    let (from, to) = (Planes::bordered([inputs, rows, columns], kernel / 2), Planes::bordered([outputs, rows, columns], kernel / 2));
+    let fill = |planes: &Planes, seed: u64| -> (Vec<V>, Vec<f32>) {
+        let (mut vectors, drawn) = (vec![V::splat(0.0); planes.len()], noise(seed, planes.channels * rows * columns * V::COUNT));
+        for (place, own) in drawn.chunks_exact(V::COUNT).enumerate() {
+            let mut lanes = [0.0; 16];
+            lanes[..V::COUNT].copy_from_slice(own);
+            let (line, column) = (place / columns, place % columns);
+            vectors[planes.at(line / rows, line % rows) + column] = V::read(&lanes);
+        }
+        (vectors, drawn)
+    };
+    let ((input, cells), (slopes, sums)) = (fill(&from, seed), fill(&to, seed + 1));
+    let (mut weights, mut bias) = (vec![0.0; outputs * inputs * kernel * kernel], vec![0.0; outputs]);
+    weight_slopes(kernel, (&input, &from), (&slopes, &to), &mut weights, &mut bias);
+    let half = kernel / 2;
+    // A number of a place outside is 0.
+    let of = |drawn: &[f32], channel: usize, row: usize, column: usize, lane: usize| {
+        let inside = row >= half && column >= half && row - half < rows && column - half < columns;
+        if inside { f64::from(drawn[((channel * rows + row - half) * columns + column - half) * V::COUNT + lane]) } else { 0.0 }
+    };
+    let over = |value: &dyn Fn(usize, usize, usize) -> f64| -> f32 {
+        let places = (0..rows).flat_map(|row| (0..columns).flat_map(move |column| (0..V::COUNT).map(move |lane| (row, column, lane))));
+        places.map(|(row, column, lane)| value(row, column, lane)).sum::<f64>() as f32
+    };
+    let mut right = Vec::new();
+    for o in 0..outputs {
+        let slope = |row: usize, column: usize, lane: usize| of(&sums, o, row + half, column + half, lane);
+        for i in 0..inputs {
+            for (y, x) in (0..kernel).flat_map(|y| (0..kernel).map(move |x| (y, x))) {
+                right.push(over(&|row, column, lane| slope(row, column, lane) * of(&cells, i, row + y, column + x, lane)));
+            }
+        }
+    }
+    right.extend((0..outputs).map(|o| over(&|row, column, lane| of(&sums, o, row + half, column + half, lane))));
+    weights.extend(bias);
+    [weights, right]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// All registers give the gradients of the definition, for every kernel and for channels that fill no group.
+    #[test]
+    fn slopes_of_weights_are_those_of_the_definition(
+        rows in 1usize..7, columns in 1usize..9, inputs in 1usize..4, outputs in 1usize..10, half in 0usize..4, seed: u32,
+    ) {
+        let sizes = [inputs, outputs, rows, columns, 2 * half + 1];
+        let mut found = vec![slopes_of::<Plain>(sizes, seed.into())];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use super::lanes::{Avx2, Avx512};
+            if Avx2::available() {
+                found.push(slopes_of::<Avx2>(sizes, seed.into()));
+            }
+            if Avx512::available() {
+                found.push(slopes_of::<Avx512>(sizes, seed.into()));
+            }
+        }
+        for [own, right] in found {
+            prop_assert!(relative(&own, &right) < 1e-5, "{sizes:?} {own:?} {right:?}");
         }
     }
 }
