@@ -120,8 +120,9 @@ impl Session {
 
     /// Begins with nothing spent. Fails for a watchdog with limits out of their ranges.
     pub fn watched(model: Box<dyn Trainable>, plan: WatchdogPlan) -> Result<Self> {
+        let mut memory = Memory::default();
         Ok(Self {
-            watchdog: Watchdog::new(plan.clone(), model.spec().classes.len())?,
+            watchdog: Watchdog::new(plan.clone(), memory.known(model.as_ref()).classes.len())?,
             model,
             plan,
             spent: Spent::default(),
@@ -130,7 +131,7 @@ impl Session {
             left_out: HashSet::new(),
             time: TrainingTime::default(),
             taught: ObjectiveRecord::default(),
-            memory: Memory::default(),
+            memory,
             guarded: None,
             good: None,
             round: 0,

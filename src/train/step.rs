@@ -85,9 +85,10 @@ impl Session {
         // Which of `shown` a row is of, and what it shows where that is not all.
         let mut of: Vec<(usize, Option<ModalitySet>)> = Vec::with_capacity(shown.len());
         let mut copies: Vec<(usize, ModalitySet, Input)> = Vec::new();
+        let reads = self.memory.known(self.model.as_ref()).reads;
         for (i, one) in shown.iter().enumerate().filter(|(_, one)| !self.left_out.contains(&one.sample.id)) {
             let input = Input::of(one.sample);
-            let thinned = lessons.dropout.and_then(|dropout| self.thinned(dropout, i, &input, shown, seeds));
+            let thinned = lessons.dropout.and_then(|dropout| thinned(dropout, reads, i, &input, shown, seeds));
             match (thinned, lessons.thinning) {
                 (Some((keep, thinned)), Thinning::InPlace) => {
                     rows.push(thinned, one.target.clone(), one.weight);
@@ -183,46 +184,6 @@ impl Session {
         Ok(seen)
     }
 
-    /// What stays of a sample, and its input as it is presented; `None` where it is presented whole.
-    fn thinned(
-        &self,
-        (dropout, probability): (&Dropout<'_>, f64),
-        i: usize,
-        input: &Input,
-        shown: &[Shown<'_>],
-        seeds: &SeedTree,
-    ) -> Option<(ModalitySet, Input)> {
-        let one = shown.get(i)?;
-        let mut rng = seeds.sample(format!("{i} {}", one.sample.id)).rng();
-        let phi = dropout.reliance.zip(one.at).and_then(|(all, at)| all.get(at));
-        let present = input.present();
-        let keep = thin(present, dropout.plan, probability, phi, &mut rng)?;
-        let gone: ModalitySet = present.iter().filter(|m| !keep.has(*m)).collect();
-        let mut other = Input::default();
-        if dropout.plan.replacement == Replacement::Other {
-            // Each medium of another sample of the step that has it.
-            for modality in gone.iter() {
-                let able: Vec<&Shown> = shown
-                    .iter()
-                    .enumerate()
-                    .filter(|(j, they)| *j != i && they.sample.present().has(modality))
-                    .map(|(_, they)| they)
-                    .collect();
-                if able.is_empty() {
-                    continue;
-                }
-                let theirs = Input::of(&able[rng.random_range(0..able.len())].sample.only(ModalitySet::one(modality)));
-                match modality {
-                    Modality::Image => other.image = theirs.image,
-                    Modality::Audio => other.audio = theirs.audio,
-                    Modality::Text => other.text = theirs.text,
-                }
-            }
-        }
-        let instead = Instead { replacement: dropout.plan.replacement, partial: dropout.plan.partial };
-        Some((keep, without(input, gone, instead, &other, &mut rng)))
-    }
-
     /// One step toward the objective; what it saw of each row.
     fn taught_step(
         &mut self,
@@ -253,4 +214,40 @@ impl Session {
         }
         seen
     }
+}
+
+/// What stays of what the model reads of a sample, and its input as it is presented; `None` where it is presented whole.
+fn thinned(
+    (dropout, probability): (&Dropout<'_>, f64),
+    reads: ModalitySet,
+    i: usize,
+    input: &Input,
+    shown: &[Shown<'_>],
+    seeds: &SeedTree,
+) -> Option<(ModalitySet, Input)> {
+    let one = shown.get(i)?;
+    let mut rng = seeds.sample(format!("{i} {}", one.sample.id)).rng();
+    let phi = dropout.reliance.zip(one.at).and_then(|(all, at)| all.get(at));
+    let present = input.present().and(reads);
+    let keep = thin(present, dropout.plan, probability, phi, &mut rng)?;
+    let gone: ModalitySet = present.iter().filter(|m| !keep.has(*m)).collect();
+    let mut other = Input::default();
+    if dropout.plan.replacement == Replacement::Other {
+        // Each medium of another sample of the step that has it.
+        for modality in gone.iter() {
+            let able: Vec<&Shown> =
+                shown.iter().enumerate().filter(|(j, they)| *j != i && they.sample.present().has(modality)).map(|(_, they)| they).collect();
+            if able.is_empty() {
+                continue;
+            }
+            let theirs = Input::of(&able[rng.random_range(0..able.len())].sample.only(ModalitySet::one(modality)));
+            match modality {
+                Modality::Image => other.image = theirs.image,
+                Modality::Audio => other.audio = theirs.audio,
+                Modality::Text => other.text = theirs.text,
+            }
+        }
+    }
+    let instead = Instead { replacement: dropout.plan.replacement, partial: dropout.plan.partial };
+    Some((keep, without(input, gone, instead, &other, &mut rng)))
 }

@@ -66,7 +66,7 @@ pub enum Replacement {
 /// `over_relied`, or of the largest absolute `shapley_*`. A degraded modality: it alone, then it with one other, in a drawn order. Random: masks
 /// of independent Bernoulli draws; where fewer than `keep_at_least` would stay, dropped ones come back at random. A single modality that the
 /// out-of-fold teacher is known to misjudge alone (`oof_*_prediction`, `oof_*_confidence`) is left out. The first subset whose loss lies in the
-/// difficulty band is taken. A sample with one modality is left as it is. What goes is missing afterwards, or something stands in its place (`replacement`); with
+/// difficulty band is taken. A sample with one modality is left as it is; of which the model would read nothing any more, refused. What goes is missing afterwards, or something stands in its place (`replacement`); with
 /// `partial` only a share of it goes: patches of the image, spans of the waveform, words of the text.
 ///
 /// Reference: Neverova et al. 2016, "ModDrop: Adaptive Multi-Modal Gesture Recognition"; Shi et al. 2022, "Learning Audio-Visual Speech Representation by Masked Multimodal Cluster Prediction" (AV-HuBERT).
@@ -179,6 +179,12 @@ impl ModalityDropout {
         subsets.retain(|keep| *keep != present && keep.len() >= self.keep_at_least);
         let mut seen = ModalitySets::default();
         subsets.retain(|keep| seen.insert(*keep));
+        // A child of which the model reads nothing would teach it the label of nothing.
+        let (reads, before) = (context.models.subject.spec().modalities, subsets.len());
+        subsets.retain(|keep| !keep.and(reads).is_empty());
+        if subsets.is_empty() && before > 0 {
+            return Options::Refused("model_reads_none_of_the_rest");
+        }
         let before = subsets.len();
         subsets.retain(|keep| !self.misjudged_alone(*keep, parent, context));
         match (subsets.is_empty(), before) {
@@ -489,6 +495,29 @@ mod tests {
         let lone: Vec<Parent> = world.parents().into_iter().map(|p| Parent { sample: p.sample.only(set(&[Audio])), ..p }).collect();
         let lone = world.generate(&only(Aim::AudioDegraded), &lone);
         assert!(lone.candidates.is_empty() && lone.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::NoOp));
+    }
+
+    #[test]
+    fn something_that_the_model_reads_stays() {
+        let world = World { band: None, ..World::of_images() };
+        let parents = |over_relied: f32| {
+            let mut parents = world.parents();
+            parents.iter_mut().for_each(|parent| parent.scores.extend([("over_relied".into(), over_relied)]));
+            parents
+        };
+        let refused = world.generate(&only(Aim::OverRelied), &parents(0.0));
+        let why = Outcome::Refused("model_reads_none_of_the_rest".into());
+        assert!(refused.candidates.is_empty() && refused.outcomes.iter().all(|(_, outcome)| *outcome == why), "{:?}", refused.outcomes);
+        assert_eq!(world.generate(&only(Aim::AudioDegraded), &parents(0.0)).candidates.len(), 12);
+        let random = ModalityDropout { probability: Some(Probability::new(0.8).unwrap()), ..only(Aim::Random) };
+        for replacement in [Replacement::Missing, Replacement::Zero] {
+            let made = world.generate(&ModalityDropout { replacement, ..random.clone() }, &parents(0.0));
+            assert!(!made.candidates.is_empty());
+            for candidate in &made.candidates {
+                let taken: Taken = serde_json::from_value(candidate.lineage.parameters.clone()).unwrap();
+                assert!(taken.keep.has(Image), "{taken:?}");
+            }
+        }
     }
 
     #[test]

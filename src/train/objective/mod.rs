@@ -55,8 +55,25 @@ pub(super) struct Memory {
     pub tau: Option<f64>,
     /// Steps that the attack takes more than is written, after alarms.
     pub more_steps: usize,
-    /// The model's classes, once asked for: its whole description holds the digest of all weights.
-    pub classes: Option<Classes>,
+    /// What the model is, once asked for: its whole description holds the digest of all weights.
+    known: Option<Known>,
+}
+
+/// What of a model does not change while it learns.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub classes: Classes,
+    /// The modalities that it reads.
+    pub reads: ModalitySet,
+}
+
+impl Memory {
+    pub fn known(&mut self, model: &dyn Trainable) -> &Known {
+        self.known.get_or_insert_with(|| {
+            let spec = model.spec();
+            Known { classes: spec.classes, reads: spec.modalities }
+        })
+    }
 }
 
 /// One step's objective.
@@ -98,8 +115,7 @@ impl Task<'_> {
         match self.objective {
             TrainingObjective::CrossEntropy {} => self.learn(model, rows, &[], None, spent),
             TrainingObjective::Focal(own) => {
-                let classes = memory.classes.get_or_insert_with(|| model.spec().classes);
-                let weighted = (!own.alpha.is_empty()).then(|| by_class(rows, classes, &own.alpha));
+                let weighted = (!own.alpha.is_empty()).then(|| by_class(rows, &memory.known(model).classes, &own.alpha));
                 self.learn(model, weighted.as_ref().unwrap_or(rows), &[], Some(&|l| focal_shape(l, own.gamma)), spent)
             }
             TrainingObjective::Superloss(own) => self.superloss(model, rows, own, memory, spent),
@@ -107,7 +123,7 @@ impl Task<'_> {
             TrainingObjective::Free(own) => self.free(model, rows, own, spent),
             objective => {
                 let prepared = match objective {
-                    TrainingObjective::Consistency(own) => self.subsets(rows, own),
+                    TrainingObjective::Consistency(own) => self.subsets(rows, own, memory.known(model).reads),
                     TrainingObjective::Madry(Madry { steps, step, random_start, .. }) => {
                         let start = if *random_start { Start::Random } else { Start::Sample };
                         self.worst(model, rows, self.attack(*steps, step.unwrap_or(2.5 / *steps as f64), start), spent)?
@@ -295,15 +311,16 @@ impl Task<'_> {
         Ok(paired(rows, pairs))
     }
 
-    /// Each row beside one subset of its modalities.
-    fn subsets(&self, rows: &Rows, own: &Consistency) -> Prepared {
+    /// Each row beside one subset of its modalities that the model reads.
+    fn subsets(&self, rows: &Rows, own: &Consistency, reads: ModalitySet) -> Prepared {
         let apart = match own.divergence {
             Compared::Kl => Apart::Kl,
             Compared::JensenShannon => Apart::JensenShannon,
         };
         let mut pairs = Vec::new();
         for (row, (input, node)) in rows.inputs.iter().zip(self.seeds).enumerate() {
-            let subsets: Vec<ModalitySet> = input.present().subsets().filter(|set| *set != input.present()).collect();
+            let read = input.present().and(reads);
+            let subsets: Vec<ModalitySet> = read.subsets().filter(|set| *set != read).collect();
             if subsets.is_empty() {
                 continue;
             }
@@ -328,7 +345,7 @@ impl Task<'_> {
         memory: &mut Memory,
         spent: &mut Spent,
     ) -> Result<StepReport> {
-        let fixed = own.tau.unwrap_or_else(|| (memory.classes.get_or_insert_with(|| model.spec().classes).len().max(1) as f64).ln());
+        let fixed = own.tau.unwrap_or_else(|| (memory.known(model).classes.len().max(1) as f64).ln());
         let tau = memory.tau.filter(|_| own.running_mean.is_some()).unwrap_or(fixed);
         let seen = self.learn(model, rows, &[], Some(&|l| superloss_shape(l, tau, own.lambda)), spent)?;
         if let Some(decay) = own.running_mean {

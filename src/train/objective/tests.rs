@@ -81,9 +81,13 @@ fn trainer() -> LinearTrainer {
 }
 
 fn trainer_of(classes: usize) -> LinearTrainer {
+    trainer_that_reads([Modality::Image, Modality::Text].into_iter().collect(), classes)
+}
+
+fn trainer_that_reads(modalities: ModalitySet, classes: usize) -> LinearTrainer {
     let profile = crate::model::DataProfile {
         classes: Classes::from_names(["a", "b", "c"].iter().take(classes).map(|name| name.to_string())),
-        modalities: [Modality::Image, Modality::Text].into_iter().collect(),
+        modalities,
         image: Some((4, 4, 1)),
         ..Default::default()
     };
@@ -95,6 +99,17 @@ fn trainer_of(classes: usize) -> LinearTrainer {
         trainer.step(&batch).unwrap();
     }
     trainer
+}
+
+/// Forty samples with all modalities.
+fn digits() -> crate::pipeline::Plan {
+    let written = json!({
+        "version": 1, "name": "digits", "seed": 1, "model": { "linear": {} },
+        "data": { "train": { "manifest": { "path": "builtin:digits/train.jsonl" } }, "limit": 40 },
+        "stages": [{ "score": { "loss": {} } }],
+    });
+    crate::pipeline::Plan::from_value(&written, Path::new("."), &crate::registry::Registry::default())
+        .unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
 struct Done {
@@ -303,6 +318,71 @@ fn subsets_are_held_to_the_whole() {
 }
 
 #[test]
+fn what_the_model_does_not_read_makes_no_subset() {
+    let pictures = trainer_that_reads(ModalitySet::one(Modality::Image), 2);
+    let done = step_of(pictures, &TrainingObjective::Consistency(Consistency::default()), 8, &[true; 8], 1.0, true);
+    whole(&done, 8);
+    assert_eq!((done.seen[0].rows.len(), done.seen[0].pairs.len()), (8, 0));
+    assert!(done.seen[0].rows.inputs.iter().all(|input| input.image.is_some()));
+}
+
+#[test]
+fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
+    use crate::{
+        pipeline::{DropoutPlan, open_splits},
+        progress::{Progress, Silent},
+        train::{Dropout, Mix, Session, Uniform},
+    };
+    let (plan, image) = (digits(), ModalitySet::one(Modality::Image));
+    let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
+    let able: Vec<usize> = (0..train.len()).collect();
+    let (originals, relabelled): (Vec<_>, _) = (able.iter().map(|&i| (i, 1.0)).collect(), BTreeMap::new());
+    for scheme in ["subset", "independent", "at_least_one", "exactly_one", "alone"] {
+        for replacement in ["missing", "zero"] {
+            let dropout: DropoutPlan =
+                serde_json::from_value(json!({ "probability": 1.0, "scheme": scheme, "replacement": replacement })).unwrap();
+            // How many rows were shown, and of how many the picture was as it is.
+            let shown = |reads: ModalitySet, dropout: Option<Dropout<'_>>| {
+                let profile = crate::model::DataProfile { modalities: reads, ..train.profile().clone() };
+                let seen: Arc<Mutex<Vec<Batch>>> = Arc::default();
+                let inner = Box::new(Linear::default().trainer(&profile).unwrap());
+                let mut session = Session::new(Box::new(Spy { inner, seen: Arc::clone(&seen), gives: true })).unwrap();
+                let (seeds, step) = (SeedTree::new(3), Silent.begin("", 0));
+                let uniform = Uniform { originals: &able, relabelled: &relabelled, batch_size: 8, dropout, learning_rate: 1e-2 };
+                session.uniform_epoch(&train, &uniform, &seeds, None, step.as_ref()).unwrap();
+                let mix = Mix {
+                    originals: &originals,
+                    relabelled: &relabelled,
+                    sampler: None,
+                    remembered: &[],
+                    remembered_a_step: 0,
+                    uniform_floor: 1.0,
+                    replay: &[],
+                    replay_share: 0.0,
+                    dropout,
+                    teaching: None,
+                    balance: None,
+                    batch_size: 8,
+                    steps: 5,
+                };
+                session.mixed_epoch(&train, &mix, |_| 1e-2, &seeds, step.as_ref()).unwrap();
+                let seen = seen.lock().unwrap();
+                let rows: Vec<Input> = seen.iter().flat_map(|batch| batch.rows.inputs.clone()).collect();
+                let pictured = rows.iter().filter(|input| input.image.as_ref().is_some_and(|p| p.values.iter().any(|v| *v > 0.0)));
+                (rows.len(), pictured.count())
+            };
+            let (dropout, whole) = (Some(Dropout::of(&dropout)), shown(image, None));
+            // Every sample once in the warm-up, 40 presentations after it; some have no picture from the start.
+            assert!(whole.0 == 80 && whole.1 > 60, "{whole:?}");
+            assert_eq!(shown(image, dropout), whole, "{scheme} {replacement}");
+            // A model that reads all of them is shown copies, and samples whose picture is gone.
+            let (rows, pictured) = shown(ModalitySet::ALL, dropout);
+            assert!(scheme == "independent" || (rows > 80 && pictured < whole.1 + rows - 80), "{scheme} {replacement} {rows} {pictured}");
+        }
+    }
+}
+
+#[test]
 fn losses_of_a_row_change_what_is_learnt_and_not_what_is_told() {
     let plain = step(&TrainingObjective::default(), 4, &[true; 4], 1.0, true);
     let none = TrainingObjective::Focal(Focal { gamma: 0.0, ..Focal::default() });
@@ -374,17 +454,11 @@ proptest! {
 #[test]
 fn a_fall_of_the_robust_accuracy_brings_the_last_good_state_back() {
     use crate::{
-        pipeline::{Budget, Plan, Stop, open_splits},
+        pipeline::{Budget, Stop, open_splits},
         progress::Silent,
-        registry::Registry,
         train::{Experiment, Session, Splits},
     };
-    let written = json!({
-        "version": 1, "name": "fall", "seed": 1, "model": { "linear": {} },
-        "data": { "train": { "manifest": { "path": "builtin:digits/train.jsonl" } }, "limit": 40 },
-        "stages": [{ "score": { "loss": {} } }],
-    });
-    let plan = Plan::from_value(&written, Path::new("."), &Registry::default()).unwrap_or_else(|found| panic!("{found:#?}"));
+    let plan = digits();
     let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
     let stop = Stop::new(&Budget::default());
     let splits = Splits { train: &train, validation: None, test: None };
