@@ -223,8 +223,9 @@ impl Default for Trades {
 }
 
 /// `fgsm_rs`: one signed step from a uniformly random point of the ball. After each epoch a projected gradient attack on held-out samples (of the validation split; of
-/// the training split without one) measures the robust accuracy; where it falls by more than `fall` from the best epoch before, or is more than `gap` below that
-/// under the attack that is trained on, the last good state is brought back and the attack takes one step more from then on, all together as long as before.
+/// the training split without one) measures the robust accuracy in the balls that the epoch ended with; where it falls by more than `fall` from the best epoch before, or is more than `gap` below that
+/// under the attack that is trained on, the last good state is brought back and the attack takes one step more from then on, all together as long as before. While the
+/// balls grow (`ramp`), the fall is that from the last good state in the balls of now, which is measured for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FgsmRs {

@@ -43,15 +43,22 @@ pub struct OverfittingCheck {
     pub epoch: usize,
     /// Samples attacked.
     pub n: u64,
+    /// Share of the radii that was trained with at the epoch's end, and attacked, `0..=1`: less than 1 on the ramp.
+    #[serde(default = "whole")]
+    pub scale: f64,
     /// Share that stayed right under the attack of the check, `0..=1`.
     pub accuracy: f64,
     /// The same under the attack that is trained on.
     #[serde(default)]
     pub as_trained: f64,
-    /// The best share of an epoch before that was kept.
+    /// The best share of an epoch before that was kept; where the radii have grown since, that of the last good state under those of now.
     pub best: f64,
     /// Whether that was catastrophic overfitting: the last good state is back, if there was one, and the attack takes a step more.
     pub stepped_back: bool,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 impl ObjectiveRecord {

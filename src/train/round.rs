@@ -41,10 +41,10 @@ impl Experiment<'_> {
         for inner in 0..train.epochs_per_round {
             let epoch = (round - 1) * train.epochs_per_round + inner;
             let (mut taken, mut again, mut loss) = (0, 0, Mean::default());
+            let at = |step: usize| (epoch as f64 + step as f64 / mix.steps as f64) / total_epochs as f64;
             while taken < mix.steps {
                 let seeds = self.seeds.child(format!("epoch {epoch}"));
                 let seeds = if again == 0 { seeds } else { seeds.child(format!("again {again}")) };
-                let at = |step: usize| (epoch as f64 + step as f64 / mix.steps as f64) / total_epochs as f64;
                 let teaching = mix.teaching.map(|teaching| Teaching { progress: [at(taken), at(mix.steps)], ..teaching });
                 let dropout = mix.dropout.map(|dropout| Dropout { progress: [at(taken), at(mix.steps)], ..dropout });
                 let rest = Mix { steps: mix.steps - taken, teaching, dropout, ..*mix };
@@ -69,7 +69,9 @@ impl Experiment<'_> {
             if let TrainingObjective::FgsmRs(own) = &train.objective {
                 let counted = train.warmup_epochs + epoch + 1;
                 let seeds = self.seeds.child("overfitting").round(counted);
-                if let Some(check) = self.check_overfitting(session, own, counted, &seeds)? {
+                let of_epoch = mix.teaching.map(|teaching| Teaching { progress: [at(0), at(mix.steps)], ..teaching });
+                let scale = of_epoch.map_or(1.0, |teaching| teaching.scale(mix.steps.saturating_sub(1), mix.steps));
+                if let Some(check) = self.check_overfitting(session, own, (counted, scale), &seeds)? {
                     if check.stepped_back {
                         self.progress.warn(&format!(
                             "{}, epoch {counted}: catastrophic overfitting, the robust accuracy is {:.3} (best before {:.3}, under the attack of training {:.3}); back to the last good state if there was one, with a step more from now on",

@@ -478,21 +478,28 @@ fn a_fall_of_the_robust_accuracy_brings_the_last_good_state_back() {
     // Right under a step that hardly moves, wrong under an attack: an alarm without a good state before.
     let near = FgsmRs { balls: balls(0.3), step: 1e-4, check_samples: 30, check_steps: 3, ..FgsmRs::default() };
     let mut fooled = Session::new(Box::new(good.clone())).unwrap();
-    let found = experiment.check_overfitting(&mut fooled, &near, 1, &SeedTree::new(2)).unwrap().unwrap();
+    let found = experiment.check_overfitting(&mut fooled, &near, (1, 1.0), &SeedTree::new(2)).unwrap().unwrap();
     assert!(found.as_trained - found.accuracy > 0.4 && found.stepped_back && fooled.guarded.is_none(), "{found:?}");
     assert_eq!((fooled.model.spec().digest, fooled.memory.more_steps), (good.spec().digest, 1));
     let own = FgsmRs { balls: balls(0.001), check_samples: 30, check_steps: 3, ..FgsmRs::default() };
     let mut session = Session::new(Box::new(good)).unwrap();
     let digest = session.model.spec().digest;
     let seeds = SeedTree::new(2);
-    let first = experiment.check_overfitting(&mut session, &own, 1, &seeds).unwrap().unwrap();
+    let first = experiment.check_overfitting(&mut session, &own, (1, 1.0), &seeds).unwrap().unwrap();
     assert!(first.accuracy > 0.9 && !first.stepped_back && first.n == 30, "{first:?}");
     assert!(session.spent.gradient >= 30);
     // All weights 0: every sample is given the first class.
     session.model = Box::new(fresh);
-    let second = experiment.check_overfitting(&mut session, &own, 2, &seeds).unwrap().unwrap();
+    let second = experiment.check_overfitting(&mut session, &own, (2, 1.0), &seeds).unwrap().unwrap();
     assert!(second.stepped_back && second.best == first.accuracy && second.accuracy < 0.4, "{second:?}");
     assert_eq!((session.model.spec().digest, session.memory.more_steps), (digest, 1));
+    // While the balls grow, every state is measured in those of now: a fall that comes of the radius alone is none.
+    let wide = FgsmRs { balls: balls(0.3), ..own.clone() };
+    let mut growing = Session::new(session.model.fork().unwrap()).unwrap();
+    let mut found = |epoch, scale| experiment.check_overfitting(&mut growing, &wide, (epoch, scale), &seeds).unwrap().unwrap();
+    let (small, large) = (found(1, 0.001 / 0.3), found(2, 1.0));
+    assert!((small.accuracy - first.accuracy).abs() < 0.05 && small.accuracy - large.accuracy > 0.4, "{small:?} {large:?}");
+    assert_eq!((large.scale, large.best, large.stepped_back), (1.0, large.accuracy, false));
     let none = FgsmRs { check_samples: 0, ..own };
-    assert_eq!(experiment.check_overfitting(&mut session, &none, 3, &seeds).unwrap(), None);
+    assert_eq!(experiment.check_overfitting(&mut session, &none, (3, 1.0), &seeds).unwrap(), None);
 }

@@ -35,6 +35,12 @@ fn single_steps_are_checked_after_each_epoch() {
     assert_eq!((told.presentations, told.gradient), (128, 128));
     let checks: Vec<(usize, u64)> = told.checks.iter().map(|check| (check.epoch, check.n)).collect();
     assert_eq!(checks, [(2, 20), (3, 20)]);
+    assert!(told.checks.iter().all(|check| check.scale == 1.0), "{told:?}");
+    // On a ramp over all sixteen steps the eighth has 7.5 / 16 of the radii and the last 15.5 / 16: that is what is checked.
+    let ramped = format!("train.objective={{ fgsm_rs: {{ {BALLS}, ramp: 1, check_samples: 4, check_steps: 2 }} }}");
+    let scales = Done::of(few(&[WHOLE, &ramped])).record().training.unwrap().objective.unwrap();
+    let scales: Vec<f64> = scales.checks.iter().map(|check| check.scale * 16.0).collect();
+    assert!(scales.len() == 2 && (scales[0] - 7.5).abs() < 1e-9 && (scales[1] - 15.5).abs() < 1e-9, "{scales:?}");
     let page = std::fs::read_to_string(done.root().join("report.html")).unwrap();
     assert!(page.contains("objective fgsm_rs: 128 presentations"));
 }
