@@ -55,7 +55,8 @@ pub enum On {
     /// All of them.
     #[default]
     All,
-    /// The mined ones of the round; the rest learns its clean cross entropy. An arm without mining treats as many samples at random, so that gradients are equal.
+    /// The mined ones of the round; the rest, and what is replayed, learns its clean cross entropy. An arm without mining treats as many presentations of random samples, counted step by
+    /// step, so that the gradients of the attacks are equal (of `uniform_equal_compute`, in proportion to its steps); one that its batch has too few samples for is made up for in the next.
     Mined,
 }
 

@@ -133,6 +133,8 @@ pub struct Finished {
     pub objective: Option<ObjectiveRecord>,
     /// Mean cost of a batch of the rounds in presentations, where the objective is not the cross entropy.
     a_step: Option<f64>,
+    /// Presentations that the attack of an adversarial objective reached, by round and step.
+    pub(super) reached: Vec<Vec<u32>>,
     /// What mining cost beside the steps of the rounds; `None` where nothing was trained.
     pub time: Option<TrainingTime>,
 }
@@ -152,6 +154,7 @@ impl Finished {
             bank: None,
             objective: None,
             a_step: None,
+            reached: Vec::new(),
             time: None,
         }
     }
@@ -344,7 +347,7 @@ impl<'a> Experiment<'a> {
             let replayed: Vec<Sample> = replay.samples().cloned().collect();
             let reliance = scored.as_ref().and_then(|mined| self.reliance(train, &mined.table));
             let chosen = scored.as_ref().filter(|_| hard_alone).map(|mined| &mined.selection);
-            let treated = self.treated(train, chosen, &originals, hardmine, round);
+            let aimed = self.aimed(train, chosen, &originals, hardmine, round);
             let mix = Mix {
                 originals: &originals,
                 relabelled: &relabelled,
@@ -355,7 +358,11 @@ impl<'a> Experiment<'a> {
                 replay: &replayed,
                 replay_share: feed.replay_share,
                 dropout: Some(Dropout { reliance: reliance.as_deref(), ..Dropout::of(&train.modality_dropout) }),
-                teaching: Some(Teaching { objective: &train.objective, treated: treated.as_deref(), progress: [0.0, 1.0] }),
+                teaching: Some(Teaching {
+                    objective: &train.objective,
+                    treated: aimed.treated(steps * train.epochs_per_round),
+                    progress: [0.0, 1.0],
+                }),
                 balance: match train.balance {
                     Some(BalancePlan::OgmGe { alpha, noise }) => Some((alpha, noise)),
                     _ => None,
@@ -364,6 +371,7 @@ impl<'a> Experiment<'a> {
                 steps,
             };
             let presented = self.train_round(&mut session, &mix, Turn { train, arm, round }, &mut done)?;
+            done.reached.push(std::mem::take(&mut session.reached));
             let score = scored.as_ref().and_then(|mined| Some((self.chosen_by(&mined.table)?, &mined.table)));
             done.rounds.push(RoundRecord {
                 round,

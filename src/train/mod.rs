@@ -30,7 +30,7 @@ pub use draw::Mix;
 pub use drift::drift;
 pub use evaluate::{SideSlices, accuracy, evaluate, read_slices};
 pub use folds::{Folds, train_teachers};
-pub use objective::{OwnLoop, Teaching};
+pub use objective::{AsMany, OwnLoop, Teaching, Treated};
 pub use robust::{budget, robust};
 pub use session::{Epoch, Session, Spent, Uniform};
 pub use thin::Dropout;

@@ -3,7 +3,7 @@
 use super::{
     draw::{Endless, Mix, draw},
     memory_bank::MemoryBank,
-    objective::{Guarded, Memory},
+    objective::{Guarded, Memory, Treated},
     step::{Lessons, Seen, Shown, Thinning},
     thin::Dropout,
     watchdog::Watchdog,
@@ -104,6 +104,8 @@ pub struct Session {
     pub taught: ObjectiveRecord,
     pub(super) memory: Memory,
     pub(super) guarded: Option<Guarded>,
+    /// Presentations that the attack of an adversarial objective reached in each step of the round.
+    pub(super) reached: Vec<u32>,
     watchdog: Watchdog,
     pub(super) plan: WatchdogPlan,
     pub(super) good: Option<Box<dyn Trainable>>,
@@ -133,6 +135,7 @@ impl Session {
             taught: ObjectiveRecord::default(),
             memory,
             guarded: None,
+            reached: Vec::new(),
             good: None,
             round: 0,
             rollbacks: 0,
@@ -152,6 +155,7 @@ impl Session {
             taught: ObjectiveRecord::default(),
             memory: self.memory.clone(),
             guarded: None,
+            reached: Vec::new(),
             watchdog: self.watchdog.clone(),
             plan: self.plan.clone(),
             good: None,
@@ -164,6 +168,7 @@ impl Session {
     /// Begins a round: what is watched begins anew, and the state of now is the one to go back to.
     pub fn begin_round(&mut self, round: usize) -> Result<()> {
         (self.round, self.rollbacks) = (round, 0);
+        self.reached.clear();
         self.watchdog.begin();
         self.good = None;
         self.keep_if_good()
@@ -192,7 +197,7 @@ impl Session {
                 })
                 .collect();
             let dropout = uniform.dropout.as_ref().map(|dropout| (dropout, dropout.probability(0, 1)));
-            let lessons = Lessons { thinning: Thinning::Copy, dropout, teaching: None, balance: None };
+            let lessons = Lessons { thinning: Thinning::Copy, dropout, teaching: None, most_treated: None, balance: None };
             let seen = self.step(split, &shown, &lessons, uniform.learning_rate, seeds)?;
             for (one, row) in shown.iter().zip(&seen.row) {
                 let Some(row) = *row else { continue };
@@ -230,6 +235,7 @@ impl Session {
         let mut replay = Endless::new(mix.replay.len(), seeds.child("replay"));
         let mut epoch = Epoch { originals: vec![0; split.len()], replayed: vec![0; mix.replay.len()], ..Epoch::default() };
         let (mut total, mut done) = (Mean::default(), 0);
+        let treated = mix.teaching.map_or(Treated::All, |teaching| teaching.treated);
         let streamed = split.stream(&order, fresh, |batch| {
             let children: Vec<usize> = (0..replayed).map(|_| replay.next_index()).collect();
             let mut shown: Vec<Shown> = Vec::with_capacity(mix.batch_size);
@@ -237,7 +243,11 @@ impl Session {
                 if let Some(mut one) = Shown::of(sample, mix.originals[pick.at].1 * pick.weight) {
                     one.target = mix.relabelled.get(i).cloned().unwrap_or(one.target);
                     one.at = Some(*i);
-                    one.treated = mix.teaching.is_none_or(|teaching| teaching.treated.is_none_or(|treated| treated.get(*i) == Some(&true)));
+                    match treated {
+                        Treated::All => {}
+                        Treated::Marked(marked) => one.treated = marked.get(*i) == Some(&true),
+                        Treated::AsMany(own) => one.rank = own.rank.get(*i).copied().unwrap_or(u32::MAX),
+                    }
                     shown.push(one);
                 }
                 epoch.originals[*i] += 1;
@@ -246,16 +256,17 @@ impl Session {
             done += batch.len();
             for child in children {
                 epoch.replayed[child] += 1;
-                let treated = mix.teaching.is_none_or(|teaching| teaching.treated.is_none());
+                let treated = matches!(treated, Treated::All);
                 shown.extend(Shown::of(&mix.replay[child], 1.0).map(|one| Shown { original: false, treated, ..one }));
             }
             let rate = learning_rate(epoch.steps);
             let own = seeds.child(format!("step {}", epoch.steps));
             let teaching = mix.teaching.map(|teaching| (teaching.objective, teaching.scale(epoch.steps, mix.steps)));
             let dropout = mix.dropout.as_ref().map(|dropout| (dropout, dropout.probability(epoch.steps, mix.steps)));
+            let most_treated = if let Treated::AsMany(own) = treated { Some(own.due(&self.reached)) } else { None };
             let noise = own.child("balance");
             let balance = mix.balance.map(|(alpha, noisy)| Balance { alpha, noise: noisy.then_some(noise) });
-            let lessons = Lessons { thinning: Thinning::InPlace, dropout, teaching, balance: balance.as_ref() };
+            let lessons = Lessons { thinning: Thinning::InPlace, dropout, teaching, most_treated, balance: balance.as_ref() };
             let seen = self.step(split, &shown, &lessons, rate, &own)?;
             seen.report.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             epoch.steps += 1;

@@ -33,12 +33,14 @@ pub(super) struct Shown<'a> {
     pub at: Option<usize>,
     /// Whether an adversarial objective treats it.
     pub treated: bool,
+    /// Where only so many are treated, the lowest are.
+    pub rank: u32,
 }
 
 impl<'a> Shown<'a> {
     /// With its own label; `None` without one.
     pub fn of(sample: &'a Sample, weight: f32) -> Option<Self> {
-        sample.label.clone().map(|target| Self { sample, target, weight, original: true, at: None, treated: true })
+        sample.label.clone().map(|target| Self { sample, target, weight, original: true, at: None, treated: true, rank: 0 })
     }
 }
 
@@ -67,6 +69,8 @@ pub(super) struct Lessons<'a> {
     pub dropout: Option<(&'a Dropout<'a>, f64)>,
     /// The objective, and how far its ramp is; the cross entropy without.
     pub teaching: Option<(&'a TrainingObjective, f64)>,
+    /// Most rows that an adversarial objective treats; without, all that are to be.
+    pub most_treated: Option<usize>,
     /// How encoders are held back.
     pub balance: Option<&'a Balance>,
 }
@@ -112,8 +116,9 @@ impl Session {
             self.time.step_s += began.elapsed().as_secs_f64();
             self.time.steps += 1;
             let error = match taken {
-                Ok(report) if !self.plan.enabled || report.losses.iter().all(|loss| loss.is_finite()) => {
+                Ok((report, reached)) if !self.plan.enabled || report.losses.iter().all(|loss| loss.is_finite()) => {
                     self.passed_over = 0;
+                    self.reached.extend(reached);
                     seen.report = report;
                     break;
                 }
@@ -184,7 +189,7 @@ impl Session {
         Ok(seen)
     }
 
-    /// One step toward the objective; what it saw of each row.
+    /// One step toward the objective; what it saw of each row, and how many an adversarial objective reached.
     fn taught_step(
         &mut self,
         rows: &Rows,
@@ -193,10 +198,19 @@ impl Session {
         lessons: &Lessons<'_>,
         learning_rate: f64,
         seeds: &SeedTree,
-    ) -> Result<StepReport> {
+    ) -> Result<(StepReport, Option<u32>)> {
         let plain = TrainingObjective::default();
         let (objective, scale) = lessons.teaching.unwrap_or((&plain, 1.0));
-        let treated: Vec<bool> = of.iter().map(|(i, _)| shown[*i].treated).collect();
+        let attacked = objective.adversarial().map(|(balls, _)| balls.modalities());
+        let able = |row: usize| shown[of[row].0].treated && attacked.is_some_and(|m| !rows.inputs[row].present().and(m).is_empty());
+        let mut treated: Vec<bool> = of.iter().map(|(i, _)| shown[*i].treated).collect();
+        let mut reached: Vec<usize> = (0..rows.len()).filter(|row| able(*row)).collect();
+        if let Some(most) = lessons.most_treated {
+            reached.sort_by_key(|row| (shown[of[*row].0].rank, *row));
+            reached.truncate(most);
+            treated = vec![false; rows.len()];
+            reached.iter().for_each(|row| treated[*row] = true);
+        }
         let node = |(i, only): &(usize, Option<ModalitySet>)| {
             let own = seeds.sample(format!("{i} {}", shown[*i].sample.id));
             if only.is_some() { own.child("thinned") } else { own.child("whole") }
@@ -212,7 +226,7 @@ impl Session {
             self.taught.forward += spent.forward;
             self.taught.treated += treated.iter().filter(|treated| **treated).count() as u64;
         }
-        seen
+        Ok((seen?, attacked.map(|_| reached.len() as u32)))
     }
 }
 

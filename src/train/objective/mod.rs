@@ -31,10 +31,49 @@ use std::collections::BTreeMap;
 pub struct Teaching<'a> {
     /// The objective.
     pub objective: &'a TrainingObjective,
-    /// Which originals an adversarial objective treats, by index into the split; `None` for all, replayed samples included.
-    pub treated: Option<&'a [bool]>,
+    /// What an adversarial objective treats.
+    pub treated: Treated<'a>,
     /// Share of all rounds' steps that is done at the epoch's first step and after its last, `0..=1`: what ramps go by.
     pub progress: [f64; 2],
+}
+
+/// What of its presentations an adversarial objective treats.
+#[derive(Clone, Copy)]
+pub enum Treated<'a> {
+    /// All, replayed samples included.
+    All,
+    /// The originals of which this says so, by index into the split.
+    Marked(&'a [bool]),
+    /// In each step as many as another arm did, whichever it has.
+    AsMany(AsMany<'a>),
+}
+
+/// What an arm treats that is to spend as many gradients as another.
+#[derive(Clone, Copy)]
+pub struct AsMany<'a> {
+    /// Which originals come first, by index into the split: the lowest do.
+    pub rank: &'a [u32],
+    /// How many presentations the attack reached in each step of the other arm's round.
+    pub theirs: &'a [u32],
+    /// Steps of this arm's round.
+    pub steps: usize,
+}
+
+impl AsMany<'_> {
+    /// How many are due in the step after those that reached `own`: what the other arm had reached when it was as far in its round, in proportion to the steps, less what this one
+    /// has. What a batch could not make up for is due in the next.
+    pub(super) fn due(&self, own: &[u32]) -> usize {
+        let (their_steps, steps) = (self.theirs.len() as u64, self.steps as u64);
+        if their_steps == 0 || steps == 0 {
+            return 0;
+        }
+        let at = (own.len() as u64 + 1).min(steps) * their_steps;
+        let (whole, rest) = ((at / steps) as usize, at % steps);
+        let before = self.theirs.iter().take(whole).map(|n| u64::from(*n)).sum::<u64>();
+        let next = self.theirs.get(whole).map_or(0, |n| u64::from(*n));
+        let wanted = (before * steps + next * rest) / their_steps;
+        wanted.saturating_sub(own.iter().map(|n| u64::from(*n)).sum()) as usize
+    }
 }
 
 impl Teaching<'_> {

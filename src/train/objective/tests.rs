@@ -417,11 +417,27 @@ fn losses_of_a_row_change_what_is_learnt_and_not_what_is_told() {
 #[test]
 fn ramps_go_by_all_rounds() {
     let objective = TrainingObjective::Madry(Madry { ramp: Fraction::new(0.5).unwrap(), balls: balls(0.1), ..Madry::default() });
-    let teaching = Teaching { objective: &objective, treated: None, progress: [0.2, 0.3] };
+    let teaching = Teaching { objective: &objective, treated: Treated::All, progress: [0.2, 0.3] };
     assert!((teaching.scale(0, 10) - 0.41).abs() < 1e-9 && (teaching.scale(9, 10) - 0.59).abs() < 1e-9);
     assert_eq!(Teaching { progress: [0.5, 0.6], ..teaching }.scale(0, 10), 1.0);
     let at_once = TrainingObjective::Madry(Madry { on: On::Mined, balls: balls(0.1), ..Madry::default() });
     assert_eq!(Teaching { objective: &at_once, ..teaching }.scale(0, 10), 1.0);
+}
+
+#[test]
+fn as_many_are_due_as_another_arm_reached() {
+    let of = |theirs: &[u32], steps: usize, most: u32| -> Vec<u32> {
+        let own = AsMany { rank: &[], theirs, steps };
+        let mut reached = Vec::new();
+        (0..steps).for_each(|_| reached.push((own.due(&reached) as u32).min(most)));
+        reached
+    };
+    assert_eq!(of(&[3, 0, 5, 2], 4, 8), [3, 0, 5, 2]);
+    // What a batch has too few for is made up for in the next.
+    assert_eq!(of(&[3, 0, 5, 2], 4, 3), [3, 0, 3, 3]);
+    // Half as many steps again: half as many again, at the same pace.
+    assert_eq!(of(&[2, 2, 4, 4], 6, 8), [2, 2, 2, 4, 4, 4]);
+    assert_eq!(of(&[], 3, 8), [0, 0, 0]);
 }
 
 proptest! {

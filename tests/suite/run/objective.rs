@@ -1,6 +1,6 @@
 //! Runs that train on another objective than the cross entropy, with thinned samples and balanced encoders.
 
-use super::{Done, HEAD, few};
+use super::{Done, HEAD, few, plan_in};
 use hardmine::{registry::Registry, run::spec::Spec};
 use std::path::Path;
 
@@ -47,20 +47,39 @@ fn single_steps_are_checked_after_each_epoch() {
 
 #[test]
 fn mined_samples_alone_are_attacked_and_a_control_attacks_as_many() {
-    let objective = format!("train.objective={{ madry: {{ {BALLS}, steps: 2, on: mined }} }}");
-    let changes = [WHOLE, &objective, "compare.arms=[hardmine, uniform]"];
-    let done = Done::of(few(&changes));
-    let told = done.record().training.unwrap().objective.unwrap();
-    assert!(told.treated > 0 && told.treated < 96 && told.gradient == 2 * told.treated, "{told:?}");
-    let of = |arm: usize| {
-        let arm = &done.results()["arms"][arm];
-        (arm["arm"].as_str().unwrap().to_owned(), arm["gradient_evaluations"].as_u64().unwrap())
+    // The main arm meets its selection more often for the sampler's weights, and less for what is replayed; its generator asks for no gradient.
+    let stages = "stages: [{ score: { loss: {} } }, { mine: { top_fraction: { by: loss, fraction: 0.3 } } }, { generate: { synchronized: {} }, for: [near_boundary] }, \
+        { verify: { not_duplicate: {} } }, { feed: { replay: { share: 0.3 } } }, { feed: { sampler_weights: {} } }]";
+    let text = [HEAD, stages].concat();
+    let plan = |objective: &str| {
+        let objective = format!("train.objective={{ {objective} }}");
+        let changes = [
+            WHOLE,
+            "data.limit=60",
+            "train.warmup_epochs=1",
+            "train.rounds=2",
+            &objective,
+            "compare.arms=[hardmine, uniform, random_parents]",
+        ];
+        plan_in(Path::new("."), &text, &changes)
     };
-    let (main, control) = if of(0).0 == "uniform" { (of(1), of(0)) } else { (of(0), of(1)) };
-    // Warm-up and steps are equal; beside them the main arm made children, the control attacked random samples.
-    assert_eq!((main.0.as_str(), control.0.as_str()), ("hardmine", "uniform"));
-    assert!(control.1 > 60 + 128 && control.1 < main.1 + 128, "{main:?} {control:?}");
-    assert_eq!(Done::with_threads(few(&changes), 1).digest(), done.digest());
+    let madry = format!("madry: {{ {BALLS}, steps: 2, on: mined }}");
+    let done = Done::of(plan(&madry));
+    let record = done.record();
+    let told = record.training.unwrap();
+    let (rounds, told) = (told.rounds, told.objective.unwrap());
+    assert!(rounds.iter().any(|round| round.generated > 0), "{rounds:?}");
+    assert!(told.treated > 0 && told.treated < 96 && told.gradient == 2 * told.treated, "{told:?}");
+    let gradients = |done: &Done| -> Vec<u64> {
+        done.results()["arms"].as_array().unwrap().iter().map(|arm| arm["gradient_evaluations"].as_u64().unwrap()).collect()
+    };
+    let found = gradients(&done);
+    // Every arm presents 60 samples in the warm-up and 128 in the rounds.
+    assert_eq!(found, [60 + 128 + told.gradient; 3]);
+    assert_eq!(Done::with_threads(plan(&madry), 1).digest(), done.digest());
+    // An attack that some samples have no medium for: those are not counted as treated.
+    let sounds = gradients(&Done::of(plan("trades: { balls: { audio: 0.002 }, steps: 2, on: mined }")));
+    assert!(sounds[0] > 60 + 128 && sounds.iter().all(|one| *one == sounds[0]), "{sounds:?}");
 }
 
 #[test]
