@@ -135,6 +135,8 @@ pub struct Finished {
     a_step: Option<f64>,
     /// Presentations that the attack of an adversarial objective reached, by round and step.
     pub(super) reached: Vec<Vec<u32>>,
+    /// Of `spent`, what a control arm pays as well, beside its steps.
+    beside: Spent,
     /// What mining cost beside the steps of the rounds; `None` where nothing was trained.
     pub time: Option<TrainingTime>,
 }
@@ -155,6 +157,7 @@ impl Finished {
             objective: None,
             a_step: None,
             reached: Vec::new(),
+            beside: Spent::default(),
             time: None,
         }
     }
@@ -332,6 +335,7 @@ impl<'a> Experiment<'a> {
             if let Some(BalancePlan::ModalityGap { strength }) = train.balance {
                 let gaps = gap_weights(session.model.freeze()?, split, strength)?;
                 session.spent.forward += gaps.forward;
+                session.beside.forward += gaps.forward;
                 weights.iter_mut().zip(gaps.weights).for_each(|(weight, gap)| *weight *= gap);
             }
             for i in skip.iter().filter_map(|id| split.index(id)) {
@@ -385,7 +389,7 @@ impl<'a> Experiment<'a> {
                 break;
             }
         }
-        done.spent = session.spent;
+        (done.spent, done.beside) = (session.spent, session.beside);
         if train.objective != TrainingObjective::default() {
             let taught = &session.taught;
             let cost = Spent { steps: 0, presentations: taught.presentations, forward: taught.forward, gradient: taught.gradient };
@@ -491,7 +495,9 @@ impl<'a> Experiment<'a> {
         let epochs = (train.rounds * train.epochs_per_round) as f64;
         // Where the objective attacks, a step costs more than its batch.
         let a_step = hardmine.a_step.filter(|cost| *cost > 0.0).unwrap_or(train.batch_size as f64);
-        let wanted = (hardmine.spent.presentations_in_all() - warm_up) / (epochs * a_step);
+        // This arm checks and looks for gaps as often as that one did, and pays for it itself.
+        let beside = hardmine.beside.presentations_in_all();
+        let wanted = (hardmine.spent.presentations_in_all() - warm_up - beside) / (epochs * a_step);
         Ok((wanted.round() as usize).max(steps))
     }
 

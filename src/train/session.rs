@@ -106,6 +106,8 @@ pub struct Session {
     pub(super) guarded: Option<Guarded>,
     /// Presentations that the attack of an adversarial objective reached in each step of the round.
     pub(super) reached: Vec<u32>,
+    /// Of `spent`, what every arm pays of its own beside its steps: checks for overfitting, passes for the modality gap.
+    pub(super) beside: Spent,
     watchdog: Watchdog,
     pub(super) plan: WatchdogPlan,
     pub(super) good: Option<Box<dyn Trainable>>,
@@ -136,6 +138,7 @@ impl Session {
             memory,
             guarded: None,
             reached: Vec::new(),
+            beside: Spent::default(),
             good: None,
             round: 0,
             rollbacks: 0,
@@ -156,6 +159,7 @@ impl Session {
             memory: self.memory.clone(),
             guarded: None,
             reached: Vec::new(),
+            beside: Spent::default(),
             watchdog: self.watchdog.clone(),
             plan: self.plan.clone(),
             good: None,

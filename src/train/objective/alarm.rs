@@ -83,6 +83,7 @@ impl Experiment<'_> {
             (guarded.best, guarded.scale) = (withstood(guarded.good.freeze()?, &configs[..1])?[0], scale);
         }
         session.spent.add(spent);
+        session.beside.add(spent);
         let best = session.guarded.as_ref().map_or(accuracy, |guarded| guarded.best);
         let overfitted = best - accuracy > own.fall.get() || as_trained - accuracy > own.gap.get();
         if overfitted {

@@ -83,6 +83,23 @@ fn mined_samples_alone_are_attacked_and_a_control_attacks_as_many() {
 }
 
 #[test]
+fn what_an_arm_pays_beside_its_steps_is_not_given_to_it_twice() {
+    let totals = |changes: &[&str]| -> Vec<f64> {
+        let done = Done::of(few(&[&[WHOLE, "compare.arms=[hardmine, uniform_equal_compute]"], changes].concat()));
+        let number = |arm: &serde_json::Value, key: &str| arm[key].as_f64().unwrap();
+        let arms = done.results()["arms"].as_array().unwrap();
+        arms.iter().map(|arm| number(arm, "gradient_evaluations") + number(arm, "forward_evaluations") / 3.0).collect()
+    };
+    // Two epochs of whole steps of eight: the nearest number of steps is at most eight presentations off. A round's passes for the gap cost about fifty.
+    let gap = totals(&["train.balance={ modality_gap: {} }"]);
+    assert!((gap[0] - gap[1]).abs() <= 8.0 + 1e-6, "{gap:?}");
+    // A check costs about a thousand; those of both arms are not the same to a sample.
+    let balls = "balls: { image: 0.0001 }";
+    let checks = totals(&[&format!("train.objective={{ fgsm_rs: {{ {balls}, check_samples: 60, check_steps: 20 }} }}")]);
+    assert!(checks[0] > 1500.0 && (checks[0] - checks[1]).abs() < 300.0, "{checks:?}");
+}
+
+#[test]
 fn thinned_samples_and_the_same_between_threads() {
     let whole = Done::of(few(&[WHOLE, "train.rounds=1"])).digest();
     let change = "train.modality_dropout={ probability: 0.5, scheme: at_least_one, replacement: other, start: 0.1, ramp: 0.5 }";
