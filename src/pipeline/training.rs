@@ -35,7 +35,9 @@ impl Default for Stale {
     }
 }
 
-/// `train.memory_bank`: a memory of every sample's losses across batches, from which a share of each batch is drawn.
+/// `train.memory_bank`: a memory of every sample's losses across batches, from which a share of each batch is drawn. It takes losses of samples as they are, whole or by some of their
+/// modalities: not those at the points of an attack (`madry`, `fgsm_rs`, `free`, and `freelb` from a random start), which with `on: all` leaves it what the warm-up saw, nor those with
+/// something in the place of a modality (`replacement`, `partial`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryBankPlan {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    generate::modality_dropout::{Instead, Replacement, without},
+    generate::modality_dropout::{Replacement, without},
     model::{Balance, Input, StepReport, Target},
     pipeline::{Split, TrainingObjective},
     random::SeedTree,
@@ -62,6 +62,25 @@ pub(super) enum Thinning {
     Copy,
 }
 
+/// What a row of a step is of.
+struct Origin {
+    /// Its place in what is shown.
+    shown: usize,
+    /// What of the sample is left, where that is not all.
+    only: Option<ModalitySet>,
+    /// Whether what is left is as it is in the sample, and the rest missing: nothing stands in its place.
+    pure: bool,
+}
+
+/// What a step saw of its rows.
+struct Taught {
+    report: StepReport,
+    /// How many rows an adversarial objective reached.
+    reached: Option<u32>,
+    /// Which rows were seen beside the sample.
+    displaced: Vec<bool>,
+}
+
 /// What a step teaches besides its rows.
 pub(super) struct Lessons<'a> {
     pub thinning: Thinning,
@@ -86,8 +105,8 @@ impl Session {
     ) -> Result<Seen> {
         let mut seen = Seen { report: StepReport::default(), row: vec![None; shown.len()], rolled_back: false };
         let mut rows = Rows::default();
-        // Which of `shown` a row is of, and what it shows where that is not all.
-        let mut of: Vec<(usize, Option<ModalitySet>)> = Vec::with_capacity(shown.len());
+        let mut of: Vec<Origin> = Vec::with_capacity(shown.len());
+        let pure = lessons.dropout.is_none_or(|(dropout, _)| dropout.instead().leaves_nothing());
         let mut copies: Vec<(usize, ModalitySet, Input)> = Vec::new();
         let reads = self.memory.known(self.model.as_ref()).reads;
         for (i, one) in shown.iter().enumerate().filter(|(_, one)| !self.left_out.contains(&one.sample.id)) {
@@ -96,30 +115,31 @@ impl Session {
             match (thinned, lessons.thinning) {
                 (Some((keep, thinned)), Thinning::InPlace) => {
                     rows.push(thinned, one.target.clone(), one.weight);
-                    of.push((i, Some(keep)));
+                    of.push(Origin { shown: i, only: Some(keep), pure });
                 }
                 (thinned, _) => {
                     copies.extend(thinned.map(|(keep, thinned)| (rows.len(), keep, thinned)));
                     rows.push(input, one.target.clone(), one.weight);
-                    of.push((i, None));
+                    of.push(Origin { shown: i, only: None, pure: true });
                 }
             }
         }
         for (at, keep, thinned) in copies {
             let (target, weight) = (rows.targets[at].clone(), rows.weights[at]);
             rows.push(thinned, target, weight);
-            of.push((of[at].0, Some(keep)));
+            of.push(Origin { shown: of[at].shown, only: Some(keep), pure });
         }
+        let mut displaced = Vec::new();
         while !rows.is_empty() {
             let began = Instant::now();
             let taken = self.taught_step(&rows, &of, shown, lessons, learning_rate, seeds);
             self.time.step_s += began.elapsed().as_secs_f64();
             self.time.steps += 1;
             let error = match taken {
-                Ok((report, reached)) if !self.plan.enabled || report.losses.iter().all(|loss| loss.is_finite()) => {
+                Ok(taught) if !self.plan.enabled || taught.report.losses.iter().all(|loss| loss.is_finite()) => {
                     self.passed_over = 0;
-                    self.reached.extend(reached);
-                    seen.report = report;
+                    self.reached.extend(taught.reached);
+                    (seen.report, displaced) = (taught.report, taught.displaced);
                     break;
                 }
                 // What it learnt from is no number: the weights are not to be trusted.
@@ -136,7 +156,7 @@ impl Session {
                 return Err(error);
             }
             // Neighbours of a row are judged apart, all rows of a sample together.
-            let ids: Vec<&SampleId> = of.iter().map(|(i, _)| &shown[*i].sample.id).collect();
+            let ids: Vec<&SampleId> = of.iter().map(|one| &shown[one.shown].sample.id).collect();
             let blamed = blame(self.model.as_ref(), self.good.as_deref(), &rows, &ids, learning_rate)?;
             self.spent.forward += blamed.forward;
             match blamed.verdict {
@@ -147,7 +167,7 @@ impl Session {
                             split.leave_out(None, id, "train", &Error::model("its loss is not finite").at("sample", id))?;
                         }
                     }
-                    let keep: Vec<bool> = of.iter().map(|(i, _)| !samples.contains(&shown[*i].sample.id)).collect();
+                    let keep: Vec<bool> = of.iter().map(|one| !samples.contains(&shown[one.shown].sample.id)).collect();
                     rows.retain(&keep);
                     of = of.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(one, _)| one).collect();
                     self.told(Alarm::NotFinite, Response::LeftOut, None, samples);
@@ -173,12 +193,14 @@ impl Session {
                 Blame::Model => return Err(error),
             }
         }
-        for (row, (i, _)) in of.iter().enumerate() {
-            seen.row[*i] = seen.row[*i].or(Some(row));
+        for (row, one) in of.iter().enumerate() {
+            seen.row[one.shown] = seen.row[one.shown].or(Some(row));
         }
         let began = Instant::now();
         if let Some(bank) = &self.bank {
-            let known = of.iter().enumerate().filter(|(_, (i, _))| shown[*i].original).map(|(row, (i, only))| {
+            // It remembers losses of samples as they are, whole or by some of their modalities.
+            let as_it_is = |(row, one): &(usize, &Origin)| shown[one.shown].original && one.pure && displaced.get(*row) != Some(&true);
+            let known = of.iter().enumerate().filter(as_it_is).map(|(row, Origin { shown: i, only, .. })| {
                 let (loss, logits) = (seen.report.losses[row], seen.report.logits.row(row));
                 let one = Observation::logits(&shown[*i].sample.id, loss, logits, rows.targets[row].class());
                 Observation { only: *only, ..one }
@@ -189,34 +211,35 @@ impl Session {
         Ok(seen)
     }
 
-    /// One step toward the objective; what it saw of each row, and how many an adversarial objective reached.
+    /// One step toward the objective.
     fn taught_step(
         &mut self,
         rows: &Rows,
-        of: &[(usize, Option<ModalitySet>)],
+        of: &[Origin],
         shown: &[Shown<'_>],
         lessons: &Lessons<'_>,
         learning_rate: f64,
         seeds: &SeedTree,
-    ) -> Result<(StepReport, Option<u32>)> {
+    ) -> Result<Taught> {
         let plain = TrainingObjective::default();
         let (objective, scale) = lessons.teaching.unwrap_or((&plain, 1.0));
         let attacked = objective.adversarial().map(|(balls, _)| balls.modalities());
-        let able = |row: usize| shown[of[row].0].treated && attacked.is_some_and(|m| !rows.inputs[row].present().and(m).is_empty());
-        let mut treated: Vec<bool> = of.iter().map(|(i, _)| shown[*i].treated).collect();
+        let able = |row: usize| shown[of[row].shown].treated && attacked.is_some_and(|m| !rows.inputs[row].present().and(m).is_empty());
+        let mut treated: Vec<bool> = of.iter().map(|one| shown[one.shown].treated).collect();
         let mut reached: Vec<usize> = (0..rows.len()).filter(|row| able(*row)).collect();
         if let Some(most) = lessons.most_treated {
-            reached.sort_by_key(|row| (shown[of[*row].0].rank, *row));
+            reached.sort_by_key(|row| (shown[of[*row].shown].rank, *row));
             reached.truncate(most);
             treated = vec![false; rows.len()];
             reached.iter().for_each(|row| treated[*row] = true);
         }
-        let node = |(i, only): &(usize, Option<ModalitySet>)| {
+        let node = |Origin { shown: i, only, .. }: &Origin| {
             let own = seeds.sample(format!("{i} {}", shown[*i].sample.id));
             if only.is_some() { own.child("thinned") } else { own.child("whole") }
         };
         let nodes: Vec<SeedTree> = if *objective == plain { Vec::new() } else { of.iter().map(node).collect() };
         let task = Task { objective, scale, balance: lessons.balance, learning_rate, treated: &treated, seeds: &nodes };
+        let displaced = task.displaced(rows);
         let mut spent = Spent::default();
         let seen = task.step(self.model.as_mut(), rows, &mut self.memory, &mut spent);
         self.spent.add(spent);
@@ -226,7 +249,7 @@ impl Session {
             self.taught.forward += spent.forward;
             self.taught.treated += treated.iter().filter(|treated| **treated).count() as u64;
         }
-        Ok((seen?, attacked.map(|_| reached.len() as u32)))
+        Ok(Taught { report: seen?, reached: attacked.map(|_| reached.len() as u32), displaced })
     }
 }
 
@@ -262,6 +285,5 @@ fn thinned(
             }
         }
     }
-    let instead = Instead { replacement: dropout.plan.replacement, partial: dropout.plan.partial };
-    Some((keep, without(input, gone, instead, &other, &mut rng)))
+    Some((keep, without(input, gone, dropout.instead(), &other, &mut rng)))
 }

@@ -1,6 +1,7 @@
 //! Modalities of a training sample that are left out: which, and how often.
 
 use crate::{
+    generate::modality_dropout::Instead,
     pipeline::{DropoutPlan, Scheme},
     sample::{Modality, ModalitySet, PerModality},
 };
@@ -24,6 +25,10 @@ impl<'a> Dropout<'a> {
     /// As at the beginning of the rounds, all alike.
     pub fn of(plan: &'a DropoutPlan) -> Self {
         Self { plan, reliance: None, progress: [0.0, 0.0] }
+    }
+    /// What stands in the place of what goes.
+    pub(super) fn instead(&self) -> Instead {
+        Instead { replacement: self.plan.replacement, partial: self.plan.partial }
     }
     /// The probability at a step of an epoch of `steps`.
     pub(super) fn probability(&self, step: usize, steps: usize) -> f64 {

@@ -7,6 +7,7 @@ use crate::{
     },
     pipeline::{Balls, Focal, Ohem, On},
     sample::{Classes, Norm},
+    train::Mix,
     units::{Epsilon, Fraction},
 };
 use proptest::prelude::*;
@@ -110,6 +111,25 @@ fn digits() -> crate::pipeline::Plan {
     });
     crate::pipeline::Plan::from_value(&written, Path::new("."), &crate::registry::Registry::default())
         .unwrap_or_else(|found| panic!("{found:#?}"))
+}
+
+/// Five steps of eight, drawn alike, that learn the cross entropy.
+fn mix<'a>(originals: &'a [(usize, f32)], relabelled: &'a BTreeMap<usize, Target>) -> Mix<'a> {
+    Mix {
+        originals,
+        relabelled,
+        sampler: None,
+        remembered: &[],
+        remembered_a_step: 0,
+        uniform_floor: 1.0,
+        replay: &[],
+        replay_share: 0.0,
+        dropout: None,
+        teaching: None,
+        balance: None,
+        batch_size: 8,
+        steps: 5,
+    }
 }
 
 struct Done {
@@ -331,7 +351,7 @@ fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
     use crate::{
         pipeline::{DropoutPlan, open_splits},
         progress::{Progress, Silent},
-        train::{Dropout, Mix, Session, Uniform},
+        train::{Dropout, Session, Uniform},
     };
     let (plan, image) = (digits(), ModalitySet::one(Modality::Image));
     let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
@@ -350,21 +370,7 @@ fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
                 let (seeds, step) = (SeedTree::new(3), Silent.begin("", 0));
                 let uniform = Uniform { originals: &able, relabelled: &relabelled, batch_size: 8, dropout, learning_rate: 1e-2 };
                 session.uniform_epoch(&train, &uniform, &seeds, None, step.as_ref()).unwrap();
-                let mix = Mix {
-                    originals: &originals,
-                    relabelled: &relabelled,
-                    sampler: None,
-                    remembered: &[],
-                    remembered_a_step: 0,
-                    uniform_floor: 1.0,
-                    replay: &[],
-                    replay_share: 0.0,
-                    dropout,
-                    teaching: None,
-                    balance: None,
-                    batch_size: 8,
-                    steps: 5,
-                };
+                let mix = Mix { dropout, ..mix(&originals, &relabelled) };
                 session.mixed_epoch(&train, &mix, |_| 1e-2, &seeds, step.as_ref()).unwrap();
                 let seen = seen.lock().unwrap();
                 let rows: Vec<Input> = seen.iter().flat_map(|batch| batch.rows.inputs.clone()).collect();
@@ -422,6 +428,68 @@ fn ramps_go_by_all_rounds() {
     assert_eq!(Teaching { progress: [0.5, 0.6], ..teaching }.scale(0, 10), 1.0);
     let at_once = TrainingObjective::Madry(Madry { on: On::Mined, balls: balls(0.1), ..Madry::default() });
     assert_eq!(Teaching { objective: &at_once, ..teaching }.scale(0, 10), 1.0);
+}
+
+#[test]
+fn the_memory_bank_takes_losses_of_samples_as_they_are() {
+    use crate::{
+        pipeline::{DropoutPlan, open_splits},
+        progress::{Progress, Silent},
+        train::{
+            Dropout, Session,
+            memory_bank::{BankConfig, MemoryBank},
+        },
+    };
+    let plan = digits();
+    let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
+    let (originals, relabelled): (Vec<_>, _) = ((0..train.len()).map(|i| (i, 1.0)).collect(), BTreeMap::new());
+    // After forty presentations of forty samples: of how many a whole loss is known, and of how many one of some of their modalities.
+    let known = |mix: &Mix<'_>| {
+        let mut session = Session::new(Box::new(Linear::default().trainer(train.profile()).unwrap())).unwrap();
+        session.bank = Some(MemoryBank::new(BankConfig::default()).unwrap());
+        session.mixed_epoch(&train, mix, |_| 1e-2, &SeedTree::new(3), Silent.begin("", 0).as_ref()).unwrap();
+        let all = session.bank.unwrap().snapshot();
+        let whole: Vec<usize> = all.iter().filter(|(_, memory)| memory.count() > 0).filter_map(|(id, _)| train.index(id)).collect();
+        let part = all.iter().filter(|(_, memory)| ModalitySet::ALL.subsets().any(|set| memory.subset_loss(set).is_some())).count();
+        (whole, part)
+    };
+    let base = mix(&originals, &relabelled);
+    let everyone: Vec<usize> = (0..40).collect();
+    let sorted = |mut all: Vec<usize>| {
+        all.sort_unstable();
+        all
+    };
+    let marked: Vec<bool> = (0..40).map(|i| i % 3 == 0).collect();
+    let plain: Vec<usize> = (0..40).filter(|i| i % 3 != 0).collect();
+    let own = Balls { audio: Some(Epsilon::new(0.01).unwrap()), text: Some(Epsilon::new(0.1).unwrap()), ..balls(0.1) };
+    for (name, more, displaces) in [
+        ("madry", json!({ "steps": 1 }), true),
+        ("madry", json!({ "steps": 1, "random_start": false }), true),
+        ("fgsm_rs", json!({}), true),
+        ("free", json!({ "replays": 2 }), true),
+        ("freelb", json!({ "steps": 2 }), true),
+        ("freelb", json!({ "steps": 2, "random_start": false }), false),
+        ("trades", json!({ "steps": 1 }), false),
+        ("villa", json!({ "steps": 1 }), false),
+    ] {
+        let mut fields = more.clone();
+        fields["balls"] = json!(own);
+        let objective: TrainingObjective = serde_json::from_value(json!({ name: fields })).unwrap();
+        let teaching = Some(Teaching { objective: &objective, treated: Treated::Marked(&marked), progress: [0.0, 1.0] });
+        let (whole, part) = known(&Mix { teaching, ..base });
+        assert_eq!((sorted(whole), part), (if displaces { plain.clone() } else { everyone.clone() }, 0), "{name} {more}");
+    }
+    for (written, pure) in [
+        (json!({}), true),
+        (json!({ "replacement": "zero" }), false),
+        (json!({ "replacement": "other" }), false),
+        (json!({ "partial": 0.5 }), false),
+    ] {
+        let plan = DropoutPlan { probability: Fraction::new(1.0).unwrap(), ..serde_json::from_value(written.clone()).unwrap() };
+        let (whole, part) = known(&Mix { dropout: Some(Dropout::of(&plan)), ..base });
+        // What has one modality is never thinned.
+        assert!(whole.len() < 20 && part == if pure { 40 - whole.len() } else { 0 }, "{written} {whole:?} {part}");
+    }
 }
 
 #[test]
