@@ -48,8 +48,8 @@ pub struct DropoutPlan {
     pub scheme: Scheme,
     /// What goes more often.
     pub aim: DropoutAim,
-    /// How much more, 0..=100: what a modality is dropped by is multiplied by `1 + strength * phi / mean phi` with its Shapley value phi (negative ones count as 0), and is at
-    /// most 0.9.
+    /// How much more, 0..=100: what a modality is dropped by is multiplied by `1 + strength * phi / mean phi` with its Shapley value phi (negative ones count as 0). So
+    /// raised it is at most 0.9, or `probability` where that is more; of the schemes that drop by sample it is the choice of what goes that is weighed so.
     pub strength: f64,
     /// What stands in the place of a modality that goes. A text has no zero and no mean: there it is missing.
     pub replacement: Replacement,

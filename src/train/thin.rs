@@ -7,7 +7,7 @@ use crate::{
 };
 use rand::{Rng, RngExt};
 
-/// Most that a modality is dropped by, however much is leant on it.
+/// Most that a modality is dropped by, however much is leant on it, unless all are by more.
 const MOST: f64 = 0.9;
 
 /// How samples are thinned in an epoch.
@@ -151,6 +151,15 @@ mod tests {
         assert!((stays.image - (1.0 - 0.6 * 4.0 / 6.0)).abs() < 0.03 && (stays.audio - 0.9).abs() < 0.03, "{stays:?}");
         let (stays, _) = counts(&plan(json!({ "scheme": "at_least_one", "strength": 10.0 })), 0.3, Some(&phi));
         assert!((stays.image - 0.1).abs() < 0.04 && (stays.audio - 0.7).abs() < 0.06, "{stays:?}");
+        // However much is leant on it, it stays in a tenth; a higher probability that is written is not lowered.
+        let of = |p: f64| counts(&plan(json!({ "scheme": "independent", "strength": 100.0 })), p, Some(&phi)).0;
+        // Where none would stay the sample is whole: in 0.9 * 0.3 * 0.3, and in 0.97 to the third.
+        let (raised, written) = (of(0.3), of(0.97));
+        assert!(
+            (raised.image - 0.1 - 0.081).abs() < 0.03 && (written.image - 0.03 - 0.97f64.powi(3)).abs() < 0.02,
+            "{raised:?} {written:?}"
+        );
+        assert!((written.image - written.audio).abs() < 0.02, "{written:?}");
         // Nothing is leant on: all alike.
         let (stays, _) = counts(&plan(json!({})), 0.6, Some(&PerModality::default()));
         assert!((stays.image - 0.7).abs() < 0.03 && (stays.text - 0.7).abs() < 0.03, "{stays:?}");

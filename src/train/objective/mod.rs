@@ -449,7 +449,10 @@ impl Task<'_> {
                 let (points, targets) = picked(&now, &reached);
                 climb.advance(&model.view()?.gradient(&points, &targets, Default::default(), wrt)?);
             }
-            let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: self.balance, ..Lesson::default() })?;
+            // Each step of the optimizer draws noise of its own.
+            let own = |balance: &Balance| Balance { noise: balance.noise.as_ref().map(|node| node.variant(replay)), ..balance.clone() };
+            let balance = self.balance.map(own);
+            let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), ..Lesson::default() })?;
             seen = learnt.report;
             if let Some(mut all) = learnt.gradients {
                 let of = |list: &mut Vec<Option<Vec<f32>>>| reached.iter().map(|row| list.get_mut(*row)?.take()).collect();

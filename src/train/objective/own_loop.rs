@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct OwnLoop {
     objective: TrainingObjective,
-    /// Encoders that are held back; `None` for none.
+    /// Encoders that are held back; `None` for none. Its noise is drawn anew in every step.
     pub balance: Option<Balance>,
     memory: Memory,
     spent: Spent,
@@ -53,10 +53,13 @@ impl OwnLoop {
         }
         let all = vec![true; n];
         let nodes: Vec<SeedTree> = (0..n).map(|row| seeds.variant(row)).collect();
+        let drawn =
+            |own: &Balance| Balance { noise: own.noise.as_ref().map(|node| node.variant(self.spent.steps as usize)), ..own.clone() };
+        let balance = self.balance.as_ref().map(drawn);
         let task = Task {
             objective: &self.objective,
             scale,
-            balance: self.balance.as_ref(),
+            balance: balance.as_ref(),
             learning_rate: batch.learning_rate,
             treated: treated.unwrap_or(&all),
             seeds: &nodes,

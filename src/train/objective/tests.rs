@@ -23,6 +23,8 @@ struct Batch {
     rows: Rows,
     pairs: Vec<Pair>,
     wrt: ModalitySet,
+    /// The first number of the noise of the balance.
+    noise: Option<u64>,
 }
 
 /// A linear model that keeps what it is given.
@@ -41,8 +43,10 @@ impl Trainable for Spy {
     }
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
         let rows = Rows { inputs: batch.inputs.to_vec(), targets: batch.targets.to_vec(), weights: batch.weights.to_vec() };
-        self.seen.lock().unwrap().push(Batch { rows, pairs: lesson.pairs.to_vec(), wrt: lesson.wrt });
-        let learnt = self.inner.learn(batch, lesson)?;
+        let noise = lesson.balance.and_then(|own| own.noise.as_ref()).map(|node| node.rng().random());
+        self.seen.lock().unwrap().push(Batch { rows, pairs: lesson.pairs.to_vec(), wrt: lesson.wrt, noise });
+        // The linear model has no head a modality.
+        let learnt = self.inner.learn(batch, &Lesson { balance: None, ..*lesson })?;
         Ok(Learnt { gradients: learnt.gradients.filter(|_| self.gives), ..learnt })
     }
     fn gives_gradients(&self) -> bool {
@@ -249,6 +253,23 @@ fn free_moves_weights_and_perturbation_by_one_gradient() {
     }
     assert_eq!(own.model.spec().digest, asked.model.spec().digest);
     assert_eq!(pixels(&own.seen[2].rows.inputs[3]), pixels(&rows(4).inputs[3]));
+}
+
+#[test]
+fn every_step_of_the_optimizer_has_noise_of_its_own() {
+    let own = Balance { alpha: 0.1, noise: Some(SeedTree::new(9)) };
+    for objective in [TrainingObjective::Free(Free { balls: balls(0.1), replays: 3, ..Free::default() }), TrainingObjective::default()] {
+        let seen: Arc<Mutex<Vec<Batch>>> = Arc::default();
+        let mut model = Spy { inner: Box::new(trainer()), seen: Arc::clone(&seen), gives: true };
+        let mut steps = OwnLoop::new(objective).unwrap();
+        steps.balance = Some(own.clone());
+        let rows = rows(4);
+        let batch = TrainingBatch { inputs: &rows.inputs, targets: &rows.targets, weights: &rows.weights, learning_rate: 0.01 };
+        (0..2).for_each(|at| drop(steps.step(&mut model, &batch, None, 1.0, &SeedTree::new(4).variant(at)).unwrap()));
+        let noises: Vec<u64> = seen.lock().unwrap().iter().filter_map(|batch| batch.noise).collect();
+        let different: std::collections::BTreeSet<&u64> = noises.iter().collect();
+        assert!(noises.len() as u64 == steps.spent().steps && different.len() == noises.len(), "{noises:?}");
+    }
 }
 
 #[test]
