@@ -40,6 +40,8 @@ pub struct Requirements {
     pub embedding_gradients: ModalitySet,
     /// Modalities whose latent the model must decode.
     pub decodes: ModalitySet,
+    /// Modalities whose latent must be that of a variational autoencoder.
+    pub variational: ModalitySet,
     /// The training dynamics of a warm-up.
     pub history: bool,
     /// Models that never trained on the sample's group.

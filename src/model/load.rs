@@ -68,7 +68,15 @@ impl ModelSource for Load {
         // The file is opened only when the run starts; what it cannot do is told then.
         let all = ModalitySet::ALL;
         let decodes = all.without(Modality::Text);
-        Capabilities { trainable: false, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
+        Capabilities {
+            trainable: false,
+            modalities: all,
+            gradients: all,
+            embeddings: all,
+            embedding_gradients: all,
+            decodes,
+            variational: decodes,
+        }
     }
     fn open_at(&self, base: &Path, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
         Self { path: base.join(&self.path) }.open(profile, seeds)

@@ -527,6 +527,8 @@ pub struct Capabilities {
     pub embedding_gradients: ModalitySet,
     /// Modalities whose latent decodes to a medium.
     pub decodes: ModalitySet,
+    /// Modalities whose latent is the mean of a distribution that it knows the deviations of: those of a variational autoencoder.
+    pub variational: ModalitySet,
 }
 
 /// Models that never trained on a sample's group: the judge of its label and the source of its out-of-fold scores.

@@ -259,6 +259,7 @@ fn abilities(
         ("an embedding of", requirements.embeddings, capabilities.embeddings),
         ("the gradient of the embedding of", requirements.embedding_gradients, capabilities.embedding_gradients),
         ("a decoder for", requirements.decodes, capabilities.decodes),
+        ("a variational autoencoder of", requirements.variational, capabilities.variational),
     ];
     for (what, wanted, has) in needs {
         let missing: ModalitySet = wanted.iter().filter(|modality| !has.has(*modality)).collect();

@@ -539,6 +539,7 @@ mod tests {
             embeddings: ModalitySet::EMPTY,
             embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
+            variational: ModalitySet::EMPTY,
         };
         let objective = read(json!({ "trades": { "balls": { "image": 0.1 } } }));
         let told: Vec<String> = objective.unmet("plain", &can, false).into_iter().map(|p| p.path).collect();

@@ -26,6 +26,7 @@ impl ModelSource for Predicted {
             embeddings: ModalitySet::ALL,
             embedding_gradients: ModalitySet::EMPTY,
             decodes: ModalitySet::EMPTY,
+            variational: ModalitySet::EMPTY,
         }
     }
     fn open(&self, _: &DataProfile, _: &SeedTree) -> Result<Opened, Error> {

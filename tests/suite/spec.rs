@@ -67,6 +67,7 @@ impl ModelSource for Mute {
             embeddings: none,
             embedding_gradients: none,
             decodes: none,
+            variational: none,
         }
     }
     fn open(&self, _: &DataProfile, _: &SeedTree) -> hardmine::error::Result<Opened> {

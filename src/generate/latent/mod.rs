@@ -267,7 +267,14 @@ fn same(parent: &Sample, child: &Sample) -> bool {
 impl Generator for Latent {
     fn requirements(&self) -> Requirements {
         let set = self.set();
-        Requirements { decodes: set.without(Modality::Text), embeddings: set, embedding_index: true, ..Requirements::default() }
+        let variational = if self.kind == LatentKind::Posterior { set } else { ModalitySet::EMPTY };
+        Requirements {
+            decodes: set.without(Modality::Text),
+            embeddings: set,
+            variational,
+            embedding_index: true,
+            ..Requirements::default()
+        }
     }
     fn modalities(&self) -> ModalitySet {
         self.set()

@@ -72,7 +72,15 @@ impl ModelSource for Cnn {
     fn capabilities(&self) -> Capabilities {
         let image = ModalitySet::one(Modality::Image);
         let none = ModalitySet::EMPTY;
-        Capabilities { trainable: true, modalities: image, gradients: image, embeddings: image, embedding_gradients: none, decodes: none }
+        Capabilities {
+            trainable: true,
+            modalities: image,
+            gradients: image,
+            embeddings: image,
+            embedding_gradients: none,
+            decodes: none,
+            variational: none,
+        }
     }
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }

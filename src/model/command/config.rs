@@ -184,6 +184,7 @@ impl ModelSource for Command {
             embeddings: self.embeddings.iter().copied().collect(),
             embedding_gradients: self.embedding_gradients.iter().copied().collect(),
             decodes: ModalitySet::EMPTY,
+            variational: ModalitySet::EMPTY,
         }
     }
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {

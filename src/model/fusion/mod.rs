@@ -171,7 +171,9 @@ impl ModelSource for Fusion {
         let spectra = ModalitySet::ALL.without(Modality::Text);
         let decodes = if self.audio.decoder > 0 { spectra } else { ModalitySet::one(Modality::Image) };
         let all = ModalitySet::ALL;
-        Capabilities { trainable: true, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
+        let beta = [(Modality::Image, self.image.beta), (Modality::Audio, self.audio.beta)];
+        let variational = beta.into_iter().filter(|(m, beta)| *beta > 0.0 && decodes.has(*m)).map(|(m, _)| m).collect();
+        Capabilities { trainable: true, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes, variational }
     }
     fn learns(&self) -> Learns {
         // The heads of single modalities say which one leads.

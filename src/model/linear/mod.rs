@@ -75,7 +75,15 @@ impl ModelSource for Linear {
     fn capabilities(&self) -> Capabilities {
         let decodes = ModalitySet::one(Modality::Image);
         let all = ModalitySet::ALL;
-        Capabilities { trainable: true, modalities: all, gradients: all, embeddings: all, embedding_gradients: all, decodes }
+        Capabilities {
+            trainable: true,
+            modalities: all,
+            gradients: all,
+            embeddings: all,
+            embedding_gradients: all,
+            decodes,
+            variational: ModalitySet::EMPTY,
+        }
     }
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }

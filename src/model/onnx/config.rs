@@ -394,6 +394,7 @@ impl ModelSource for Onnx {
             embeddings: if self.head.is_some() { modalities } else { embeddings },
             embedding_gradients: if self.head.is_some() { modalities } else { embeddings }.without(Modality::Text),
             decodes: ModalitySet::EMPTY,
+            variational: ModalitySet::EMPTY,
         }
     }
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened> {
