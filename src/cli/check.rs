@@ -25,14 +25,14 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn execute(self) -> Outcome {
-        let (name, text, found, digest) = match findings::open(&self.pipeline, &self.set, self.seed)? {
-            Opened::Broken(name, text, finding) => (name, text, vec![*finding], None),
+        let (name, text, found, warnings, digest) = match findings::open(&self.pipeline, &self.set, self.seed)? {
+            Opened::Broken(name, text, finding) => (name, text, vec![*finding], Vec::new(), None),
             Opened::Spec(spec) => {
-                let (found, digest) = match spec.plan(&Registry::default()) {
-                    Ok(plan) => (Vec::new(), Some(plan.digest)),
-                    Err(found) => (found, None),
+                let (found, warnings, digest) = match spec.plan(&Registry::default()) {
+                    Ok(plan) => (Vec::new(), plan.warnings(), Some(plan.digest)),
+                    Err(found) => (found, Vec::new(), None),
                 };
-                (spec.name().to_owned(), spec.text().to_owned(), found, digest)
+                (spec.name().to_owned(), spec.text().to_owned(), found, warnings, digest)
             }
         };
         if self.json {
@@ -42,6 +42,7 @@ impl Check {
         }
         match digest {
             Some(digest) => {
+                warnings.iter().for_each(|line| say(&format!("warning: {line}")));
                 if !self.json {
                     say(&format!("{name}: no problem found (plan {})", digest.short()));
                 }

@@ -364,6 +364,16 @@ impl TrainingObjective {
         }
     }
 
+    /// Whether it is told of a sample that it treats by a point beside it, so that its loss as it is is never seen.
+    pub fn displaces(&self) -> bool {
+        match self {
+            Self::Madry(_) | Self::FgsmRs(_) | Self::Free(_) => true,
+            // Told of at the first point of the way.
+            Self::Freelb(own) => own.random_start,
+            _ => false,
+        }
+    }
+
     /// Share of all rounds' steps over which the radii, or the weight of the consistency, grow from 0.
     pub fn ramp(&self) -> f64 {
         match self {

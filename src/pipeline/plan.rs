@@ -1,4 +1,4 @@
-use super::{BalancePlan, DropoutPlan, MemoryBankPlan, TrainingMode, TrainingObjective, WatchdogPlan};
+use super::{BalancePlan, DropoutPlan, MemoryBankPlan, On, TrainingMode, TrainingObjective, WatchdogPlan};
 use crate::{
     context::StageInfo,
     diagnose::Diagnoser,
@@ -310,5 +310,29 @@ impl Stages {
         let verify = self.verify.iter().map(|s| s.operator.requirements());
         let feed = self.feed.iter().map(|s| s.operator.requirements());
         score.chain(diagnose).chain(mine).chain(generate).chain(verify).chain(feed)
+    }
+}
+
+impl Plan {
+    /// What is allowed, and better known of before it is run.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(train) = &self.train else { return warnings };
+        let name = train.objective.name();
+        if matches!(&train.objective, TrainingObjective::FgsmRs(own) if own.check_samples > 0)
+            && self.data.test.is_none()
+            && self.data.validation.is_some()
+        {
+            warnings.push(format!(
+                "train.objective.{name}: its check decides by the validation split which state is kept, and without `data.test` the same split is reported: \
+                 what is reported is too good; add `data.test`"
+            ));
+        }
+        if train.memory_bank.is_some() && train.objective.displaces() && matches!(train.objective.adversarial(), Some((_, On::All))) {
+            warnings.push(format!(
+                "train.memory_bank: `{name}` sees no sample as it is, so that the bank knows the losses of the warm-up alone; write `on: mined`, or leave the bank"
+            ));
+        }
+        warnings
     }
 }

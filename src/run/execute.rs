@@ -105,6 +105,7 @@ impl<'a> Run<'a> {
         };
         run.clock.lap("read".into());
         run.tell_left_out();
+        run.plan.warnings().iter().for_each(|line| run.warn(line));
         run.plan.stages.diagnose.iter().flat_map(|stage| stage.operator.warnings()).for_each(|line| run.warn(&line));
         run.check_fields()?;
         for shared in run.shared() {

@@ -127,6 +127,71 @@ stages:
 }
 
 #[test]
+fn a_draw_of_the_code_needs_a_variational_autoencoder() {
+    let check = |model: &str, modalities: &str| {
+        let text = format!(
+            "version: 1
+data:
+  train: {{ manifest: {{ path: train.jsonl }} }}
+  test: {{ manifest: {{ path: test.jsonl }} }}
+model: {model}
+stages:
+  - score: {{ loss: {{}} }}
+  - mine: {{ top_fraction: {{}} }}
+  - generate: {{ latent: {{ kind: posterior, modalities: {modalities} }} }}
+    band: false
+  - verify: {{ label_kept: {{}} }}
+  - score: {{ out_of_fold: {{ folds: 2 }} }}
+"
+        );
+        let found = Spec::parse("coded.yaml", ".", &text).unwrap().plan(&Registry::default()).err().unwrap_or_default();
+        found.into_iter().map(|finding| finding.problem.message).filter(|message| message.contains("variational")).collect::<Vec<_>>()
+    };
+    let told = |missing: &str, model: &str, has: &str| {
+        vec![format!("needs a variational autoencoder of {missing}, but the model `{model}` has that of {has}")]
+    };
+    assert_eq!(check("linear", "[image]"), told("image", "linear", "nothing"));
+    if cfg!(feature = "burn") {
+        let image = "{ fusion: { image: { beta: 1 }, audio: { decoder: 0, beta: 1 } } }";
+        assert_eq!(check("fusion", "[image]"), told("image", "fusion", "nothing"));
+        assert_eq!(check(image, "[image]"), Vec::<String>::new());
+        assert_eq!(check(image, "[image, audio, text]"), told("audio+text", "fusion", "image"));
+        assert_eq!(check("{ fusion: { audio: { beta: 1 } } }", "[audio]"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_is_allowed_and_better_known_of_is_a_warning() {
+    let warnings = |splits: &str, train: &str| {
+        let text = format!(
+            "version: 1
+data:
+  train: {{ manifest: {{ path: train.jsonl }} }}
+{splits}
+model: linear
+train: {{ {train} }}
+stages:
+  - score: {{ loss: {{}} }}
+  - mine: {{ top_fraction: {{}} }}
+"
+        );
+        let plan = Spec::parse("warned.yaml", ".", &text).unwrap().plan(&Registry::default());
+        plan.unwrap_or_else(|found| panic!("{}", found[0].problem)).warnings()
+    };
+    let (validation, test) = ("  validation: { manifest: { path: v.jsonl } }", "  test: { manifest: { path: t.jsonl } }");
+    let both = [validation, test].join("\n");
+    let fgsm = |more: &str| format!("objective: {{ fgsm_rs: {{ balls: {{ image: 0.1 }}{more} }} }}");
+    let told = warnings(validation, &fgsm(""));
+    assert!(told.len() == 1 && told[0].starts_with("train.objective.fgsm_rs: ") && told[0].contains("add `data.test`"), "{told:?}");
+    for (splits, train) in [(both.as_str(), fgsm("")), (test, fgsm("")), (validation, fgsm(", check_samples: 0"))] {
+        assert_eq!(warnings(splits, &train), Vec::<String>::new(), "{splits} {train}");
+    }
+    let bank = |objective: &str| warnings(test, &format!("memory_bank: {{}}, objective: {{ {objective} }}")).len();
+    assert_eq!(bank("madry: { balls: { image: 0.1 } }"), 1);
+    assert_eq!(bank("madry: { balls: { image: 0.1 }, on: mined }") + bank("trades: { balls: { image: 0.1 } }") + bank("focal: {}"), 0);
+}
+
+#[test]
 fn yaml_and_builder_give_the_same_plan() {
     let text = "version: 1
 name: twice

@@ -216,14 +216,8 @@ impl Task<'_> {
 
     /// Which rows are learnt, and told of, at a point beside the sample: what is seen of them is not of the sample as it is.
     pub fn displaced(&self, rows: &Rows) -> Vec<bool> {
-        let from_the_start = match self.objective {
-            TrainingObjective::Madry(_) | TrainingObjective::FgsmRs(_) | TrainingObjective::Free(_) => true,
-            // Told of at the first point of the way.
-            TrainingObjective::Freelb(own) => own.random_start,
-            _ => false,
-        };
         let mut displaced = vec![false; rows.len()];
-        if from_the_start {
+        if self.objective.displaces() {
             self.reached(rows, &self.attack(1, 1.0, Start::Sample)).into_iter().for_each(|row| displaced[row] = true);
         }
         displaced

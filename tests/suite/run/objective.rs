@@ -1,6 +1,6 @@
 //! Runs that train on another objective than the cross entropy, with thinned samples and balanced encoders.
 
-use super::{Done, HEAD, few, plan_in};
+use super::{Done, File, HEAD, few, plan_in};
 use hardmine::{registry::Registry, run::spec::Spec};
 use std::path::Path;
 
@@ -140,4 +140,17 @@ fn what_cannot_be_is_told_at_its_place() {
     assert_eq!(told(&["train.objective={ pgd: {} }"]).len(), 1);
     let fits = few(&["train.objective=focal", "train.modality_dropout={ aim: uniform }"]).train.unwrap();
     assert_eq!((fits.objective.name(), fits.modality_dropout.probability.get()), ("focal", 0.2));
+}
+
+#[test]
+fn a_check_on_the_split_that_is_reported_is_warned_of() {
+    let objective = format!("train: {{ objective: {{ fgsm_rs: {{ {BALLS}, check_samples: 4, check_steps: 1 }} }}, warmup");
+    let text = [&HEAD.replace("train: { warmup", &objective), "stages: [{ score: { loss: {} } }]\n"].concat();
+    let validated = File::new(&text.replace("  test:", "  validation:"));
+    let warning = "warning: train.objective.fgsm_rs: its check decides by the validation split";
+    for told in [validated.call(&["check", "p.yaml"]), validated.run(&[])] {
+        assert!(told.code == Some(0) && told.err.contains(warning), "{told:#?}");
+    }
+    let tested = File::new(&text).call(&["check", "p.yaml"]);
+    assert!(tested.code == Some(0) && !tested.err.contains("warning"), "{tested:#?}");
 }
