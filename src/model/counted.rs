@@ -2,7 +2,7 @@
 
 use super::{
     EmbeddedText, Evaluations, Gradients, Input, Latent, LatentGradients, Latents, Matrix, Model, ModelSpec, Objective, OfRow, Outputs,
-    Pixels, Recorded, Target, Waveform,
+    Pixels, Recorded, Target, TextEdits, Waveform,
 };
 use crate::{
     error::Result,
@@ -80,6 +80,9 @@ impl Model for Counted {
     }
     fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
         self.model.embed_text(text)
+    }
+    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        self.model.text_edits(text, slope)
     }
     fn latent(&self) -> Option<&dyn Latent> {
         self.model.latent().map(|_| self as &dyn Latent)

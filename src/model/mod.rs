@@ -28,7 +28,7 @@ use crate::{
     sample::{AudioBuffer, Classes, ImageBuffer, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, ops::Range, path::Path, sync::Arc};
 
 /// Pixels of one sample at native resolution: rows from the top, channels interleaved, values `0..=1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -225,6 +225,13 @@ impl EmbeddedText {
     }
 }
 
+/// Edits of one text, each judged from what is near it.
+pub trait TextEdits: Sync {
+    /// How much the product of the embedding ([`Model::embed_text`]) with the slope rises when the bytes `range`, on borders of characters, give way to `replacement`; and the most by
+    /// which this may be off from the difference of the two products in double precision, 0 where they do not differ.
+    fn rise(&self, range: Range<usize>, replacement: &str) -> (f64, f64);
+}
+
 /// What a model is and can do. Everything that `build()` checks before data is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
@@ -270,6 +277,10 @@ pub trait Model: Send + Sync {
     /// A text as the encoder sees it: what [`Gradients::text`] and [`Input::text_shift`] refer to. Errors where the model embeds no text.
     fn embed_text(&self, _text: &str) -> Result<EmbeddedText> {
         Err(Error::model("this model embeds no text").at("model", &self.spec().name))
+    }
+    /// What edits of a text do to the product of its embedding with `slope`, where the model can tell without embedding every edited text; none otherwise.
+    fn text_edits<'a>(&'a self, _text: &'a str, _slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        Ok(None)
     }
     /// The latent space, if it has one.
     fn latent(&self) -> Option<&dyn Latent> {

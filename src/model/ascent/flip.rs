@@ -332,16 +332,34 @@ impl<'a> Item<'a> {
         let source = if whole { &self.text.content } else { first_characters(&self.text.content, RANKED) };
         let mut sorted: Vec<&Edit> = line.edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
-        let before = rise(&model.embed_text(&spliced(source, &sorted, None))?);
+        let base = spliced(source, &sorted, None);
+        let before = rise(&model.embed_text(&base)?);
+        // Both zeros rank as one.
+        let promised = |edit: &Edit| Ok::<_, Error>(rise(&model.embed_text(&spliced(source, &sorted, Some(edit)))?) - before + 0.0);
+        let open = |one: &Candidate| line.cost + one.cost <= self.most && one.touched.iter().all(|at| !line.touched.contains(at));
+        let all = || candidates(&self.places, &self.words, &config.flips).enumerate().filter(|(_, one)| open(one));
+        // What a model tells of an edit without embedding the text again is near the truth: of the edits, those that can be among the best.
+        let mut told = model.text_edits(&base, slope)?.map(|edits| {
+            let of = |(number, one): (usize, Candidate)| {
+                let (value, error) = edits.rise(moved(&sorted, &one.edit), &one.edit.replacement);
+                (number, value, error)
+            };
+            possible(all().map(of).collect(), config.candidates).into_iter().peekable()
+        });
         let mut ranked: Vec<(f64, usize, Candidate)> = Vec::new();
         let best_first = |ranked: &mut Vec<(f64, usize, Candidate)>| {
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             ranked.truncate(config.candidates);
         };
-        let open = |one: &Candidate| line.cost + one.cost <= self.most && one.touched.iter().all(|at| !line.touched.contains(at));
-        for (number, one) in candidates(&self.places, &self.words, &config.flips).enumerate().filter(|(_, one)| open(one)) {
-            let promised = rise(&model.embed_text(&spliced(source, &sorted, Some(&one.edit)))?) - before;
-            ranked.push((promised, number, one));
+        for (number, one) in all() {
+            let known = match &mut told {
+                None => None,
+                Some(told) => match told.next_if(|(possible, ..)| *possible == number) {
+                    Some((_, value, error)) => (error == 0.0).then_some(value),
+                    None => continue,
+                },
+            };
+            ranked.push((known.map_or_else(|| promised(&one.edit), Ok)?, number, one));
             // The list stays short: only the best are kept.
             if ranked.len() >= 64 + 4 * config.candidates {
                 best_first(&mut ranked);
@@ -376,6 +394,27 @@ impl<'a> Item<'a> {
             self.settle();
         }
     }
+}
+
+/// Of rises, each with its greatest error, those that may be among the `count` greatest, in their order.
+fn possible(mut told: Vec<(usize, f64, f64)>, count: usize) -> Vec<(usize, f64, f64)> {
+    // A rise that is no number says nothing.
+    let least = |(_, value, error): &(usize, f64, f64)| if (value - error).is_nan() { f64::NEG_INFINITY } else { value - error };
+    let mut lows: Vec<f64> = told.iter().map(least).collect();
+    if count >= lows.len() {
+        return told;
+    }
+    let limit = *lows.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1;
+    told.retain(|(_, value, error)| (value + error).is_nan() || value + error >= limit);
+    told
+}
+
+/// Where an edit lies in the text with other edits in order.
+fn moved(edits: &[&Edit], one: &Edit) -> std::ops::Range<usize> {
+    let place = |edit: &Edit| (edit.range.start, edit.range.end);
+    let before = &edits[..edits.partition_point(|edit| place(edit) < place(one))];
+    let (longer, shorter) = before.iter().fold((0, 0), |(a, b), edit| (a + edit.replacement.len(), b + edit.range.len()));
+    one.range.start + longer - shorter..one.range.end + longer - shorter
 }
 
 /// A text with edits in order and one more, none of which overlap.

@@ -2,6 +2,7 @@
 
 mod autoencoder;
 mod block;
+mod edits;
 mod latent;
 mod logmel;
 mod model;

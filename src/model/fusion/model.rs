@@ -2,6 +2,7 @@
 
 use super::{
     block::{MicroBatch, column, transposed},
+    edits::Placed,
     net::{Forward, Leaves, Net, Weights, host, matrix},
     shape::{CHARACTERS, Shape, characters},
     vocoder::Vocoder,
@@ -9,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, OfRow, Outputs, measure, parameters::Parameters,
+        EmbeddedText, Gradients, Input, Latent, Matrix, Model, ModelSpec, OfRow, Outputs, TextEdits, measure, parameters::Parameters,
         preprocess::Canonical,
     },
     sample::{Modality, ModalitySet, PerModality},
@@ -204,6 +205,11 @@ impl Model for FusionModel {
         let table = self.parameters.values("text.characters")?;
         let of = |number: i64| (0..shape.characters).map(move |row| table.get(row * CHARACTERS + number as usize).copied().unwrap_or(0.0));
         Ok(EmbeddedText { size: shape.characters, positions, values: numbers.into_iter().flat_map(of).collect() })
+    }
+
+    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        let shape = self.shape.text.as_ref().ok_or_else(|| Error::model("this model reads no text"))?;
+        Ok(Some(Box::new(Placed::new(text, shape.length, self.parameters.values("text.characters")?, slope))))
     }
 
     fn latent(&self) -> Option<&dyn Latent> {

@@ -382,13 +382,17 @@ enum Entry {
 
 /// Numbers of the first `length` characters; 0 after the end.
 pub(super) fn characters(text: &str, length: usize) -> Vec<i64> {
-    let number = |c: char| match u32::from(c) {
+    let mut numbers: Vec<i64> = text.chars().flat_map(numbers_of).take(length).collect();
+    numbers.resize(length, 0);
+    numbers
+}
+
+/// The numbers of one character: more than one where its lower case is more than one letter.
+pub(super) fn numbers_of(letter: char) -> impl Iterator<Item = i64> {
+    letter.to_lowercase().map(|c| match u32::from(c) {
         code @ 33..=126 => i64::from(code) - 31,
         // Spaces and controls are one, letters outside ASCII share the numbers above.
         0..=32 | 127 => 1,
         code => 96 + i64::from(code.wrapping_mul(0x9E37_79B1) >> 27),
-    };
-    let mut numbers: Vec<i64> = text.chars().flat_map(char::to_lowercase).take(length).map(number).collect();
-    numbers.resize(length, 0);
-    numbers
+    })
 }

@@ -205,22 +205,42 @@ impl Bands {
 
 /// Counts of character trigrams (lower case, with word edges) hashed into `len` places, with Euclidean length 1.
 pub(super) fn trigrams(text: &str, len: usize) -> Vec<f32> {
-    let mut counts = vec![0.0f32; len];
-    for word in text.split_whitespace() {
-        let letters: Vec<char> = std::iter::once(' ').chain(word.chars().flat_map(char::to_lowercase)).chain([' ']).collect();
-        for gram in letters.windows(3.min(letters.len())) {
-            let mut bytes = String::new();
-            bytes.extend(gram);
-            // FNV-1a, 64 bit.
-            let hash = bytes.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-            counts[(hash % len as u64) as usize] += 1.0;
-        }
-    }
-    let length = counts.iter().map(|c| c * c).sum::<f32>().sqrt();
+    let mut counts = trigram_counts(text, len);
+    let length = euclidean_length(counts.iter().copied());
     if length > 0.0 {
         counts.iter_mut().for_each(|c| *c /= length);
     }
     counts
+}
+
+/// The counts alone.
+pub(super) fn trigram_counts(text: &str, len: usize) -> Vec<f32> {
+    let mut counts = vec![0.0f32; len];
+    each_trigram(text, (false, false), len, &mut |place| counts[place] += 1.0);
+    counts
+}
+
+/// Euclidean length of counts, summed in their order.
+pub(super) fn euclidean_length(counts: impl Iterator<Item = f32>) -> f32 {
+    counts.map(|c| c * c).sum::<f32>().sqrt()
+}
+
+/// Calls `found` with the place of every trigram, one after another. Where `cut` says so, the text goes on before its first or behind its last letter, and no edge of a word is there.
+pub(super) fn each_trigram(text: &str, cut: (bool, bool), len: usize, found: &mut dyn FnMut(usize)) {
+    let mut words = text.split_whitespace().peekable();
+    let mut open = cut.0;
+    while let Some(word) = words.next() {
+        let before = (!open).then_some(' ');
+        let behind = (!cut.1 || words.peek().is_some()).then_some(' ');
+        let letters: Vec<char> = before.into_iter().chain(word.chars().flat_map(char::to_lowercase)).chain(behind).collect();
+        for gram in letters.windows(3) {
+            // FNV-1a, 64 bit.
+            let step = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3);
+            let hash = gram.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, c| c.encode_utf8(&mut [0; 4]).as_bytes().iter().fold(h, step));
+            found((hash % len as u64) as usize);
+        }
+        open = false;
+    }
 }
 
 impl super::Shape {

@@ -1,10 +1,12 @@
 //! A closed-form model without burn: multinomial logistic regression on plain features, with exact input gradients.
 
+mod edits;
 mod features;
 
 use super::{
     Capabilities, DataProfile, EmbeddedText, Gradients, Input, Latent, LatentGradients, Latents, Learns, Learnt, Lesson, Matrix, Model,
-    ModelSource, ModelSpec, Objective, OfRow, Opened, Outputs, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform, measure,
+    ModelSource, ModelSpec, Objective, OfRow, Opened, Outputs, Pixels, StepReport, Target, TextEdits, Trainable, TrainingBatch, Waveform,
+    measure,
     parameters::{AdamW, Parameters},
     preprocess::Canonical,
 };
@@ -387,6 +389,11 @@ impl Model for LinearModel {
     fn save(&self, path: &Path) -> Result<()> {
         self.weights.write(path, &self.shape.architecture())
     }
+    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        let size = self.shape.text.ok_or_else(|| Error::model("this model reads no text"))?;
+        Ok(Some(Box::new(edits::Counted::new(text, size, slope))))
+    }
+
 }
 
 /// The latent of a modality is its features; an image is decoded by resizing the grid.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    model::{DataProfile, Trainable, TrainingBatch, linear::Linear},
+    model::{DataProfile, ModelSpec, OfRow, Outputs, TextEdits, Trainable, TrainingBatch, linear::Linear},
+    random::SeedTree,
     sample::{Classes, TextSpan},
 };
 use std::sync::Arc;
@@ -155,4 +156,87 @@ fn a_text_is_turned_away_from_an_embedding() {
     assert!(!found.edits.is_empty() && found.gradients as usize == found.edits.len(), "{found:?}");
     assert!(away(&[]).is_err() && away(&[Guide { modality: Modality::Image, ..guide.clone() }]).is_err());
     assert!(away(&[Guide { references: vec![vec![1.0; 3]], ..guide }]).is_err());
+}
+
+/// A model that says nothing of edits, or counts the texts that it embeds.
+struct Watched {
+    model: Arc<dyn Model>,
+    tells: bool,
+    embedded: std::sync::atomic::AtomicUsize,
+}
+
+impl Watched {
+    fn new(model: &Arc<dyn Model>, tells: bool) -> Self {
+        Self { model: Arc::clone(model), tells, embedded: 0.into() }
+    }
+}
+
+impl Model for Watched {
+    fn spec(&self) -> &ModelSpec {
+        self.model.spec()
+    }
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        self.model.forward(inputs)
+    }
+    fn logits_gradient(&self, inputs: &[Input], wrt: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+        self.model.logits_gradient(inputs, wrt, of)
+    }
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        self.embedded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.model.embed_text(text)
+    }
+    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        if self.tells { self.model.text_edits(text, slope) } else { Ok(None) }
+    }
+    fn save(&self, path: &std::path::Path) -> Result<()> {
+        self.model.save(path)
+    }
+}
+
+#[cfg(feature = "burn")]
+fn deep() -> Arc<dyn Model> {
+    use crate::model::fusion::{Fusion, TextConfig};
+    let classes = Classes::from_names(["dog", "cat", "bird"].map(String::from));
+    let profile = DataProfile { classes, modalities: ModalitySet::one(Modality::Text), text: Some(40), ..DataProfile::default() };
+    let text = TextConfig { hidden: 6, characters: 4, ..TextConfig::default() };
+    Fusion { embedding: 6, hidden: 8, text, ..Fusion::default() }.trainer(&profile, &SeedTree::new(3)).unwrap().freeze().unwrap()
+}
+
+#[test]
+fn what_a_model_tells_of_edits_changes_no_choice() {
+    #[cfg(feature = "burn")]
+    let models = [model(), deep()];
+    #[cfg(not(feature = "burn"))]
+    let models = [model()];
+    let long = "lorem ipsum dolor ".repeat(4);
+    let texts = ["three birds sing loudly", "Two  old İcats, zwölf\tÄpfel", "a small dog beside a car", "aaaa aaaa aaaa aaaa", &long];
+    let texts: Vec<Text> = texts.into_iter().map(Text::new).collect();
+    let given: Vec<Option<&Text>> = texts.iter().map(Some).collect();
+    let (inputs, goals) = (vec![Input::default(); given.len()], (0..given.len()).map(|i| Target::Class(i % 3)).collect::<Vec<_>>());
+    let all = [Flip::Synonym, Flip::Swap, Flip::Insert, Flip::Delete, Flip::Replace].to_vec();
+    let configs = [
+        FlipConfig { max_share: 0.2, ..FlipConfig::default() },
+        FlipConfig { flips: all, max_share: 0.3, beam: 3, candidates: 5, until: Until::Misclassified, ..FlipConfig::default() },
+        FlipConfig { flips: vec![Flip::Insert, Flip::Delete], candidates: 2, objective: Objective::CarliniWagner, ..FlipConfig::default() },
+    ];
+    for model in models {
+        for config in &configs {
+            let (silent, telling) = (Watched::new(&model, false), Watched::new(&model, true));
+            let wanted = flip(&silent, &inputs, &given, &goals, config).unwrap();
+            assert_eq!(flip(&telling, &inputs, &given, &goals, config).unwrap(), wanted);
+            assert!(wanted.iter().any(|flipped| flipped.edits.len() > 1), "{wanted:?}");
+            let (few, many) = (telling.embedded.into_inner(), silent.embedded.into_inner());
+            assert!(10 * few < 4 * many, "{few} of {many} texts are embedded");
+        }
+    }
+}
+
+#[test]
+fn only_rises_that_can_be_among_the_greatest_are_looked_at_again() {
+    let told = vec![(0, 3.0, 0.5), (1, 2.0, 0.25), (2, 1.0, 2.0), (3, 2.25, 0.0), (4, f64::NAN, 1.0), (6, 2.0, 0.0)];
+    let numbers = |count| possible(told.clone(), count).into_iter().map(|(number, ..)| number).collect::<Vec<_>>();
+    // At least 2.5, 2.25 and 2 are certain: what can be more is kept.
+    assert_eq!(numbers(1), [0, 2, 4]);
+    assert_eq!(numbers(2), [0, 1, 2, 3, 4]);
+    assert_eq!(numbers(6), [0, 1, 2, 3, 4, 6]);
 }
