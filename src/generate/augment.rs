@@ -26,7 +26,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {
-    /// Transforms, each `name: { ... }` with `probability` (how often it takes part, 0..=1, default 1) among its fields, or `one_of: [ ... ]`, of which one is drawn, probabilities being the weights.
+    /// Transforms, each `name: { ... }` with `probability` (how often it takes part, 0..=1, default 1; where none would, one does whose probability is not 0) among its fields, or `one_of: [ ... ]`, of which one is drawn, probabilities being the weights.
     #[schemars(schema_with = "engine::transforms_schema")]
     pub transforms: Vec<Value>,
     /// How many of the list each neighbour draws, at least 1; left out: all that take part.

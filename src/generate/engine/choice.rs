@@ -29,6 +29,10 @@ impl Chosen {
     pub fn name(&self) -> &'static str {
         self.transform.name()
     }
+    /// Whether its probability is above 0.
+    pub fn may_fire(&self) -> bool {
+        self.probability.get() > 0.0
+    }
     fn resolved(&self) -> Value {
         let mut config = Map::new();
         config.insert(PROBABILITY.into(), json!(self.probability));
@@ -52,6 +56,10 @@ impl Node {
             Self::One(chosen) => std::slice::from_ref(chosen),
             Self::OneOf(list) => list,
         }
+    }
+    /// Whether one of them may ever fire.
+    pub fn may_fire(&self) -> bool {
+        self.all().iter().any(Chosen::may_fire)
     }
 }
 
@@ -100,7 +108,7 @@ fn node(written: &Value, table: &Table<dyn Transform>) -> Result<Node, Vec<Probl
             Err(found) => problems.extend(found.into_iter().map(|problem| problem.under(&format!("{ONE_OF}[{i}]")))),
         }
     }
-    if problems.is_empty() && all.iter().all(|chosen| chosen.probability.get() == 0.0) {
+    if problems.is_empty() && !all.iter().any(Chosen::may_fire) {
         problems.push(Problem::new(ONE_OF, "no transform in it has a probability above 0"));
     }
     if problems.is_empty() { Ok(Node::OneOf(all)) } else { Err(problems) }

@@ -111,10 +111,18 @@ pub fn listed(
         problems.push(Problem::new("pick", format!("expected a number in 1..={most}, found {pick}")));
     }
     match with_transforms(table, |table| nodes(transforms, table, "transforms")) {
-        Ok(nodes) if problems.is_empty() => Ok(nodes),
-        Ok(_) => Err(problems),
+        Ok(nodes) => {
+            problems.extend(silent(&nodes, "transforms"));
+            if problems.is_empty() { Ok(nodes) } else { Err(problems) }
+        }
         Err(found) => Err(problems.into_iter().chain(found).collect()),
     }
+}
+
+/// The problem of a list in `field` of which nothing can ever fire.
+pub fn silent(nodes: &[Node], field: &str) -> Option<Problem> {
+    let never = !nodes.is_empty() && !nodes.iter().any(Node::may_fire);
+    never.then(|| Problem::new(field, "expected at least one with a probability above 0; these never fire"))
 }
 
 /// One draw with what it needs to be applied.
@@ -183,10 +191,11 @@ impl Policy {
                 draft.node(i, &self.nodes[i], nodes[i])?;
             }
         }
-        // A draw of which nothing is left takes the first other one that can act, in an order of its own.
-        let mut reserve = others.clone();
+        // A draw of which nothing is left takes the first other one that can act, in an order of its own; never one of probability 0.
+        let mut reserve: Vec<usize> = others.iter().copied().filter(|&i| self.nodes[i].may_fire()).collect();
         if draft.steps.is_empty() && !reserve.is_empty() {
-            reserve.rotate_left(seeds.child("reserve").rng().random_range(0..others.len()));
+            let first = seeds.child("reserve").rng().random_range(0..reserve.len());
+            reserve.rotate_left(first);
             for &i in &reserve {
                 if draft.node(i, &self.nodes[i], nodes[i])? {
                     break;
@@ -274,7 +283,7 @@ impl Drafting<'_> {
             Node::One(_) => 0,
             Node::OneOf(_) => choice::weighted(own, &self.seeds.child(format!("one of {at}"))),
         };
-        for (address, chosen) in own[first..].iter().chain(&own[..first]) {
+        for (address, chosen) in own[first..].iter().chain(&own[..first]).filter(|(_, chosen)| chosen.may_fire()) {
             if self.one(at, address, chosen)? {
                 return Ok(true);
             }

@@ -183,6 +183,37 @@ fn as_many_fire_as_are_picked() {
 }
 
 #[test]
+fn what_has_no_probability_never_fires() {
+    // Of all-modality samples everything could act; the rule that may fire seldom does, and then alone.
+    let of = |name: &str, list: Value| match name {
+        "synchronized" => json!({ name: { "rules": list, "variants": 4 } }),
+        "augment" => json!({ name: { "transforms": list, "variants": 4 } }),
+        _ => json!({ name: { "transforms": list, "draws": 3 } }),
+    };
+    let never = json!({ "gain": { "probability": 0 } });
+    let list = json!([never, { "level": { "probability": 0.1 } }, { "polarity": { "probability": 0 } }]);
+    let mut samples: Vec<Sample> = scenes().iter().filter(|s| s.present() == ModalitySet::ALL).take(8).cloned().collect();
+    samples.iter_mut().for_each(|s| s.label = Some(crate::sample::Label::Class(0)));
+    for name in ["augment", "synchronized", "worst_case"] {
+        let made = run(&*build(of(name, list.clone())), &samples, None);
+        assert!(made.candidates.len() >= 8, "{name}: {:?}", made.outcomes);
+        assert!(
+            made.candidates.iter().all(|candidate| names(candidate) == ["level"]),
+            "{name}: {:?}",
+            made.candidates[0].lineage.parameters
+        );
+        let field = if name == "synchronized" { "rules" } else { "transforms" };
+        let told = format!("{name}.{field}: expected at least one with a probability above 0; these never fire");
+        assert_eq!(problems(of(name, json!([never]))), [told]);
+    }
+    // Inside `one_of`, the first that acts stands in for one that cannot.
+    let list = json!([{ "one_of": [{ "babble": { "voices": 16, "class": "same" } }, { "gain": { "probability": 0 } }, "level"] }]);
+    let made = run(&*build(json!({ "augment": { "transforms": list, "variants": 8 } })), &samples, None);
+    assert!(made.candidates.iter().any(|candidate| names(candidate) == ["level"]), "{:?}", made.outcomes);
+    assert!(made.candidates.iter().all(|candidate| names(candidate) != ["gain"]));
+}
+
+#[test]
 fn the_severity_is_searched_and_neighbours_in_the_batch_do_not_matter() {
     let operator = build(
         json!({ "augment": { "transforms": [{ "level": { "direction": "down", "stops": 4 } }, "gaussian_blur"], "severity_range": [0, 1] } }),

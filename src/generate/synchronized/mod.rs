@@ -35,7 +35,7 @@ pub struct Synchronized {
     /// Rules that go together; `mild` where neither this nor `rules` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Rules: transforms, each `name: { ... }` with `probability` (how often it takes part, 0..=1, default 1) among its fields, applied in this order after the preset's; one of the same name as a preset's
+    /// Rules: transforms, each `name: { ... }` with `probability` (how often it takes part, 0..=1, default 1; where none would, one does whose probability is not 0) among its fields, applied in this order after the preset's; one of the same name as a preset's
     /// rule takes its place.
     #[schemars(schema_with = "engine::rules_schema")]
     pub rules: Vec<Value>,
@@ -59,9 +59,12 @@ impl Configure<dyn Generator> for Synchronized {
 
     fn build(self, table: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
         let mut problems = engine::problems(self.severity_range, self.variants, self.search);
-        match with_transforms(table, |table| self.all_rules(table)) {
-            Ok(rules) if problems.is_empty() => Ok(Box::new(Policy {
-                nodes: rules.into_iter().map(|rule| Node::One(Box::new(rule))).collect(),
+        let nodes = with_transforms(table, |table| self.all_rules(table))
+            .map(|rules| rules.into_iter().map(|rule| Node::One(Box::new(rule))).collect::<Vec<_>>())
+            .and_then(|nodes| engine::silent(&nodes, "rules").map_or(Ok(nodes), |problem| Err(vec![problem])));
+        match nodes {
+            Ok(nodes) if problems.is_empty() => Ok(Box::new(Policy {
+                nodes,
                 pick: None,
                 order: Order::Listed,
                 severity_range: self.severity_range,
