@@ -141,6 +141,9 @@ pub struct RobustBudget {
     /// Which so many of those with a label.
     #[serde(default)]
     pub take: Take,
+    /// Whether an ensemble of attacks ran on what withstood ([`RobustAccuracy::objective`] `auto_attack`).
+    #[serde(default)]
+    pub auto_attack: bool,
 }
 
 /// One epoch of training.

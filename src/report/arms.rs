@@ -167,12 +167,13 @@ fn budget_words(budget: &RobustBudget) -> String {
         Norm::L1 => "L1",
     };
     format!(
-        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts, {}{} samples",
+        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts{}, {}{} samples",
         measure(budget.image_epsilon),
         measure(budget.audio_epsilon),
         if budget.shared { ", one budget shared by both" } else { "" },
         budget.steps,
         budget.restarts,
+        if budget.auto_attack { ", then AutoAttack without FAB on what withstood" } else { "" },
         if budget.take == Take::First { "the first " } else { "" },
         count(budget.samples)
     )
@@ -226,9 +227,12 @@ mod tests {
             restarts: 3,
             samples: 100,
             take: Take::Spread,
+            auto_attack: false,
         };
         assert!(budget_words(&spread).ends_with("3 restarts, 100 samples"), "{}", budget_words(&spread));
-        assert!(budget_words(&RobustBudget { take: Take::First, ..spread }).ends_with("3 restarts, the first 100 samples"));
+        assert!(budget_words(&RobustBudget { take: Take::First, ..spread.clone() }).ends_with("3 restarts, the first 100 samples"));
+        let ensemble = budget_words(&RobustBudget { auto_attack: true, ..spread });
+        assert!(ensemble.ends_with("3 restarts, then AutoAttack without FAB on what withstood, 100 samples"), "{ensemble}");
     }
 
     #[test]

@@ -382,6 +382,7 @@ fn results(seeds: usize) -> Results {
             restarts: 3,
             samples: 200,
             take: Take::First,
+            auto_attack: false,
         }),
         attacks: Default::default(),
         arms,

@@ -42,6 +42,7 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
         restarts: plan.restarts,
         samples: chosen(split, plan).len() as u64,
         take: plan.take,
+        auto_attack: plan.auto_attack,
     }
 }
 
