@@ -4,7 +4,7 @@ use crate::{
     error::{Error, Problem, Result},
     operator::{Configure, Table},
     sample::{
-        Accepted, BoundingBox, Bytes, Classes, Diagnosis, Digest, Event, Keypoint, Label, Mask, Media, Modality, Sample, SampleId,
+        Accepted, BoundingBox, Bytes, Classes, Diagnosis, Digest, Event, Keypoint, Label, Lineage, Mask, Media, Modality, Sample, SampleId,
         ScoreTable, Selection, TextSpan, WordTime,
     },
 };
@@ -151,9 +151,7 @@ impl Sink for DataSet {
         }
         let image = self.medium(&sample.id, Modality::Image, sample.image.as_ref())?;
         let audio = self.medium(&sample.id, Modality::Audio, sample.audio.as_ref())?;
-        let label = sample.label.as_ref().map(|label| Written::new(label, &self.classes)).transpose();
-        let label = label.map_err(|error| error.at("sample", &sample.id))?;
-        let line = Line::new(sample, image.as_deref(), audio.as_deref(), label, accepted);
+        let line = Line::new(sample, image.as_deref(), audio.as_deref(), Written::of(sample, &self.classes)?, lineage);
         write_line(&mut self.lines, &line).map_err(|error| Error::io(self.root.join(LINES), error))?;
         write_line(&mut self.lineage, lineage).map_err(|error| Error::io(self.root.join(LINEAGE), error))
     }
@@ -181,6 +179,24 @@ fn write_line(to: &mut impl Write, line: &impl Serialize) -> std::io::Result<()>
     to.write_all(b"\n")
 }
 
+/// The fields of a sample's line in the manifest, as they are read again, but where its image and audio lie.
+///
+/// # Errors
+/// If the label is none of the classes.
+pub(crate) fn fields(sample: &Sample, lineage: &Lineage, classes: &Classes) -> Result<Map<String, Value>> {
+    let there = |there: bool| there.then_some("");
+    let label = Written::of(sample, classes)?;
+    let line = Line::new(sample, there(sample.image.is_some()), there(sample.audio.is_some()), label, lineage);
+    // By way of the text: a number is compared as it is written.
+    let read = serde_json::to_string(&line).and_then(|line| serde_json::from_str::<Map<String, Value>>(&line));
+    let mut fields = read.map_err(|error| Error::internal(format!("a line of the manifest: {error}")).at("sample", &sample.id))?;
+    MEDIA.iter().for_each(|name| drop(fields.remove(*name)));
+    Ok(fields)
+}
+
+/// Fields of a line that name files.
+pub(crate) const MEDIA: [&str; 2] = ["image", "audio"];
+
 /// The characters of an id that every file system takes; the digest behind them makes the name unique.
 fn safe(id: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
@@ -195,6 +211,11 @@ enum Written<'a> {
 }
 
 impl<'a> Written<'a> {
+    fn of(sample: &'a Sample, classes: &'a Classes) -> Result<Option<Self>> {
+        let label = sample.label.as_ref().map(|label| Self::new(label, classes)).transpose();
+        label.map_err(|error| error.at("sample", &sample.id))
+    }
+
     fn new(label: &Label, classes: &'a Classes) -> Result<Self> {
         let name = |class: usize| {
             let name = classes.names().get(class).map(String::as_str);
@@ -261,8 +282,7 @@ const OWN: [&str; 14] =
     ["id", "image", "audio", "text", "label", "boxes", "keypoints", "masks", "events", "words", "spans", "parent", "operator", "round"];
 
 impl<'a> Line<'a> {
-    fn new(sample: &'a Sample, image: Option<&'a str>, audio: Option<&'a str>, label: Option<Written<'a>>, accepted: &'a Accepted) -> Self {
-        let lineage = accepted.lineage();
+    fn new(sample: &'a Sample, image: Option<&'a str>, audio: Option<&'a str>, label: Option<Written<'a>>, lineage: &'a Lineage) -> Self {
         let text = sample.text.as_ref().map(Media::get);
         let marks = &sample.annotations;
         // What describes a medium goes with it.
@@ -295,7 +315,7 @@ mod tests {
     use crate::{
         codec,
         feed::tests::{accept, lineage},
-        sample::{Annotations, AudioBuffer, ImageBuffer, Lineage, Text},
+        sample::{Annotations, AudioBuffer, ImageBuffer, Text},
     };
     use serde_json::json;
 

@@ -7,6 +7,7 @@ pub mod sampler_weights;
 mod write;
 
 pub use manifest::Manifest;
+pub(crate) use manifest::{MEDIA, fields};
 pub use replay::Replay;
 pub use replay_buffer::ReplayBuffer;
 pub use sampler_weights::SamplerWeights;

@@ -12,13 +12,13 @@ use crate::{
     progress::Progress,
     random::SeedTree,
     read::{LabelIndex, Manifest, Reader, Source},
-    record::{RunRecord, read_lines},
+    record::{ModelRole, RunRecord, read_lines},
     registry::Registry,
     sample::{Candidate, Classes, Digest, Lineage, Modality, Sample, SampleId},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -54,15 +54,18 @@ pub(super) fn regenerate(root: &Path, ids: &[SampleId], to: Option<&Path>, progr
         ids.iter().map(find).collect::<Result<_>>()?
     };
     let source = plan.data.train.operator.open(&plan.data.base)?;
-    let mut workshop = Workshop::new(&folder, &plan, source.as_ref(), Classes::from_names(record.classes.iter().cloned()));
-    let kept = if to.is_none() && !wanted.is_empty() { Some(Kept::open(&folder)?) } else { None };
+    let mut workshop = Workshop::new(&folder, &plan, &record, source.as_ref());
+    let kept = if to.is_none() && !wanted.is_empty() { Some(Kept::open(&folder, &lineages)?) } else { None };
     let mut differences: Vec<(SampleId, String)> = Vec::new();
     let mut rebuilt: Vec<(Lineage, Sample)> = Vec::new();
     let step = progress.begin("regenerate", wanted.len() as u64);
     for lineage in &wanted {
         match workshop.rebuild(lineage) {
             Ok((sample, found)) => {
-                let found = found.or_else(|| kept.as_ref().and_then(|kept| kept.difference(&sample)));
+                let found = match (found, &kept) {
+                    (None, Some(kept)) => kept.difference(&sample, lineage, workshop.classes())?,
+                    (found, _) => found,
+                };
                 differences.extend(found.map(|difference| (lineage.child.clone(), difference)));
                 if to.is_some() {
                     rebuilt.push(((*lineage).clone(), sample));
@@ -95,31 +98,66 @@ fn check_target(root: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files that the run left, as its manifest names them.
+/// What the run left: the manifest's lines, and the files that they name.
 struct Kept {
     source: Box<dyn Source>,
     index: HashMap<SampleId, usize>,
+    lines: HashMap<String, Map<String, Value>>,
 }
 
+const MANIFEST: &str = "generated/manifest.jsonl";
+
 impl Kept {
-    fn open(folder: &Folder) -> Result<Self> {
-        let source = Manifest::new(format!("{GENERATED}/manifest.jsonl")).open(folder.root())?;
+    fn open(folder: &Folder, lineages: &[Lineage]) -> Result<Self> {
+        let lines: Vec<Map<String, Value>> = read_lines(&folder.text(MANIFEST)?).map_err(|error| error.at("file", MANIFEST))?;
+        let known: HashSet<&str> = lineages.iter().map(|lineage| lineage.child.as_str()).collect();
+        let mut by_id = HashMap::new();
+        for line in lines {
+            let id = line.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            if !known.contains(id.as_str()) {
+                return Err(Error::data(format!("a line of `{id}`, which {GENERATED}/lineage.jsonl does not name")).at("file", MANIFEST));
+            }
+            if by_id.insert(id.clone(), line).is_some() {
+                return Err(Error::data(format!("two lines of `{id}`")).at("file", MANIFEST));
+            }
+        }
+        let source = Manifest::new(MANIFEST).open(folder.root())?;
         let index = source.entries().iter().enumerate().map(|(i, entry)| (entry.id.clone(), i)).collect();
-        Ok(Self { source, index })
+        Ok(Self { source, index, lines: by_id })
     }
 
-    fn difference(&self, sample: &Sample) -> Option<String> {
-        let Some(&i) = self.index.get(&sample.id) else {
-            return Some(format!("{GENERATED}/manifest.jsonl has no line of it whose files are there"));
-        };
-        match self.source.fetch(i) {
-            Err(error) => Some(error.to_string()),
-            Ok(found) => Modality::ALL
+    /// How the child's line and files differ from those that it would have now.
+    fn difference(&self, sample: &Sample, lineage: &Lineage, classes: &Classes) -> Result<Option<String>> {
+        let none = format!("{MANIFEST} has no line of it whose files are there");
+        let Some(line) = self.lines.get(sample.id.as_str()) else { return Ok(Some(none)) };
+        let files = match self.index.get(&sample.id).map(|i| self.source.fetch(*i)) {
+            None => Some(none),
+            Some(Err(error)) => Some(error.to_string()),
+            Some(Ok(found)) => Modality::ALL
                 .into_iter()
                 .find(|m| found.digest(*m) != sample.digest(*m))
                 .map(|m| format!("the {m} in {GENERATED}/ is not the one that was made")),
+        };
+        let right = feed::fields(sample, lineage, classes)?;
+        let names: BTreeSet<&String> = line.keys().filter(|name| !feed::MEDIA.contains(&name.as_str())).chain(right.keys()).collect();
+        let edited = names.into_iter().filter(|name| line.get(*name) != right.get(*name));
+        let mut told: Vec<String> = edited.map(|name| field(MANIFEST, name, line.get(name), right.get(name))).collect();
+        // A broken line cannot be read with its files, and an edited text is told of as a field.
+        if told.is_empty() {
+            told.extend(files);
         }
+        Ok((!told.is_empty()).then(|| told.join("; ")))
     }
+}
+
+/// That a field of a record is not what follows from the rest.
+fn field(file: &str, name: &str, found: Option<&Value>, right: Option<&Value>) -> String {
+    let of = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{}`", written(value)));
+    format!("{file}: `{name}` is {}, and {} would be right", of(found), of(right))
+}
+
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Writes the rebuilt samples as an ordinary manifest data set.
@@ -147,6 +185,7 @@ fn write(to: &Path, rebuilt: Vec<(Lineage, Sample)>, classes: &Classes) -> Resul
 struct Workshop<'a> {
     folder: &'a Folder,
     plan: &'a Plan,
+    record: &'a RunRecord,
     source: &'a dyn Source,
     labels: LabelIndex,
     index: HashMap<SampleId, usize>,
@@ -154,9 +193,10 @@ struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    fn new(folder: &'a Folder, plan: &'a Plan, source: &'a dyn Source, classes: Classes) -> Self {
+    fn new(folder: &'a Folder, plan: &'a Plan, record: &'a RunRecord, source: &'a dyn Source) -> Self {
         let index = source.entries().iter().enumerate().map(|(i, entry)| (entry.id.clone(), i)).collect();
-        Self { folder, plan, source, labels: LabelIndex::with(classes), index, models: HashMap::new() }
+        let labels = LabelIndex::with(Classes::from_names(record.classes.iter().cloned()));
+        Self { folder, plan, record, source, labels, index, models: HashMap::new() }
     }
     fn classes(&self) -> &Classes {
         self.labels.classes()
@@ -182,6 +222,37 @@ impl<'a> Workshop<'a> {
         Ok(model)
     }
 
+    /// What the lineage says of itself that does not fit together: the stage's operator, the child's id and the address of its draws, which name parent, stage and round;
+    /// and the models, which the run keeps by what they are.
+    fn misnamed(&self, lineage: &Lineage, operator: &str) -> Option<String> {
+        let file = "generated/lineage.jsonl";
+        let told = |name: &str, found: Value, right: Value| (found != right).then(|| field(file, name, Some(&found), Some(&right)));
+        let parent = lineage.parents.first().map_or("", |parent| parent.id.as_str());
+        let (child, of) = (lineage.child.as_str(), |word: &str| lineage.seed.steps.iter().find_map(|step| step.strip_prefix(word)));
+        // What the address of the draws and the id agree on.
+        let round = of("round ").and_then(|n| n.parse::<usize>().ok()).filter(|n| child.contains(&format!("~{}.r{n}.", lineage.stage)));
+        let named = of("sample ").filter(|id| child.starts_with(&format!("{id}~")));
+        let steps = ["arm".to_owned(), format!("round {}", lineage.round), format!("stage {}", lineage.stage), format!("sample {parent}")];
+        let begun: Vec<&String> = lineage.seed.steps.iter().take(steps.len()).collect();
+        let begins = format!("{parent}~{}.r{}.", lineage.stage, lineage.round);
+        let numbered = child.strip_prefix(&begins).is_some_and(|rest| rest.parse::<usize>().is_ok());
+        let kept = |digest: &Option<String>, role: ModelRole| {
+            let name = if role == ModelRole::Teacher { "teacher" } else { "model" };
+            let round = (role == ModelRole::Subject).then_some(lineage.round);
+            let mut models = self.record.models.iter().filter(|model| model.role == role && model.round == round);
+            let digest = digest.as_ref().filter(|digest| !models.any(|model| model.digest == **digest))?;
+            Some(format!("{file}: `{name}` is `{digest}`, and run.json names no such model of round {}", lineage.round))
+        };
+        told("operator", json!(lineage.operator), json!(operator))
+            .or_else(|| told("round", json!(lineage.round), json!(round.unwrap_or(lineage.round))))
+            .or_else(|| told("parents[0].id", json!(parent), json!(named.unwrap_or(parent))))
+            .or_else(|| told("seed.seed", json!(lineage.seed.seed), json!(self.record.seed)))
+            .or_else(|| told("seed.steps", json!(begun), json!(steps)))
+            .or_else(|| (!numbered).then(|| field(file, "child", Some(&json!(child)), Some(&json!(format!("{begins}..."))))))
+            .or_else(|| kept(&lineage.model, ModelRole::Subject))
+            .or_else(|| kept(&lineage.teacher, ModelRole::Teacher))
+    }
+
     /// The child, and how it differs from what the lineage says.
     fn rebuild(&mut self, lineage: &Lineage) -> Result<(Sample, Option<String>)> {
         let stage: &PlanStage<_> = self
@@ -194,6 +265,9 @@ impl<'a> Workshop<'a> {
         if stage.info.version != lineage.version || stage.info.config != lineage.config {
             let message = format!("made by {} version {} with another config than this build has", lineage.operator, lineage.version);
             return Err(Error::data(message));
+        }
+        if let Some(told) = self.misnamed(lineage, stage.info.operator) {
+            return Err(Error::data(told));
         }
         let parents = lineage.parents.iter().map(|parent| self.sample(&parent.id)).collect::<Result<Vec<_>>>()?;
         let changed = parents.iter().zip(&lineage.parents).find(|(now, then)| now.digests() != then.digests);

@@ -281,13 +281,11 @@ fn children_depend_on_their_address_alone_and_can_be_made_again() {
             let named: Vec<Sample> = lineage.parents.iter().map(|parent| world.fetch(&parent.id).unwrap()).collect();
             let context = ReplayContext { parents: &named, models: Some(&world.models), seeds: SeedTree::at(&lineage.seed) };
             let again = built.operator.replay(&lineage.parameters, &context).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let again = codec::settle(again).unwrap().digests();
-            assert_eq!(
-                again,
-                codec::settle(candidate.sample.clone()).unwrap().digests(),
-                "{name}: {} differs when replayed",
-                lineage.child
-            );
+            let of = |sample: Sample| {
+                let sample = codec::settle(sample).unwrap();
+                (sample.digests(), sample.label, sample.annotations, sample.fields)
+            };
+            assert_eq!(of(again), of(candidate.sample.clone()), "{name}: {} differs when replayed", lineage.child);
         }
     }
 }

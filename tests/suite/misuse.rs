@@ -73,6 +73,43 @@ fn regenerating_tells_what_is_not_the_same() {
     assert_eq!(code, Some(2));
     assert!(err.starts_with("error: unknown generated sample `nobody`; generated/lineage.jsonl lists all "), "{err}");
 
+    // Fields of the manifest and of the lineage that follow from the rest.
+    let edited = |file: &str, name: &str, line: usize, edit: &dyn Fn(&mut serde_json::Value)| {
+        let path = folder.path().join("run/generated").join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<serde_json::Value> = before.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        edit(&mut lines[line]);
+        let (id, now) = (lines[line]["id"].as_str().or(lines[line]["child"].as_str()).unwrap().to_owned(), lines[line].to_string());
+        let all: Vec<String> = before.lines().enumerate().map(|(i, one)| if i == line { now.clone() } else { one.to_owned() }).collect();
+        fs::write(&path, all.join("\n") + "\n").unwrap();
+        let (code, out, err) = told(folder.path(), &["regenerate", "run"]);
+        fs::write(&path, before).unwrap();
+        assert_eq!(code, Some(1), "{file} {name}: {out}{err}");
+        let wanted = format!("{id}: generated/{file}: `{name}` is ");
+        assert!(out.lines().filter(|line| line.starts_with(&wanted)).count() == 1 && out.lines().count() == 2, "{file} {name}: {out}");
+        out
+    };
+    let set = |name: &'static str, value: serde_json::Value| move |line: &mut serde_json::Value| line[name] = value.clone();
+    for (name, value) in [
+        ("label", "none".into()),
+        ("speaker", "zz".into()),
+        ("parent", "zz".into()),
+        ("operator", "flip".into()),
+        ("round", 2.into()),
+        ("added", true.into()),
+    ] {
+        let out = edited("manifest.jsonl", name, 1, &set(name, value));
+        let right = if name == "operator" { "`flip`, and `pgd` would be right" } else { " would be right" };
+        assert!(out.contains(right), "{out}");
+    }
+    edited("manifest.jsonl", "text_kind", 0, &|line| drop(line.as_object_mut().unwrap().remove("text_kind")));
+    edited("lineage.jsonl", "operator", 1, &set("operator", "flip".into()));
+    edited("lineage.jsonl", "round", 1, &set("round", 2.into()));
+    edited("lineage.jsonl", "parents[0].id", 1, &|line| line["parents"][0]["id"] = "zz".into());
+    edited("lineage.jsonl", "seed.steps", 1, &|line| line["seed"]["steps"][0] = "mra".into());
+    edited("lineage.jsonl", "seed.seed", 1, &|line| line["seed"]["seed"] = 8.into());
+    edited("lineage.jsonl", "model", 1, &set("model", "00".into()));
+
     let images = folder.path().join("run/generated/images");
     let image = fs::read_dir(&images).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(image).unwrap();
