@@ -465,6 +465,20 @@ fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> super::Ro
     attack
 }
 
+/// Names in the columns of results: of an attack those of objectives and of `evaluate.robust`, of a test set those of other accuracies and splits.
+const TAKEN_BY_ATTACKS: [&str; 4] = ["auto_attack", "cross_entropy", "robust", "worst"];
+const TAKEN_BY_SETS: [&str; 5] = ["accuracy", "test", "train", "validation", "worst class"];
+
+/// The problem of a name under which a result would not be found.
+fn taken_name(path: &str, name: &str, what: &str, taken: &[&str]) -> Option<Problem> {
+    if name.trim().is_empty() || name.trim() != name {
+        let told = format!("expected a name for the {what}, without spaces around it, found `{name}`");
+        return Some(Problem::new(path, told));
+    }
+    let told = || format!("the results have a column called `{name}` already; give the {what} another name");
+    taken.contains(&name).then(|| Problem::new(format!("{path}.{name}"), told()))
+}
+
 fn evaluate(
     value: Option<&Value>,
     registry: &Registry,
@@ -479,6 +493,7 @@ fn evaluate(
     plan.robust = robust.map(|written| attack(&written, "evaluate.robust", problems));
     match attacks {
         Some(Value::Object(named)) => {
+            named.keys().for_each(|name| problems.extend(taken_name("evaluate.attacks", name, "attack", &TAKEN_BY_ATTACKS)));
             plan.attacks = named
                 .iter()
                 .map(|(name, written)| (name.clone(), attack(written, &format!("evaluate.attacks.{name}"), problems)))
@@ -492,6 +507,7 @@ fn evaluate(
     }
     let mut extra = BTreeMap::new();
     for (name, written) in &plan.extra {
+        problems.extend(taken_name("evaluate.extra", name, "test set", &TAKEN_BY_SETS));
         if let Some(built) = keep(registry.readers.build(&operator(written)), &format!("evaluate.extra.{name}"), problems) {
             extra.insert(name.clone(), built);
         }
