@@ -80,6 +80,7 @@ pub struct TableRow {
 pub struct ScoreTable {
     rows: Arc<[TableRow]>,
     by_id: Arc<HashMap<SampleId, usize>>,
+    sorted: Arc<[usize]>,
     columns: Vec<(Column, Arc<[Score]>)>,
     classes: usize,
     media: PerModality<Vec<Option<u32>>>,
@@ -94,7 +95,10 @@ impl ScoreTable {
                 return Err(Error::data("the id stands twice in one score table").at("sample", &row.id));
             }
         }
-        Ok(Self { rows: rows.into(), by_id: Arc::new(by_id), columns: Vec::new(), classes, media: PerModality::default() })
+        let mut sorted: Vec<usize> = (0..rows.len()).collect();
+        sorted.sort_by(|a, b| rows[*a].id.cmp(&rows[*b].id));
+        let (rows, by_id, sorted) = (rows.into(), Arc::new(by_id), sorted.into());
+        Ok(Self { rows, by_id, sorted, columns: Vec::new(), classes, media: PerModality::default() })
     }
 
     /// Adds a column; a number that is not finite is refused with the sample's id.
@@ -140,6 +144,10 @@ impl ScoreTable {
     /// All rows.
     pub fn rows(&self) -> &[TableRow] {
         &self.rows
+    }
+    /// All rows by number, in the order of their ids: what is drawn of these is the same whatever the order of the manifest.
+    pub fn sorted(&self) -> &[usize] {
+        &self.sorted
     }
     /// Row of an id.
     pub fn index(&self, id: &SampleId) -> Option<usize> {

@@ -89,10 +89,9 @@ impl Experiment<'_> {
             _ => {
                 let guarded = arm == Arm::RandomParents;
                 let held = hardmine.map(|finished| finished.accepted.get(round - 1).cloned().unwrap_or_default());
-                let mut rows: Vec<(usize, f32)> = (0..mined.table.len())
-                    .filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable)
-                    .map(|row| (row, 1.0))
-                    .collect();
+                let all = mined.table.sorted().iter().copied();
+                let mut rows: Vec<(usize, f32)> =
+                    all.filter(|&row| !guarded || mined.diagnoses[row].judgement == Judgement::Valuable).map(|row| (row, 1.0)).collect();
                 rows.shuffle(&mut seeds.child("random parents").rng());
                 // As many parents as the main arm had, several times over where its children a class ask for more.
                 let wanted = hardmine.and_then(|finished| finished.chosen.get(round - 1)).copied().unwrap_or(rows.len());

@@ -291,6 +291,36 @@ fn children_depend_on_their_address_alone_and_can_be_made_again() {
 }
 
 #[test]
+fn the_order_of_the_manifest_chooses_no_partner() {
+    let world = World::get();
+    let samples: Vec<Sample> = world.samples.iter().rev().cloned().collect();
+    let turned = World {
+        models: world.models.clone(),
+        history: world.history.clone(),
+        table: table(&samples, &world.models, &world.history, world.classes.len()),
+        diagnoses: world.diagnoses.iter().rev().cloned().collect(),
+        index: EmbeddingIndex { train: world.index.train.iter().rev().cloned().collect(), ..EmbeddingIndex::default() },
+        classes: world.classes.clone(),
+        samples,
+    };
+    let registry = Registry::default();
+    let drawing = [
+        json!({ "augment": { "transforms": [{ "cutmix": {} }, { "babble": { "voices": 2 } }], "variants": 4 } }),
+        json!({ "modality_dropout": { "aim": "random", "replacement": "other" } }),
+        json!({ "latent": { "kind": "resample", "modalities": ["image"] } }),
+        json!({ "latent": { "kind": "delta", "modalities": ["image"] } }),
+        json!({ "latent": { "kind": "smote", "modalities": ["image"] } }),
+        json!({ "latent": { "kind": "class_covariance", "modalities": ["image"] } }),
+    ];
+    let drawing = drawing.iter().map(|config| registry.generators.build(config).unwrap_or_else(|problems| panic!("{}", problems[0])));
+    for built in examples(&registry.generators).into_iter().chain(drawing) {
+        let (made, other) = (world.generate(&built, &world.parents()).unwrap(), turned.generate(&built, &turned.parents()).unwrap());
+        assert!(!made.is_empty(), "{} {}", built.name, built.config);
+        assert_eq!(signature(other), signature(made), "{} {}", built.name, built.config);
+    }
+}
+
+#[test]
 fn a_missing_modality_is_served_refused_or_left_alone() {
     let world = World::get();
     for built in examples(&Registry::default().generators) {

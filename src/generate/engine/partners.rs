@@ -17,7 +17,8 @@ pub(in crate::generate) fn draw(
     context: &GenerateContext<'_>,
     seeds: &SeedTree,
 ) -> Result<Option<Vec<Sample>>> {
-    let rows = context.table.rows();
+    // In the order of the ids: that of the manifest changes nobody's partner.
+    let (rows, sorted) = (context.table.rows(), context.table.sorted());
     let own = rows.get(parent.row);
     let class = parent.sample.label.as_ref().map(|label| label.class());
     let fits = |row: usize| {
@@ -38,10 +39,10 @@ pub(in crate::generate) fn draw(
             return Ok(None);
         }
         let free = |row: &usize| !drawn.contains(row) && fits(*row);
-        let looked = (0..LOOKS).map(|_| rng.random_range(0..rows.len())).collect::<Vec<_>>().into_iter().find(|row| free(row));
+        let looked = (0..LOOKS).map(|_| sorted[rng.random_range(0..rows.len())]).collect::<Vec<_>>().into_iter().find(|row| free(row));
         // Few fit: look at all, from a drawn one on.
         let start = rng.random_range(0..rows.len());
-        match looked.or_else(|| (start..rows.len()).chain(0..start).find(|row| free(row))) {
+        match looked.or_else(|| sorted[start..].iter().chain(&sorted[..start]).copied().find(|row| free(row))) {
             Some(row) => drawn.push(row),
             None => return Ok(None),
         }

@@ -114,8 +114,8 @@ pub(super) fn tolerance(scene: &Scene<'_>, modality: Modality) -> Result<f64> {
     let q = scene.config.quantile();
     let found = scene.index.once(&format!("latent.round_trip.{modality}.{q}"), || {
         let rows = scene.context.table.rows();
-        let able: Vec<usize> =
-            (0..rows.len()).filter(|&row| scene.row(row, modality).is_some() && super::pool::trusted(scene.context, row)).collect();
+        let all = scene.context.table.sorted().iter().copied();
+        let able: Vec<usize> = all.filter(|&row| scene.row(row, modality).is_some() && super::pool::trusted(scene.context, row)).collect();
         let stride = able.len().div_ceil(REFERENCES).max(1);
         let (mut inputs, mut latents) = (Vec::new(), Matrix::default());
         for &row in able.iter().step_by(stride) {

@@ -30,7 +30,7 @@ fn has(index: &EmbeddingIndex, row: usize, moved: ModalitySet) -> bool {
     index.train.get(row).is_some_and(|of| moved.iter().all(|m| of[m].is_some()))
 }
 
-/// Rows of other groups that the guard trusts, of which `wanted(class)` holds and all of whose moved modalities are there.
+/// Rows of other groups that the guard trusts, of which `wanted(class)` holds and all of whose moved modalities are there; by id.
 pub(super) fn others(
     place: &Place<'_>,
     index: &EmbeddingIndex,
@@ -39,8 +39,8 @@ pub(super) fn others(
 ) -> Vec<usize> {
     let rows = context.table.rows();
     let Some(own) = rows.get(place.parent.row) else { return Vec::new() };
-    (0..rows.len())
-        .filter(|&row| row != place.parent.row && rows[row].group != own.group && rows[row].class.is_some_and(&wanted))
+    let all = context.table.sorted().iter().copied();
+    all.filter(|&row| row != place.parent.row && rows[row].group != own.group && rows[row].class.is_some_and(&wanted))
         .filter(|&row| has(index, row, place.moved) && trusted(context, row))
         .collect()
 }

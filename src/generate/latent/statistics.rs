@@ -148,8 +148,9 @@ pub(super) fn spaces(context: &GenerateContext<'_>, modality: Modality, q: f64) 
         let rows = context.table.rows();
         let mut members: BTreeMap<usize, Vec<(usize, Vec<f64>)>> = BTreeMap::new();
         let mut groups = Groups::default();
-        for (row, of) in rows.iter().zip(&index.train).enumerate() {
-            let (info, of) = of;
+        // Sums depend on their order: that of the ids, not of the manifest.
+        for &row in context.table.sorted() {
+            let (Some(info), Some(of)) = (rows.get(row), index.train.get(row)) else { continue };
             let (Some(class), Some(h)) = (info.class, of[modality].as_deref().filter(|_| pool::trusted(context, row))) else { continue };
             members.entry(class).or_default().push((groups.fold(class, info.group), h.iter().map(|v| f64::from(*v)).collect()));
         }
@@ -254,7 +255,8 @@ pub(super) fn spacing(context: &GenerateContext<'_>, modality: Modality, class: 
     let index = context.index.ok_or_else(|| Error::usage("`latent` needs the embedding index of the round"))?;
     let median = index.once(&format!("latent.spacing.{modality}.{class}"), || {
         let rows = context.table.rows();
-        let members: Vec<(usize, &[f32])> = (0..rows.len())
+        let all = context.table.sorted().iter().copied();
+        let members: Vec<(usize, &[f32])> = all
             .filter(|&row| rows[row].class == Some(class) && pool::trusted(context, row))
             .filter_map(|row| Some((rows[row].group, index.train.get(row)?[modality].as_deref()?)))
             .collect();
