@@ -38,6 +38,8 @@ pub struct Requirements {
     pub embeddings: ModalitySet,
     /// Modalities whose embedding's gradient with respect to the medium the model must give.
     pub embedding_gradients: ModalitySet,
+    /// Modalities whose embeddings are compared with each other: they must be of one length.
+    pub compared: ModalitySet,
     /// Modalities whose latent the model must decode.
     pub decodes: ModalitySet,
     /// Modalities whose latent must be that of a variational autoencoder.

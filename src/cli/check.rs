@@ -3,7 +3,7 @@ use super::{
     findings::{self, Opened, Paint},
     print, say,
 };
-use crate::registry::Registry;
+use crate::{registry::Registry, run};
 use clap::Args;
 
 /// Tell every problem of a pipeline file, without reading any data
@@ -29,7 +29,10 @@ impl Check {
             Opened::Broken(name, text, finding) => (name, text, vec![*finding], Vec::new(), None),
             Opened::Spec(spec) => {
                 let (found, warnings, digest) = match spec.plan(&Registry::default()) {
-                    Ok(plan) => (Vec::new(), plan.warnings(), Some(plan.digest)),
+                    Ok(plan) => match run::unready(&plan) {
+                        None => (Vec::new(), plan.warnings(), Some(plan.digest)),
+                        Some(problem) => (vec![spec.locate(problem)], plan.warnings(), None),
+                    },
                     Err(found) => (found, Vec::new(), None),
                 };
                 (spec.name().to_owned(), spec.text().to_owned(), found, warnings, digest)

@@ -336,7 +336,13 @@ impl Generator for HotFlip {
         let media: ModalitySet =
             self.media.iter().filter(|media| media.needs_gradients()).flat_map(|m| m.modalities.iter().copied()).collect();
         let embeddings = if self.guidance == Guidance::Embeddings { media.or(ModalitySet::TEXT) } else { ModalitySet::EMPTY };
-        Requirements { gradients: media.or(ModalitySet::TEXT), embeddings, embedding_gradients: embeddings, ..Requirements::default() }
+        Requirements {
+            gradients: media.or(ModalitySet::TEXT),
+            embeddings,
+            embedding_gradients: embeddings,
+            compared: embeddings,
+            ..Requirements::default()
+        }
     }
     fn modalities(&self) -> ModalitySet {
         ModalitySet::TEXT

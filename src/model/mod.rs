@@ -511,6 +511,10 @@ pub trait ModelSource: Send + Sync {
     fn learns(&self) -> Learns {
         Learns::default()
     }
+    /// Numbers of an embedding of this modality, where the config alone tells; checked by `build()` where embeddings of several modalities are compared.
+    fn embedding_length(&self, _modality: Modality) -> Option<usize> {
+        None
+    }
     /// Opens it for this data. Relative paths start at the working folder.
     fn open(&self, profile: &DataProfile, seeds: &SeedTree) -> Result<Opened>;
     /// Opens it for this data with relative paths starting at `base`, the folder of the pipeline file.

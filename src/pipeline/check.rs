@@ -133,6 +133,7 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
         columns(path, &requirements.evidence, false, config, added.split_at(earlier), registry, problems);
         if let Some((name, capabilities)) = &capabilities {
             abilities(path, requirements, name, capabilities, answers, problems);
+            problems.extend(model.and_then(|model| lengths(path, requirements.compared, model)));
         }
         if (requirements.teachers || requirements.ensemble) && folds.is_empty() && answers.is_none() {
             problems.push(Problem::new(path, "needs models that never trained on the sample; add `- score: { out_of_fold: {} }`"));
@@ -278,6 +279,17 @@ fn abilities(
     if answers.is_none() && requirements.folds.is_some() && !capabilities.trainable {
         problems.push(Problem::new(path, format!("trains models of its own, but the model `{model}` cannot be trained")));
     }
+}
+
+/// Embeddings that are compared, but are not of one length.
+fn lengths(path: &str, compared: ModalitySet, model: &Built<dyn ModelSource>) -> Option<Problem> {
+    let known: Vec<(Modality, usize)> = compared.iter().filter_map(|m| Some((m, model.operator.embedding_length(m)?))).collect();
+    let (first, other) = (known.first()?, known.iter().find(|(_, length)| *length != known[0].1)?);
+    let message = format!(
+        "compares embeddings of one length, but in the model `{}` that of {} has {} numbers and that of {} {}",
+        model.name, first.0, first.1, other.0, other.1
+    );
+    Some(Problem::new(path, message))
 }
 
 /// The evaluation against the data and the model.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     context::Fetch,
-    error::{Error, Result},
+    error::{Error, Problem, Result},
     model::{Model, Opened, Teachers, Trainable},
     operator::{FoldPlan, unknown},
     pipeline::{Arm, Plan, Split, Stop, TrainPlan, TrainingObjective, open_extra, open_splits},
@@ -34,10 +34,16 @@ const RESAMPLES: usize = 10_000;
 
 const NOTHING_TO_EVALUATE_ON: &str = "nothing to evaluate on: name a `test` or a `validation` split under `data`";
 
+/// What a whole run needs beside a plan that can be built: others train without a split to evaluate on.
+pub(super) fn unready(plan: &Plan) -> Option<Problem> {
+    let nowhere = plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none();
+    nowhere.then(|| Problem::new("data", NOTHING_TO_EVALUATE_ON))
+}
+
 /// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
 pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
-    if plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none() {
-        return Err(Error::usage(NOTHING_TO_EVALUATE_ON));
+    if let Some(problem) = unready(plan) {
+        return Err(Error::usage(problem.message));
     }
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = options.threads {
@@ -219,7 +225,9 @@ impl<'a> Run<'a> {
     fn finish(mut self, main: Option<RunRecord>, results: Option<Results>) -> Result<Summary> {
         let mut record = match main {
             Some(record) => record,
-            None => self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?,
+            None => {
+                self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?
+            }
         };
         for barren in record.barren() {
             self.warn(&format!("generator `{barren}` fed nothing in the whole run"));

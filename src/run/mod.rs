@@ -18,7 +18,12 @@ pub mod spec;
 pub use gallery::gallery;
 pub use guard_check::{GuardOptions, guard_check};
 
-use crate::{error::Result, pipeline::Plan, progress::Progress, sample::SampleId};
+use crate::{
+    error::{Problem, Result},
+    pipeline::Plan,
+    progress::Progress,
+    sample::SampleId,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +43,11 @@ pub struct Summary {
     pub lines: Vec<String>,
     /// The same as data, for `--json`.
     pub record: serde_json::Value,
+}
+
+/// Why [`execute`] refuses a plan that could be built, `None` where it does not.
+pub fn unready(plan: &Plan) -> Option<Problem> {
+    execute::unready(plan)
 }
 
 /// Runs the plan, or resumes it, and leaves its folder behind.

@@ -90,6 +90,13 @@ impl ModelSource for Linear {
     fn learns(&self) -> Learns {
         Learns { losses: true, balance: false }
     }
+    fn embedding_length(&self, modality: Modality) -> Option<usize> {
+        Some(match modality {
+            Modality::Image => self.image_side * self.image_side,
+            Modality::Audio => self.audio_bands * self.audio_segments,
+            Modality::Text => self.text_places,
+        })
+    }
     fn open(&self, profile: &DataProfile, _: &SeedTree) -> Result<Opened> {
         Ok(Opened::Trainable(Box::new(self.trainer(profile)?)))
     }
@@ -382,6 +389,11 @@ impl Model for LinearModel {
         Ok(EmbeddedText { size, positions: 1, values: trigrams(text, size) })
     }
 
+    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
+        let size = self.shape.text.ok_or_else(|| Error::model("this model reads no text"))?;
+        Ok(Some(Box::new(edits::Counted::new(text, size, slope))))
+    }
+
     fn latent(&self) -> Option<&dyn Latent> {
         Some(self)
     }
@@ -389,11 +401,6 @@ impl Model for LinearModel {
     fn save(&self, path: &Path) -> Result<()> {
         self.weights.write(path, &self.shape.architecture())
     }
-    fn text_edits<'a>(&'a self, text: &'a str, slope: &'a [f32]) -> Result<Option<Box<dyn TextEdits + 'a>>> {
-        let size = self.shape.text.ok_or_else(|| Error::model("this model reads no text"))?;
-        Ok(Some(Box::new(edits::Counted::new(text, size, slope))))
-    }
-
 }
 
 /// The latent of a modality is its features; an image is decoded by resizing the grid.
