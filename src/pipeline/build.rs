@@ -105,8 +105,9 @@ fn build(
     let train = training::read(root.get("train"), answers, problems);
     let (mut stages, sites) = stages(root.get("stages"), registry, data.as_ref().map_or(OnError::default(), |d| d.on_error), problems);
     check::bind(&mut stages, &sites, base, problems);
+    let mines = check::written(root.get("stages"), "mine");
     if let Some(TrainingMode::Bootstrap { .. }) = train.as_ref().map(|train| train.mode)
-        && stages.mine.is_empty()
+        && !mines
     {
         problems.push(Problem::new("train.mode", "bootstrapping adds what the miners choose; expected a `mine` stage, found none"));
     }
@@ -115,7 +116,7 @@ fn build(
     let compare = compare(root.get("compare"), train.is_some(), problems);
     let budget = budget(root.get("budget"), problems);
     let answers = data.as_ref().filter(|_| answers).map(|data| data.train.operator.out_of_fold());
-    let given = check::Given { model: model.as_ref(), train: train.as_ref(), data: data.as_ref(), answers };
+    let given = check::Given { model: model.as_ref(), train: train.as_ref(), data: data.as_ref(), answers, mines };
     check::stages(&stages, &sites, &given, registry, problems);
     if let (Some(data), Some(model)) = (&data, &model) {
         check::evaluation(&evaluate, train.is_some(), data, model, problems);

@@ -78,11 +78,18 @@ pub(super) struct Given<'a> {
     pub data: Option<&'a DataPlan>,
     /// Whether recorded predictions take the place of a model, and whether they are out of fold.
     pub answers: Option<bool>,
+    /// Whether a `mine` stage is written, be its config right or wrong.
+    pub mines: bool,
+}
+
+/// Whether a stage of the family is written: one that could not be built is told of by itself.
+pub(super) fn written(stages: Option<&Value>, family: &str) -> bool {
+    stages.and_then(Value::as_array).is_some_and(|stages| stages.iter().any(|stage| stage.get(family).is_some()))
 }
 
 /// Requirements of all stages against the model, the training and the earlier stages.
 pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registry: &Registry, problems: &mut Vec<Problem>) {
-    let Given { model, train, data, answers } = *given;
+    let Given { model, train, data, answers, mines } = *given;
     let path = |id: &str| sites.iter().find(|site| site.id == id).map_or("stages", |site| site.path.as_str()).to_owned();
     let mut needs: Vec<(String, Requirements, bool, &Value)> = Vec::new();
     macro_rules! collect {
@@ -186,7 +193,7 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
             let told = "aims by the score columns `shapley_*`, which no stage adds; add `- score: { inconsistency: {} }`";
             problems.push(Problem::new("train.modality_dropout.aim", told));
         }
-        if matches!(train.objective.adversarial(), Some((_, On::Mined))) && stages.mine.is_empty() {
+        if matches!(train.objective.adversarial(), Some((_, On::Mined))) && !mines {
             let at = format!("train.objective.{}.on", train.objective.name());
             problems.push(Problem::new(at, "treats what the miners choose; expected a `mine` stage, found none"));
         }

@@ -84,7 +84,7 @@ pub fn score(
         let scored = match score_batch(stages, &samples, models, history, seeds, wants) {
             Ok(scored) => scored,
             // A sample or a model's answer spoils the batch: find it, and keep the others. Anything else is no fault of a sample.
-            Err((stage, error)) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Model) => return Err(error.at("stage", stage)),
+            Err((_, error)) if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Model) => return Err(error),
             Err(_) => samples.iter().fold(ScoredBatch::default(), |mut all, sample| {
                 match score_batch(stages, std::slice::from_ref(sample), models, history, seeds, wants) {
                     Ok(one) => all.append(one),

@@ -63,6 +63,7 @@ fn a_command_that_fails_ends_the_run_with_its_words() {
     assert_eq!(told.code, Some(1), "{told:#?}");
     let words = "command python3 linear.py crash: it ended (exit status: 7) before it answered `forward`";
     assert!(told.error().contains(words) && told.error().contains("segments at fault"), "{told:#?}");
+    assert_eq!(told.error().matches("stage loss").count(), 1, "{told:#?}");
     // What it does not promise is told before it is started.
     fs::write(file.path("none.yaml"), PIPELINE.replace("gradients: [image], ", "")).unwrap();
     let told = file.call(&["check", "none.yaml"]);
