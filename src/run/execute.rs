@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         let mut record = match main {
             Some(record) => record,
             None => {
-                self.folder.read_optional(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?
+                self.folder.sealed_with_files(&Folder::work("main.json"))?.ok_or_else(|| Error::internal("the main arm left no record"))?
             }
         };
         for barren in record.barren() {
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         let file = |arm: Arm| Folder::work(&format!("seed-{seed}-{}.json", arm.name()));
         let mut done: Vec<(Arm, ArmResult)> = Vec::new();
         for arm in &wanted {
-            if let Some(result) = self.folder.read_optional(&file(*arm))? {
+            if let Some(result) = self.folder.sealed(&file(*arm))? {
                 done.push((*arm, result));
             }
         }
@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
                 ));
             }
             let result = self.evaluate(arm, seed, &seeds, &start, &finished)?;
-            self.folder.write(&file(arm), &json(&result)?)?;
+            self.folder.seal(&file(arm), &result)?;
             done.retain(|(own, _)| *own != arm);
             done.push((arm, result));
             self.clock.lap(format!("seed {seed}: {}", arm.name()));
@@ -419,7 +419,7 @@ impl<'a> Run<'a> {
             pipeline: self.plan.resolved.clone(),
             timing: finished.time.map(|time| Timing { training: Some(time), ..Timing::default() }),
         };
-        self.folder.write(&Folder::work("main.json"), &json(&record)?)?;
+        self.folder.seal_with_files(&Folder::work("main.json"), &record)?;
         Ok(record)
     }
 

@@ -7,6 +7,7 @@ use crate::{
     sample::Digest,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -40,6 +41,19 @@ struct Journal {
     plan: Digest,
     /// Folder that relative paths of the pipeline start at; for `regenerate`.
     base: PathBuf,
+}
+
+/// What is taken over with a digest, so that an edit is noticed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    digest: Digest,
+    content: Value,
+}
+
+impl Sealed {
+    fn digest_of(name: &str, content: &Value) -> Digest {
+        Digest::of(format!("{name} {content}").as_bytes())
+    }
 }
 
 impl Folder {
@@ -168,6 +182,39 @@ impl Folder {
             .map_err(|error| Error::data(format!("not what a run writes: {error}")).at("file", path.display()))
     }
 
+    /// Writes what a resumed run takes over, with a digest of its name and content.
+    pub fn seal(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        let content = serde_json::to_value(content).map_err(|error| Error::internal(format!("a record cannot be written: {error}")))?;
+        self.write(name, &json(&Sealed { digest: Sealed::digest_of(name, &content), content })?)
+    }
+
+    /// Reads what [`Folder::seal`] wrote, `None` where it is absent; an error where it is not what was written under this name.
+    pub fn sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let Some(found) = self.read_optional::<Sealed>(name)? else { return Ok(None) };
+        if found.digest != Sealed::digest_of(name, &found.content) {
+            let told = "it was changed since a run wrote it, and is not gone on from; remove the folder, or name another with --out";
+            return Err(Error::data(told).at("file", self.path(name).display()));
+        }
+        let content = serde_json::from_value(found.content);
+        content.map(Some).map_err(|error| Error::data(format!("not what a run writes: {error}")).at("file", self.path(name).display()))
+    }
+
+    /// [`Folder::seal`] with what the folder holds at the moment.
+    pub fn seal_with_files(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        self.seal(name, &(content, self.digest()?))
+    }
+
+    /// Reads what [`Folder::seal_with_files`] wrote; an error where the folder's files are not those of then.
+    pub fn sealed_with_files<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let Some((content, digest)) = self.sealed::<(T, Digest)>(name)? else { return Ok(None) };
+        if self.digest()? != digest {
+            let told =
+                "files were changed, added or removed since the main arm was finished; remove the folder, or name another with --out";
+            return Err(Error::data(told).at("folder", self.root.display()));
+        }
+        Ok(Some(content))
+    }
+
     /// Reads a text file.
     pub fn text(&self, name: &str) -> Result<String> {
         let path = self.path(name);
@@ -264,6 +311,24 @@ mod tests {
         drop(folder);
         let (folder, _) = Folder::open(dir.path(), one, Path::new(".")).unwrap();
         assert_eq!(folder.digest().unwrap(), whole);
+    }
+
+    #[test]
+    fn what_is_taken_over_is_what_was_written_under_that_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::existing(dir.path());
+        let content = vec![(1u64, 0.1f64 + 0.2, "a".to_owned()), (2, 1e-300, "b".to_owned())];
+        folder.seal("seed-1.json", &content).unwrap();
+        assert_eq!(folder.sealed("seed-1.json").unwrap(), Some(content.clone()));
+        assert_eq!(folder.sealed::<Vec<(u64, f64, String)>>("seed-2.json").unwrap(), None);
+        // The same content under another name, or another number.
+        fs::copy(folder.path("seed-1.json"), folder.path("seed-2.json")).unwrap();
+        let edited = folder.text("seed-1.json").unwrap().replace("0.30000000000000004", "0.3");
+        fs::write(folder.path("seed-1.json"), edited).unwrap();
+        for name in ["seed-1.json", "seed-2.json"] {
+            let told = folder.sealed::<Vec<(u64, f64, String)>>(name).unwrap_err().to_string();
+            assert!(told.contains(name) && told.contains("it was changed since a run wrote it"), "{told}");
+        }
     }
 
     #[test]

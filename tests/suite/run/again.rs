@@ -1,6 +1,6 @@
 //! The same folder again: done, refused, or resumed after a run that was killed.
 
-use super::{File, HEAD, STAGES, everything, record};
+use super::{FEW_STAGES, File, HEAD, STAGES, everything, record};
 use std::{
     fs,
     process::Stdio,
@@ -76,5 +76,51 @@ fn a_killed_run_ends_as_if_it_never_was_killed() {
     for path in everything(&file.path("out")).keys() {
         let name = path.display().to_string();
         assert!(!name.contains(".partial") && !name.contains(".writing"), "{name} was left");
+    }
+}
+
+#[test]
+fn what_a_resumed_run_takes_over_is_held_against_what_was_written() {
+    let file = File::new(&[HEAD, FEW_STAGES, "compare: { arms: [uniform, hardmine], seeds: 2 }\n"].concat());
+    let told = file.run(&["--set", "data.limit=60", "--set", "train.rounds=1"]);
+    assert_eq!(told.code, Some(0), "{told:#?}");
+    let whole = record(&file.path("out"));
+    // As if it had been killed before its last file: every arm is there.
+    let resumed = |edit: &dyn Fn()| {
+        let before = everything(&file.path("out"));
+        edit();
+        fs::remove_file(file.path("out/run.json")).unwrap();
+        let told = file.run(&["--set", "data.limit=60", "--set", "train.rounds=1"]);
+        let whole = file.path("out/run.json").exists();
+        for (path, bytes) in before {
+            fs::write(file.path("out").join(path), bytes).unwrap();
+        }
+        (told, whole)
+    };
+    let (told, finished) = resumed(&|| ());
+    assert_eq!((told.code, finished), (Some(0), true), "{told:#?}");
+    assert_eq!(record(&file.path("out")).output, whole.output);
+    let edit = |name: &'static str, from: &'static str, to: &'static str| {
+        let path = file.path("out").join(name);
+        move || {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{name}");
+            fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        }
+    };
+    let other = || {
+        fs::copy(file.path("out/.hardmine/seed-8-uniform.json"), file.path("out/.hardmine/seed-7-uniform.json")).unwrap();
+    };
+    let edits: [(&str, &dyn Fn()); 5] = [
+        ("seed-7-uniform.json: it was changed", &other),
+        ("seed-8-uniform.json: it was changed", &edit(".hardmine/seed-8-uniform.json", "\"seed\": 8", "\"seed\": 7")),
+        ("seed-8-hardmine.json: it was changed", &edit(".hardmine/seed-8-hardmine.json", "\"accuracy\": 0.", "\"accuracy\": 0.9")),
+        ("main.json: it was changed", &edit(".hardmine/main.json", "\"seed\": 7", "\"seed\": 9")),
+        ("files were changed, added or removed since", &edit("generated/manifest.jsonl", "\"label\":", "\"label\": ")),
+    ];
+    for (wanted, edit) in edits {
+        let (told, finished) = resumed(edit);
+        assert_eq!((told.code, finished), (Some(1), false), "{wanted}: {told:#?}");
+        assert!(told.err.contains(wanted), "{wanted}: {told:#?}");
     }
 }

@@ -40,6 +40,9 @@ fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradi
     assert!(of("fgsm", "image", "cross_entropy") >= share("image", "cross_entropy"));
     assert_eq!(done.results()["attacks"]["fgsm"]["steps"], 1);
     // The record says of each budget whether the ensemble ran.
-    assert_eq!((&done.results()["robust"]["auto_attack"], &done.results()["attacks"]["fgsm"]["auto_attack"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&done.results()["robust"]["auto_attack"], &done.results()["attacks"]["fgsm"]["auto_attack"]),
+        (&true.into(), &false.into())
+    );
     super::bytes::regenerates(&done);
 }
