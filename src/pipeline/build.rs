@@ -454,7 +454,34 @@ fn cures(value: Option<&Value>, stages: &Stages, problems: &mut Vec<Problem>) ->
 }
 
 fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> super::RobustPlan {
-    let attack: super::RobustPlan = fields(Some(written), path, problems);
+    let mut attack: super::RobustPlan = fields(Some(written), path, problems);
+    let left_out = |key: &str| written.get(key).is_none_or(Value::is_null);
+    if attack.method.is_one_step() && left_out("steps") {
+        attack.steps = 1;
+    }
+    if !attack.starts_at_random() && left_out("restarts") {
+        attack.restarts = 1;
+    }
+    if attack.method.is_one_step() && attack.steps != 1 {
+        let found = attack.steps;
+        let message = format!("this method takes one step, found {found}; leave it out, or write `method: pgd`");
+        problems.push(Problem::new(format!("{path}.steps"), message));
+    }
+    if !attack.starts_at_random() && attack.restarts > 1 {
+        problems.push(Problem::new(format!("{path}.restarts"), "from the sample itself every restart is the same; expected 1"));
+    }
+    if !attack.method.rule().needs_gradients() {
+        let found = attack.method.name();
+        let message = format!("the attack is a white box, and `{found}` asks for answers alone; `auto_attack: true` runs Square beside it");
+        problems.push(Problem::new(format!("{path}.method"), message));
+    } else if let Some(message) = attack.method.start_problem(attack.random_start) {
+        problems.push(Problem::new(format!("{path}.random_start"), message));
+    }
+    for (field, found) in [("step_size", attack.step_size), ("audio_step_size", attack.audio_step_size)] {
+        if found.is_some_and(|found| found.get() == 0.0) {
+            problems.push(Problem::new(format!("{path}.{field}"), "expected a step longer than 0"));
+        }
+    }
     from_one(&format!("{path}.steps"), attack.steps, MOST_REPEATS, problems);
     from_one(&format!("{path}.restarts"), attack.restarts, MOST_REPEATS, problems);
     if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
@@ -502,7 +529,7 @@ fn evaluate(
         }
         Some(other) => problems.push(Problem::new(
             "evaluate.attacks",
-            format!("expected attacks by name, such as `{{ fgsm: {{ image_epsilon: 0.3, steps: 1, restarts: 1 }} }}`, found {other}"),
+            format!("expected attacks by name, such as `{{ fgsm: {{ method: fgsm, image_epsilon: 0.3 }} }}`, found {other}"),
         )),
         None => {}
     }

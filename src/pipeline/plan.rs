@@ -3,7 +3,7 @@ use crate::{
     context::StageInfo,
     diagnose::Diagnoser,
     feed::Feeder,
-    generate::Generator,
+    generate::{Generator, pgd::Steps},
     mine::Miner,
     model::ModelSource,
     operator::Built,
@@ -174,9 +174,18 @@ pub struct RobustPlan {
     pub norm: Norm,
     /// Whether an attack on several modalities has no more than one alone: the squares of its perturbations, each as a share of its radius, sum to 1 at most.
     pub shared: bool,
-    /// Steps, 1 to 100000; evidence asks for 40 or more.
+    /// How a step is made: `pgd`, `fgsm`, `fgsm_rs`, `momentum` or `apgd`. `fgsm` is one step of the radius from the sample, `fgsm_rs` one of 1.25 radii from a random point; `pgd` with
+    /// `steps: 1` is neither: its one step is 2.5 radii long, from a random point.
+    pub method: Steps,
+    /// Begins at a random point of the ball instead of the sample. Default yes; `fgsm` does not, `fgsm_rs` does.
+    pub random_start: Option<bool>,
+    /// Length of a step for pixels, in their units. Default 2.5 radius / steps, and what the method says.
+    pub step_size: Option<Epsilon>,
+    /// Length of a step for the waveform, in its units. Default 2.5 radius / steps, and what the method says.
+    pub audio_step_size: Option<Epsilon>,
+    /// Steps, 1 to 100000; evidence asks for 40 or more. `fgsm` and `fgsm_rs` have 1.
     pub steps: usize,
-    /// Random restarts, 1 to 100000; evidence asks for 3 or more.
+    /// Random restarts, 1 to 100000; evidence asks for 3 or more. From the sample itself there is 1.
     pub restarts: usize,
     /// Attack only so many test samples that have a label; 0 for all.
     pub samples: usize,
@@ -194,12 +203,23 @@ impl Default for RobustPlan {
             audio_epsilon: epsilon(0.002),
             norm: Norm::Linf,
             shared: false,
+            method: Steps::Pgd,
+            random_start: None,
+            step_size: None,
+            audio_step_size: None,
             steps: 40,
             restarts: 3,
             samples: 0,
             take: Take::Spread,
             auto_attack: false,
         }
+    }
+}
+
+impl RobustPlan {
+    /// Whether it begins at a random point of the ball.
+    pub fn starts_at_random(&self) -> bool {
+        self.random_start.unwrap_or(self.method != Steps::Fgsm)
     }
 }
 
@@ -215,7 +235,7 @@ pub struct EvaluatePlan {
     pub withhold: Vec<Modality>,
     /// White-box attack; absent for none.
     pub robust: Option<RobustPlan>,
-    /// Further white-box attacks, by name, each with a budget of its own: `{ fgsm: { image_epsilon: 0.3, steps: 1, restarts: 1 } }`.
+    /// Further white-box attacks, by name, each with a budget of its own: `{ fgsm: { method: fgsm, image_epsilon: 0.3 } }`.
     pub attacks: BTreeMap<String, RobustPlan>,
     /// Further test sets, by name: stored corruptions of the test split, as `{ manifest: { path } }`.
     #[schemars(with = "BTreeMap<String, Value>")]

@@ -132,6 +132,18 @@ pub struct RobustBudget {
     pub image_epsilon: f64,
     /// Radius in the waveform of `-1..=1`.
     pub audio_epsilon: f64,
+    /// How a step was made, as the `pgd` generator names it.
+    #[serde(default = "pgd", skip_serializing_if = "is_pgd")]
+    pub method: String,
+    /// Whether it began at a random point of the ball instead of the sample.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub random_start: bool,
+    /// Length of a step in pixels, where it was stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_step: Option<f64>,
+    /// Length of a step in the waveform, where it was stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_step: Option<f64>,
     /// Steps.
     pub steps: usize,
     /// Random restarts.
@@ -144,6 +156,19 @@ pub struct RobustBudget {
     /// Whether an ensemble of attacks ran on what withstood ([`RobustAccuracy::objective`] `auto_attack`).
     #[serde(default)]
     pub auto_attack: bool,
+}
+
+fn pgd() -> String {
+    "pgd".to_owned()
+}
+fn is_pgd(method: &str) -> bool {
+    method == "pgd"
+}
+fn yes() -> bool {
+    true
+}
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// One epoch of training.

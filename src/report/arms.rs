@@ -167,11 +167,19 @@ fn budget_words(budget: &RobustBudget) -> String {
         Norm::L1 => "L1",
     };
     format!(
-        "white box, {norm}, radius {} for pixels and {} for the waveform{}, {} steps, {} restarts{}, {}{} samples",
+        "white box{}, {norm}, radius {} for pixels and {} for the waveform{}, {} steps{}{}, {} restarts{}, {}{} samples",
+        if budget.method == "pgd" { String::new() } else { format!(" ({})", budget.method) },
         measure(budget.image_epsilon),
         measure(budget.audio_epsilon),
         if budget.shared { ", one budget shared by both" } else { "" },
         budget.steps,
+        match (budget.image_step, budget.audio_step) {
+            (None, None) => String::new(),
+            (Some(image), None) => format!(" of {} for pixels", measure(image)),
+            (None, Some(audio)) => format!(" of {} for the waveform", measure(audio)),
+            (Some(image), Some(audio)) => format!(" of {} for pixels and {} for the waveform", measure(image), measure(audio)),
+        },
+        if budget.random_start { "" } else { " from the sample" },
         budget.restarts,
         if budget.auto_attack { ", then AutoAttack without FAB on what withstood" } else { "" },
         if budget.take == Take::First { "the first " } else { "" },
@@ -223,6 +231,10 @@ mod tests {
             shared: false,
             image_epsilon: 0.5,
             audio_epsilon: 0.0,
+            method: "pgd".into(),
+            random_start: true,
+            image_step: None,
+            audio_step: None,
             steps: 40,
             restarts: 3,
             samples: 100,
@@ -231,8 +243,17 @@ mod tests {
         };
         assert!(budget_words(&spread).ends_with("3 restarts, 100 samples"), "{}", budget_words(&spread));
         assert!(budget_words(&RobustBudget { take: Take::First, ..spread.clone() }).ends_with("3 restarts, the first 100 samples"));
-        let ensemble = budget_words(&RobustBudget { auto_attack: true, ..spread });
+        let ensemble = budget_words(&RobustBudget { auto_attack: true, ..spread.clone() });
         assert!(ensemble.ends_with("3 restarts, then AutoAttack without FAB on what withstood, 100 samples"), "{ensemble}");
+        // What results without these fields were: steps of the usual kind from a random start.
+        let old = json!({ "norm": "l2", "image_epsilon": 0.5, "audio_epsilon": 0.0, "steps": 40, "restarts": 3, "samples": 100 });
+        assert_eq!(serde_json::from_value::<RobustBudget>(old).unwrap(), spread);
+        let one = RobustBudget { method: "fgsm".into(), random_start: false, image_step: Some(0.5), steps: 1, restarts: 1, ..spread };
+        let words = budget_words(&one);
+        assert!(
+            words.starts_with("white box (fgsm), L2") && words.contains(" 1 steps of 0.5 for pixels from the sample, 1 res"),
+            "{words}"
+        );
     }
 
     #[test]

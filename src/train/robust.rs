@@ -10,6 +10,7 @@ use crate::{
     random::SeedTree,
     record::{Accuracy, MaskingCheck, RobustAccuracy, RobustBudget},
     sample::{Modality, ModalitySet, Take},
+    units::Epsilon,
 };
 use std::sync::Arc;
 
@@ -38,11 +39,34 @@ pub fn budget(plan: &RobustPlan, split: &Split) -> RobustBudget {
         shared: plan.shared,
         image_epsilon: plan.image_epsilon.get(),
         audio_epsilon: plan.audio_epsilon.get(),
+        method: plan.method.name().to_owned(),
+        random_start: plan.starts_at_random(),
+        image_step: plan.step_size.map(Epsilon::get),
+        audio_step: plan.audio_step_size.map(Epsilon::get),
         steps: plan.steps,
         restarts: plan.restarts,
         samples: chosen(split, plan).len() as u64,
         take: plan.take,
         auto_attack: plan.auto_attack,
+    }
+}
+
+/// The attack on a set of modalities, on the cross entropy.
+fn attack_on(plan: &RobustPlan, set: ModalitySet) -> AttackConfig {
+    let budget = |m: Modality, epsilon: Epsilon, step: Option<Epsilon>| {
+        set.has(m).then(|| Budget { step_size: step.map(Epsilon::get), ..Budget::new(plan.norm, epsilon.get()) })
+    };
+    AttackConfig {
+        image: budget(Modality::Image, plan.image_epsilon, plan.step_size),
+        audio: budget(Modality::Audio, plan.audio_epsilon, plan.audio_step_size),
+        shared: (plan.shared && set.len() > 1).then_some(1.0),
+        steps: plan.steps,
+        step_radii: plan.method.radii(),
+        random_start: plan.starts_at_random(),
+        restarts: plan.restarts,
+        method: plan.method.rule(),
+        until: Until::Misclassified,
+        ..AttackConfig::default()
     }
 }
 
@@ -82,17 +106,7 @@ pub fn robust(
         let standing: Vec<usize> = (0..inputs.len()).filter(|&i| measure::argmax(clean.logits.row(i)) == targets[i].class()).collect();
         for (set, right) in sets.iter().zip(&mut right) {
             let mut left = standing.clone();
-            let budget = |m: Modality, epsilon: f64| set.has(m).then(|| Budget::new(plan.norm, epsilon));
-            let attack = AttackConfig {
-                image: budget(Modality::Image, plan.image_epsilon.get()),
-                audio: budget(Modality::Audio, plan.audio_epsilon.get()),
-                shared: (plan.shared && set.len() > 1).then_some(1.0),
-                steps: plan.steps,
-                random_start: true,
-                restarts: plan.restarts,
-                until: Until::Misclassified,
-                ..AttackConfig::default()
-            };
+            let attack = attack_on(plan, *set);
             if *set == both && checked < CHECKED {
                 let some: Vec<usize> = standing.iter().copied().take(CHECKED - checked).collect();
                 checked += some.len();
@@ -136,4 +150,49 @@ pub fn robust(
         [row("cross_entropy", right[0]), row("worst", right[1]), row("auto_attack", right[2]).filter(|_| plan.auto_attack)]
     });
     Ok((rows.flatten().collect(), masking.checks(both)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        generate::pgd::Steps,
+        model::{
+            Pixels,
+            linear::{LinearModel, RawImage},
+        },
+        sample::Classes,
+    };
+
+    /// A picture, the gradient there of a linear model, and what the plan's attack makes of it.
+    fn attacked(plan: &RobustPlan) -> [Vec<f32>; 3] {
+        let weights = (0..32).map(|i| if i < 16 { 0.0 } else { (i as f32 * 1.7).sin() }).collect();
+        let image = RawImage { width: 4, height: 4, channels: 1, weights };
+        let classes = Classes::from_names(["a", "b"].map(String::from));
+        let model = LinearModel::from_weights(classes, vec![0.3, 0.0], Some(image), None).unwrap();
+        let values: Vec<f32> = (0..16).map(|i| 0.5 + 0.3 * (i as f32 * 0.9).sin()).collect();
+        let pixels = Pixels { width: 4, height: 4, channels: 1, values: values.clone() };
+        let input = [Input { image: Some(Arc::new(pixels)), ..Input::default() }];
+        let target = [Target::Class(measure::argmax(model.forward(&input).unwrap().logits.row(0)))];
+        let slope = model.gradient(&input, &target, Objective::CrossEntropy, ModalitySet::IMAGE).unwrap();
+        let found = ascend(&model, &input, &target, &attack_on(plan, ModalitySet::IMAGE), &[SeedTree::new(3)]).unwrap().remove(0);
+        assert_eq!(found.gradients, 1);
+        [values, slope.image[0].clone().unwrap(), found.input.image.unwrap().values.clone()]
+    }
+
+    #[test]
+    fn fgsm_is_one_step_of_the_radius_from_the_sample() {
+        let epsilon = |v| Epsilon::new(v).unwrap();
+        let one = RobustPlan { image_epsilon: epsilon(0.05), steps: 1, restarts: 1, ..RobustPlan::default() };
+        let named = RobustPlan { method: Steps::Fgsm, ..one.clone() };
+        let written = RobustPlan { random_start: Some(false), step_size: Some(epsilon(0.05)), ..one.clone() };
+        for plan in [named, written] {
+            let [from, slope, to] = attacked(&plan);
+            let signed: Vec<f32> = from.iter().zip(&slope).map(|(v, g)| v + 0.05f32.copysign(*g)).collect();
+            assert_eq!(to, signed, "{plan:?}");
+        }
+        // A shorter step of the usual attack begins elsewhere.
+        let [from, slope, to] = attacked(&RobustPlan { step_size: Some(epsilon(0.02)), ..one });
+        assert!(from.iter().zip(&slope).zip(&to).any(|((v, g), t)| (t - v - 0.02f32.copysign(*g)).abs() > 1e-3));
+    }
 }

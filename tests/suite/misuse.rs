@@ -42,6 +42,23 @@ fn what_the_data_cannot_answer_ends_the_run_before_training() {
             "error: field data.group_by: no training sample has it: unknown field `speakr` (did you mean `speaker`?)",
         ),
         ("train.batch_size=18446744073709551615", 2, "train.batch_size: expected at most 65536, found 18446744073709551615"),
+        (
+            "evaluate.robust={ method: fgsm, steps: 3 }",
+            2,
+            "evaluate.robust.steps: this method takes one step, found 3; leave it out, or write `method: pgd`",
+        ),
+        (
+            "evaluate.robust={ random_start: false, restarts: 2 }",
+            2,
+            "evaluate.robust.restarts: from the sample itself every restart is the same; expected 1",
+        ),
+        (
+            "evaluate.robust={ method: fgsm_rs, random_start: false }",
+            2,
+            "evaluate.robust.random_start: `fgsm_rs` begins at random; without that it is `fgsm`",
+        ),
+        ("evaluate.robust={ method: square }", 2, "evaluate.robust.method: the attack is a white box, and `square` asks for answers alone"),
+        ("evaluate.robust={ step_size: 0 }", 2, "evaluate.robust.step_size: expected a step longer than 0"),
         ("evaluate.robust={ take: first }", 2, "evaluate.robust.take: `first` of all samples is all of them: write how many as `samples`"),
         ("evaluate.slices={ file: nowhere.jsonl, key: x }", 1, "nowhere.jsonl: No such file or directory"),
     ] {

@@ -114,6 +114,52 @@ pub enum Steps {
     Square,
 }
 
+impl Steps {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pgd => "pgd",
+            Self::Fgsm => "fgsm",
+            Self::FgsmRs => "fgsm_rs",
+            Self::Momentum => "momentum",
+            Self::Apgd => "apgd",
+            Self::Nes => "nes",
+            Self::Square => "square",
+        }
+    }
+    /// The rule of a step, with the usual numbers.
+    pub fn rule(self) -> Method {
+        match self {
+            Self::Pgd | Self::Fgsm | Self::FgsmRs => Method::Pgd,
+            Self::Momentum => Method::Momentum { decay: 1.0 },
+            Self::Apgd => Method::Apgd,
+            Self::Nes => Method::Nes { pairs: 20 },
+            Self::Square => Method::Square { share: 0.8 },
+        }
+    }
+    /// Whether the name stands for one step alone.
+    pub fn is_one_step(self) -> bool {
+        matches!(self, Self::Fgsm | Self::FgsmRs)
+    }
+    /// Length of that step in radii.
+    pub fn radii(self) -> Option<f64> {
+        match self {
+            Self::Fgsm => Some(1.0),
+            Self::FgsmRs => Some(1.25),
+            _ => None,
+        }
+    }
+    /// What is wrong with a start that belongs to another name.
+    pub(crate) fn start_problem(self, random_start: Option<bool>) -> Option<&'static str> {
+        match (self, random_start?) {
+            (Self::Fgsm, true) => Some("`fgsm` begins at the sample; with a random start it is `fgsm_rs`"),
+            (Self::FgsmRs, false) => Some("`fgsm_rs` begins at random; without that it is `fgsm`"),
+            (Self::Square, _) => Some("`square` has a start of its own: leave it out"),
+            _ => None,
+        }
+    }
+}
+
 /// The class that a targeted attack wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -219,20 +265,11 @@ impl Pgd {
     }
 
     fn method_problems(&self, problems: &mut Vec<Problem>) {
-        let one_step = matches!(self.method, Steps::Fgsm | Steps::FgsmRs);
-        if let Some(steps) = self.steps.filter(|steps| one_step && *steps != 1) {
+        if let Some(steps) = self.steps.filter(|steps| self.method.is_one_step() && *steps != 1) {
             problems
                 .push(Problem::new("steps", format!("this method takes one step, found {steps}; leave it out, or write `method: pgd`")));
         }
-        let start = match self.method {
-            Steps::Fgsm => {
-                self.random_start.filter(|start| *start).map(|_| "`fgsm` begins at the sample; with a random start it is `fgsm_rs`")
-            }
-            Steps::FgsmRs => self.random_start.filter(|start| !start).map(|_| "`fgsm_rs` begins at random; without that it is `fgsm`"),
-            Steps::Square => self.random_start.map(|_| "`square` has a start of its own: leave it out"),
-            _ => None,
-        };
-        problems.extend(start.map(|message| Problem::new("random_start", message)));
+        problems.extend(self.method.start_problem(self.random_start).map(|message| Problem::new("random_start", message)));
         let own = [
             ("decay", self.decay.is_some(), self.method == Steps::Momentum, "momentum"),
             ("pairs", self.pairs.is_some(), self.method == Steps::Nes, "nes"),
@@ -288,12 +325,11 @@ impl Pgd {
     }
 
     fn step_rule(&self) -> Method {
-        match self.method {
-            Steps::Pgd | Steps::Fgsm | Steps::FgsmRs => Method::Pgd,
-            Steps::Momentum => Method::Momentum { decay: self.decay.unwrap_or(1.0) },
-            Steps::Apgd => Method::Apgd,
-            Steps::Nes => Method::Nes { pairs: self.pairs.unwrap_or(20) },
-            Steps::Square => Method::Square { share: self.square_share.unwrap_or(0.8) },
+        match self.method.rule() {
+            Method::Momentum { decay } => Method::Momentum { decay: self.decay.unwrap_or(decay) },
+            Method::Nes { pairs } => Method::Nes { pairs: self.pairs.unwrap_or(pairs) },
+            Method::Square { share } => Method::Square { share: self.square_share.unwrap_or(share) },
+            rule => rule,
         }
     }
 
@@ -319,11 +355,7 @@ impl Pgd {
             text: None,
             shared: self.shared_budget,
             steps: self.total_steps(),
-            step_radii: match self.method {
-                Steps::Fgsm => Some(1.0),
-                Steps::FgsmRs => Some(1.25),
-                _ => None,
-            },
+            step_radii: self.method.radii(),
             random_start: self.starts_at_random(),
             restarts: self.restarts,
             objective: self.objective,

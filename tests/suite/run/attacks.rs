@@ -2,11 +2,12 @@
 
 use super::{Done, plan_in};
 use crate::golden::root;
+use serde_json::json;
 
 #[test]
 fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradients() {
     let text = std::fs::read_to_string(root("pipelines/attacks.yaml")).unwrap();
-    let fgsm = "evaluate.attacks={ fgsm: { steps: 1, restarts: 1, samples: 24 } }";
+    let fgsm = "evaluate.attacks={ fgsm: { method: fgsm, samples: 24 } }";
     let small = ["data.limit=120", "evaluate.robust.samples=24", "evaluate.robust.steps=8", fgsm];
     let done = Done::of(plan_in(&root("pipelines"), &text, &small));
     let record = done.record();
@@ -38,11 +39,10 @@ fn every_kind_of_attack_makes_children_and_the_evaluation_looks_for_masked_gradi
     assert!(share("image", "auto_attack") <= share("image", "worst") && share("image", "worst") <= share("image", "cross_entropy"));
     // The further attack has a row of its own, and one step at the same radius finds no more than eight from two starts.
     assert!(of("fgsm", "image", "cross_entropy") >= share("image", "cross_entropy"));
-    assert_eq!(done.results()["attacks"]["fgsm"]["steps"], 1);
+    let fgsm = &done.results()["attacks"]["fgsm"];
+    let told = ["method", "random_start", "steps", "restarts"].map(|key| fgsm[key].clone());
+    assert_eq!(told, [json!("fgsm"), json!(false), json!(1), json!(1)]);
     // The record says of each budget whether the ensemble ran.
-    assert_eq!(
-        (&done.results()["robust"]["auto_attack"], &done.results()["attacks"]["fgsm"]["auto_attack"]),
-        (&true.into(), &false.into())
-    );
+    assert_eq!((&done.results()["robust"]["auto_attack"], &fgsm["auto_attack"]), (&true.into(), &false.into()));
     super::bytes::regenerates(&done);
 }
