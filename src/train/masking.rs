@@ -18,6 +18,8 @@ const RANDOM_POINTS: usize = 50;
 const PROPOSALS: usize = 5;
 /// Points of accuracy that a check may be off before it warns: a few samples of a hundred.
 const SLACK: f64 = 0.02;
+/// Samples that may be off however few there are.
+const STRAY: f64 = 2.0;
 
 /// The samples that the checks are made on: those that are right unattacked, with their targets and seeds.
 pub(super) struct Standing<'a> {
@@ -67,7 +69,8 @@ impl Masking {
             let config = AttackConfig { steps, restarts: 1, until: Until::Steps, ..attack.clone() };
             let ascents = ascend(model, inputs, targets, &config, &seeds("white box"))?;
             for (i, ascent) in ascents.iter().enumerate() {
-                withstood[i] = !ascent.solved && ascent.finite;
+                // The searches it is held against count any point that fools, and so does the robust accuracy: not only the one of the largest loss.
+                withstood[i] = !ascent.fooled && ascent.finite;
                 self.right[at] += u64::from(withstood[i]);
                 if ascent.cross_entropy.is_finite() {
                     self.loss[at] += f64::from(ascent.cross_entropy);
@@ -119,6 +122,7 @@ impl Masking {
             return Vec::new();
         }
         let share = |n: u64| n as f64 / self.samples as f64;
+        let slack = SLACK.max(STRAY / self.samples as f64);
         let mean = |at: usize| self.loss[at] / self.measured[at].max(1) as f64;
         let check = |name: &str, value: f64, limit: f64| MaskingCheck {
             attacked,
@@ -134,10 +138,10 @@ impl Masking {
             check(
                 "accuracy_against_steps",
                 (share(self.right[2]) - share(self.right[1])).max(share(self.right[1]) - share(self.right[0])).max(0.0),
-                SLACK,
+                slack,
             ),
-            check("random_search_beats_gradient", share(self.random_only), SLACK),
-            check("black_box_beats_white_box", share(self.black_box_only), SLACK),
+            check("random_search_beats_gradient", share(self.random_only), slack),
+            check("black_box_beats_white_box", share(self.black_box_only), slack),
             check("unbounded_radius", share(self.unbounded), 0.05),
             check("zero_gradients", share(self.flat), 0.05),
         ]
@@ -166,7 +170,12 @@ fn random_point(input: &Input, attack: &AttackConfig, seeds: &SeedTree) -> Input
         }
     };
     if let Some(pixels) = &mut point.image {
-        draw(Modality::Image, attack.image, &mut Arc::make_mut(pixels).values, Ball::pixels);
+        let own = Arc::make_mut(pixels);
+        draw(Modality::Image, attack.image, &mut own.values, Ball::pixels);
+        if let Some(before) = input.image.as_ref().filter(|before| before.channels == 4) {
+            // Opacity is no colour: it stays.
+            own.values.chunks_exact_mut(4).zip(before.values.chunks_exact(4)).for_each(|(p, c)| p[3] = c[3]);
+        }
     }
     if let Some(wave) = &mut point.audio {
         draw(Modality::Audio, attack.audio, &mut Arc::make_mut(wave).values, Ball::waveform);
@@ -243,6 +252,77 @@ mod tests {
         let mut masking = Masking::default();
         masking.add(model, &Standing { inputs: &inputs, targets: &targets, seeds: &seeds }, &attack).unwrap();
         masking.checks(ModalitySet::IMAGE)
+    }
+
+    #[test]
+    fn two_samples_may_stray_however_few_there_are() {
+        let failed = |samples: u64, stray: u64| {
+            let one = Masking { samples, random_only: stray, black_box_only: stray, right: [0, 0, stray], ..Masking::default() };
+            one.checks(ModalitySet::IMAGE).into_iter().filter(|check| !check.passed).count()
+        };
+        assert_eq!([failed(20, 1), failed(20, 2), failed(20, 3)], [0, 0, 3]);
+        assert_eq!([failed(200, 4), failed(200, 5)], [0, 3]);
+    }
+
+    /// Wrong in a narrow stretch of the way, where the loss is lower than behind it.
+    struct Pocket(LinearModel);
+
+    impl Pocket {
+        fn logits(x: f32) -> [f32; 3] {
+            match x {
+                x if (0.56..0.64).contains(&x) => [0.0, 0.1, -9.0],
+                // Of three nearly equal classes the right one is first, and its loss is larger.
+                x if x >= 0.64 => [0.3 - 0.2 * x, 0.0, 0.0],
+                x => [2.0 - x, 0.0, 0.0],
+            }
+        }
+    }
+
+    impl Model for Pocket {
+        fn spec(&self) -> &ModelSpec {
+            self.0.spec()
+        }
+        fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+            let mut found = self.0.forward(inputs)?;
+            for (row, input) in inputs.iter().enumerate() {
+                let x = input.image.as_ref().map_or(0.0, |image| image.values[0]);
+                found.logits.values[3 * row..3 * row + 3].copy_from_slice(&Self::logits(x));
+            }
+            Ok(found)
+        }
+        fn logits_gradient(&self, inputs: &[Input], _: ModalitySet, of: OfRow<'_>) -> Result<Gradients> {
+            let logits = self.forward(inputs)?.logits;
+            let objective = (0..inputs.len()).map(|row| of(row, logits.row(row)).0).collect();
+            Ok(Gradients { objective, logits, image: vec![Some(vec![1.0]); inputs.len()], ..Gradients::default() })
+        }
+        fn save(&self, _: &std::path::Path) -> Result<()> {
+            Err(Error::internal("not saved"))
+        }
+    }
+
+    #[test]
+    fn a_point_that_fools_counts_wherever_it_was_met() {
+        let image = RawImage { width: 1, height: 1, channels: 1, weights: vec![0.0; 3] };
+        let classes = Classes::from_names(["a", "b", "c"].map(String::from));
+        let model = Pocket(LinearModel::from_weights(classes, vec![0.0; 3], Some(image), None).unwrap());
+        let pixels = Pixels { width: 1, height: 1, channels: 1, values: vec![0.5] };
+        let inputs = vec![Input { image: Some(Arc::new(pixels)), ..Input::default() }; 4];
+        let seeds: Vec<SeedTree> = (0..4).map(|i| SeedTree::new(5).variant(i)).collect();
+        let attack = AttackConfig { image: Some(Budget::new(Norm::Linf, 0.3)), random_start: false, ..AttackConfig::default() };
+        let mut masking = Masking::default();
+        masking.add(&model, &Standing { inputs: &inputs, targets: &vec![Target::Class(0); 4], seeds: &seeds }, &attack).unwrap();
+        // The last of its points, where it stops, is right; random points find the stretch that it went through.
+        assert_eq!((masking.right[2], masking.random_only, masking.black_box_only), (0, 0, 0), "{masking:?}");
+    }
+
+    #[test]
+    fn opacity_is_not_drawn() {
+        let image = Pixels { width: 2, height: 1, channels: 4, values: vec![0.5; 8] };
+        let input = Input { image: Some(Arc::new(image)), ..Input::default() };
+        let attack = AttackConfig { image: Some(Budget::new(Norm::Linf, 0.2)), ..AttackConfig::default() };
+        let found = random_point(&input, &attack, &SeedTree::new(3)).image.unwrap();
+        let stayed: Vec<bool> = found.values.iter().map(|v| *v == 0.5).collect();
+        assert_eq!(stayed, [false, false, false, true, false, false, false, true]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Ascent {
     pub restart: usize,
     /// Whether the condition of [`Until`] was met; for [`Until::Steps`] whether the prediction at the kept point is wrong.
     pub solved: bool,
+    /// Whether the prediction was wrong at any point that was looked at, over all restarts, kept or not; the sample itself is one where it was looked at.
+    pub fooled: bool,
     /// Whether every objective and gradient was a number. A sample with one that was not is left where it stood.
     pub finite: bool,
     /// Gradient evaluations spent on this sample, over all restarts.
@@ -173,11 +175,11 @@ fn merged(kept: Option<Ascent>, found: Ascent, until: Until) -> Ascent {
     let Some(kept) = kept else { return found };
     let (gradients, forwards) = (kept.gradients + found.gradients, kept.forwards + found.forwards);
     let ends = found.solved && until != Until::Steps;
-    let finite = kept.finite && found.finite;
+    let (finite, fooled) = (kept.finite && found.finite, kept.fooled || found.fooled);
     if ends || (found.finite && found.loss() > kept.loss()) {
-        Ascent { gradients, forwards, ..found }
+        Ascent { gradients, forwards, fooled, ..found }
     } else {
-        Ascent { gradients, forwards, finite, ..kept }
+        Ascent { gradients, forwards, finite, fooled, ..kept }
     }
 }
 
@@ -247,6 +249,7 @@ impl Job {
             step: 0,
             restart,
             solved: false,
+            fooled: false,
             finite: true,
             gradients: 0,
             forwards: 0,
@@ -273,6 +276,7 @@ impl Job {
         let logits = seen.logits.row(row);
         let predicted = measure::argmax(logits);
         let wrong = predicted != label.class();
+        ascent.fooled |= wrong;
         let begun = config.random_start || matches!(config.method, Method::Square { .. });
         let moved = step > 0 || begun;
         let cross_entropy = measure::cross_entropy(logits, label);

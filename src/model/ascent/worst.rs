@@ -45,10 +45,11 @@ pub fn worst_of(
                 Some(before) => {
                     let (gradients, forwards) = (before.ascent.gradients + found.gradients, before.ascent.forwards + found.forwards);
                     let finite = before.ascent.finite && found.finite;
+                    let fooled = before.ascent.fooled || found.fooled;
                     let worse = found.finite
                         && (found.solved || before.ascent.cross_entropy.is_nan() || found.cross_entropy > before.ascent.cross_entropy);
                     let (kept, attack) = if worse { (found, attack) } else { (before.ascent, before.attack) };
-                    Worst { ascent: Ascent { gradients, forwards, finite, ..kept }, attack }
+                    Worst { ascent: Ascent { gradients, forwards, finite, fooled, ..kept }, attack }
                 }
             });
         }
