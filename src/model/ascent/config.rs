@@ -127,7 +127,7 @@ pub struct AttackConfig {
     /// The class that is wanted; `None` to leave that of the label.
     pub aim: Option<Aim>,
     /// Sides of copies of the picture, as shares of its own, above 0 and at most 8: their gradients, brought back to its size, are added to its own at every step (Lu et al. 2023,
-    /// 0.5, 0.75, 1.25 and 1.5). Each costs a gradient; methods without gradients make no copies.
+    /// 0.5, 0.75, 1.25 and 1.5). A copy that would be wider or higher than 16,384 pixels is that large. Each costs a gradient; methods without gradients make no copies.
     pub scales: Vec<f64>,
     /// When a sample is done.
     pub until: Until,

@@ -2,7 +2,10 @@
 
 use crate::{
     error::{Error, Result},
-    model::{Gradients, Input, Model, Outputs, Pixels, preprocess::ImageMap},
+    model::{
+        Gradients, Input, Model, Outputs, Pixels,
+        preprocess::{ImageMap, MAX_SIDE},
+    },
     sample::Modality,
 };
 use std::sync::{
@@ -122,7 +125,9 @@ struct Copied {
 
 impl Copied {
     fn new(image: &Pixels, scale: f64) -> Result<Self> {
-        let side = |own: usize| ((own as f64 * scale) as usize).max(1);
+        // No copy is larger than a picture may be; one that would be keeps its shape.
+        let scale = scale.min(MAX_SIDE as f64 / image.width.max(image.height).max(1) as f64);
+        let side = |own: usize| ((own as f64 * scale) as usize).clamp(1, MAX_SIDE);
         let (own, other) = ((image.width, image.height, 1), (side(image.width), side(image.height), 1));
         Ok(Self { there: ImageMap::new(own, other)?, back: ImageMap::new(other, own)? })
     }
@@ -146,4 +151,19 @@ fn planes(values: &[f32], channels: usize, of: impl Fn(&[f32]) -> Vec<f32>) -> V
         out.iter_mut().skip(channel).step_by(channels).zip(of(&plane)).for_each(|(o, v)| *o = v);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_no_larger_than_a_picture_may_be() {
+        let wide = Pixels { width: 4100, height: 2, channels: 1, values: (0..8200).map(|i| (i % 7) as f32 / 7.0).collect() };
+        let copied = Copied::new(&wide, 4.0).unwrap();
+        assert!((16_000..=8 * MAX_SIDE).contains(&copied.there.len()), "{}", copied.there.len());
+        assert_eq!(copied.apply(&wide).values.len(), 8200);
+        let small = Pixels { width: 5, height: 2, channels: 1, values: vec![0.5; 10] };
+        assert_eq!(Copied::new(&small, 4.0).unwrap().there.len(), 20 * 8);
+    }
 }
