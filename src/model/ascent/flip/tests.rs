@@ -239,4 +239,74 @@ fn only_rises_that_can_be_among_the_greatest_are_looked_at_again() {
     assert_eq!(numbers(1), [0, 2, 4]);
     assert_eq!(numbers(2), [0, 1, 2, 3, 4]);
     assert_eq!(numbers(6), [0, 1, 2, 3, 4, 6]);
+
+/// Reads which letters a text has: `a` alone is worth more than `b` alone, and `b` with `c` more than all.
+struct Letters(Arc<dyn Model>);
+
+impl Letters {
+    fn worth(counts: &[f32]) -> f32 {
+        let has = |letter: char| counts[letter as usize - 'a' as usize] > 0.0;
+        match (has('a'), has('b'), has('c')) {
+            (true, ..) => 1.0 + 0.1 * counts[1],
+            (false, true, true) => 3.0,
+            (false, true, false) => 0.9,
+            _ => 0.0,
+        }
+    }
+    fn counts(text: &str) -> Vec<f32> {
+        let mut counts = vec![0.0; 26];
+        text.bytes().filter(u8::is_ascii_lowercase).for_each(|letter| counts[usize::from(letter - b'a')] += 1.0);
+        counts
+    }
+}
+
+impl Model for Letters {
+    fn spec(&self) -> &crate::model::ModelSpec {
+        self.0.spec()
+    }
+    fn forward(&self, inputs: &[Input]) -> Result<crate::model::Outputs> {
+        let mut found = self.0.forward(inputs)?;
+        for (row, input) in inputs.iter().enumerate() {
+            let worth = Self::worth(&Self::counts(input.text.as_deref().unwrap_or_default()));
+            found.logits.values[3 * row..3 * row + 3].copy_from_slice(&[0.0, worth, -9.0]);
+        }
+        Ok(found)
+    }
+    fn logits_gradient(&self, inputs: &[Input], _: ModalitySet, of: crate::model::OfRow<'_>) -> Result<Gradients> {
+        let logits = self.forward(inputs)?.logits;
+        let objective = (0..inputs.len()).map(|row| of(row, logits.row(row)).0).collect();
+        // What one more of each letter is worth.
+        let slope = |input: &Input| {
+            let counts = Self::counts(input.text.as_deref().unwrap_or_default());
+            let more = |letter: usize| {
+                let mut counts = counts.clone();
+                counts[letter] += 1.0;
+                Self::worth(&counts)
+            };
+            Some((0..26).map(|letter| more(letter) - Self::worth(&counts)).collect())
+        };
+        Ok(Gradients { objective, logits, text: inputs.iter().map(slope).collect(), ..Gradients::default() })
+    }
+    fn embed_text(&self, text: &str) -> Result<EmbeddedText> {
+        Ok(EmbeddedText { values: Self::counts(text), positions: 1, size: 26 })
+    }
+    fn save(&self, _: &std::path::Path) -> Result<()> {
+        Err(Error::internal("not saved"))
+    }
+}
+
+#[test]
+fn a_wide_beam_finds_what_the_steepest_way_misses() {
+    let (model, text) = (Letters(model()), Text::new("mmmm"));
+    let found = |beam: usize| {
+        let config = FlipConfig { flips: vec![Flip::Replace], max_share: 0.5, beam, candidates: 12, ..FlipConfig::default() };
+        let found = flip(&model, &[Input::default()], &[Some(&text)], &[Target::Class(0)], &config).unwrap().remove(0);
+        (found.edits.len(), found.cross_entropy)
+    };
+    let loss = |worth: f32| measure::cross_entropy(&[0.0, worth, -9.0], &Target::Class(0));
+    assert_eq!([found(1), found(8)], [(2, loss(1.1)), (2, loss(3.0))]);
+    // No two letters are worth more.
+    let letters = || (b'a'..=b'z').map(char::from);
+    let best = letters().flat_map(|a| letters().map(move |b| Letters::worth(&Letters::counts(&format!("{a}{b}mm"))))).fold(0.0, f32::max);
+    assert_eq!(found(8).1, loss(best));
 }
