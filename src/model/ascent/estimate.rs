@@ -98,10 +98,14 @@ fn moved(walk: &Walk, seeds: &SeedTree, sign: f64) -> Input {
         let count = length(&point, modality, terrain);
         let size = sign * deviation(terrain, count);
         let mut rng = seeds.child(modality.name()).rng();
+        // Opacity is no colour: it stays, though a number is drawn for it.
+        let opacity = point.image.as_ref().is_some_and(|p| modality == Modality::Image && p.channels == 4);
         let mut shift = |values: &mut [f32]| {
-            for v in values.iter_mut().take(count) {
+            for (at, v) in values.iter_mut().take(count).enumerate() {
                 let u: f64 = StandardNormal.sample(&mut rng);
-                *v = (f64::from(*v) + size * u) as f32;
+                if !opacity || at % 4 != 3 {
+                    *v = (f64::from(*v) + size * u) as f32;
+                }
             }
         };
         match modality {

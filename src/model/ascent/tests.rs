@@ -500,3 +500,36 @@ fn gradients_of_copies_are_added_by_hand() {
     let wrong = AttackConfig { scales: vec![0.0], ..config };
     assert!(ascend(&model, &[], &[], &wrong, &[]).is_err());
 }
+
+/// Answers 0 wherever opacity is what it was, and notes where it is not.
+struct Opaque(LinearModel, std::sync::atomic::AtomicBool);
+
+impl Model for Opaque {
+    fn spec(&self) -> &crate::model::ModelSpec {
+        self.0.spec()
+    }
+    fn forward(&self, inputs: &[Input]) -> Result<Outputs> {
+        let moved = inputs.iter().flat_map(|input| values(input).chunks_exact(4)).any(|pixel| pixel[3] != 0.5);
+        self.1.fetch_or(moved, std::sync::atomic::Ordering::SeqCst);
+        self.0.forward(inputs)
+    }
+    fn logits_gradient(&self, _: &[Input], _: ModalitySet, _: OfRow<'_>) -> Result<Gradients> {
+        Err(Error::model("no gradient"))
+    }
+    fn save(&self, _: &std::path::Path) -> Result<()> {
+        Err(Error::internal("not saved"))
+    }
+}
+
+#[test]
+fn no_question_about_a_slope_moves_opacity() {
+    let weights = vec![0.0; 8].into_iter().chain((0..8).map(|i| i as f32 - 3.0)).collect();
+    let image = RawImage { width: 2, height: 1, channels: 4, weights };
+    let model = Opaque(LinearModel::from_weights(names(2), vec![0.0; 2], Some(image), None).unwrap(), Default::default());
+    let input = Input { image: Some(Arc::new(Pixels { width: 2, height: 1, channels: 4, values: vec![0.5; 8] })), ..Input::default() };
+    for method in [Method::Nes { pairs: 4 }, Method::Square { share: 0.8 }] {
+        let found = one(&model, &input, 0, &AttackConfig { method, steps: 3, ..attack(Norm::Linf, 0.1) });
+        assert!(values(&found.input) != values(&input));
+    }
+    assert!(!model.1.into_inner());
+}

@@ -110,10 +110,15 @@ impl<'a> Climb<'a> {
                 continue;
             }
             let step = self.attack.step;
+            let opacity = self.centres.get(row).and_then(|centre| centre.image.as_ref()).is_some_and(|image| image.channels == 4);
             self.shift(row, |modality, ball, centre, point| {
-                if let Some(gradient) = of(modality) {
-                    ball.step(centre, point, gradient, step * ball.epsilon());
+                let Some(gradient) = of(modality) else { return };
+                let mut gradient = std::borrow::Cow::Borrowed(gradient);
+                if opacity && modality == Modality::Image {
+                    // What stays takes no part of the step's length.
+                    gradient.to_mut().chunks_exact_mut(4).for_each(|pixel| pixel[3] = 0.0);
                 }
+                ball.step(centre, point, &gradient, step * ball.epsilon());
             });
         }
     }
@@ -159,6 +164,38 @@ impl<'a> Climb<'a> {
             change(Modality::Text, &ball, before, &mut own);
             values[..inside].copy_from_slice(&own);
             *point = values.into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        augment::ball::distance,
+        model::{
+            Pixels,
+            linear::{LinearModel, RawImage},
+        },
+        sample::Classes,
+    };
+
+    #[test]
+    fn opacity_takes_no_part_of_a_step() {
+        let image = RawImage { width: 2, height: 1, channels: 4, weights: vec![0.0; 16] };
+        let classes = Classes::from_names(["a", "b"].map(String::from));
+        let model = LinearModel::from_weights(classes, vec![0.0; 2], Some(image), None).unwrap();
+        let pixels = Pixels { width: 2, height: 1, channels: 4, values: vec![0.5; 8] };
+        let centres = [Input { image: Some(Arc::new(pixels)), ..Input::default() }];
+        let gradients = Gradients { image: vec![Some(vec![0.1, 0.0, 0.0, 9.0, 0.0, 0.1, 0.0, -9.0])], ..Gradients::default() };
+        for norm in [Norm::L2, Norm::L1] {
+            let radii = PerModality { image: Some(0.1), audio: None, text: None };
+            let attack = Attack { norm, radii, steps: 1, step: 1.0, start: Start::Sample };
+            let mut climb = Climb::start(attack, &model, &centres, vec![ModalitySet::IMAGE], &[SeedTree::new(1)]).unwrap();
+            climb.advance(&gradients);
+            let found = &climb.points()[0].image.as_ref().unwrap().values;
+            assert!((distance(norm, found, &[0.5; 8]) - 0.1).abs() < 1e-6, "{norm:?} {found:?}");
+            assert_eq!((found[3], found[7]), (0.5, 0.5));
         }
     }
 }
