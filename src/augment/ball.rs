@@ -28,6 +28,9 @@ struct Grid {
 const EIGHT_BITS: Grid = Grid { scale: 255.0, least: 0.0, greatest: 255.0 };
 const SIXTEEN_BITS: Grid = Grid { scale: 32768.0, least: -32768.0, greatest: 32767.0 };
 
+/// How far a value may be from a level that stands for it, as a share of the scale: the last bit of a number below 1.
+const FLOAT_ERROR: f64 = 1.2e-7;
+
 /// How far a point is drawn toward the centre, one after another, when rounding alone does not bring it inside: after the first only float
 /// error and centres off the grid come here.
 const SHRINK: [f64; 9] = [1.0, 1.0 - 1e-6, 1.0 - 1e-4, 0.99, 0.95, 0.8, 0.5, 0.25, 0.0];
@@ -187,45 +190,101 @@ impl Ball {
         at
     }
 
-    /// Rounds a point to 8 bits, every value toward its parent's: the result is inside the ball, measured by [`pixel_distance`]. `magnitude` in
-    /// `0..=1` first draws the point toward the parent.
+    /// Rounds a point to 8 bits: the result is inside the ball, measured by [`pixel_distance`], and no farther from the parent than the point. In `linf` every value is rounded toward its
+    /// parent's; in `l2` and `l1`, where that would lose much of a small perturbation of many values, those are rounded away from it that lie nearest to the level there, as many as the
+    /// distance of the point allows. `magnitude` in `0..=1` first draws the point toward the parent.
     pub fn quantise_pixels(&self, parent: &[u8], point: &[f32], magnitude: f64) -> Vec<u8> {
-        let levels = |shrink: f64, snap: bool| -> Vec<u8> {
-            let pairs = parent.iter().zip(point);
-            pairs.map(|(c, p)| EIGHT_BITS.toward(f64::from(*c) / 255.0, f64::from(*p), shrink, snap) as u8).collect()
-        };
-        rounded(magnitude, levels, |levels| pixel_distance(self.norm, parent, levels) <= self.epsilon).unwrap_or_else(|| parent.to_vec())
+        let pairs: Vec<(f64, f64)> = parent.iter().zip(point).map(|(c, p)| (f64::from(*c) / 255.0, f64::from(*p))).collect();
+        let written = |levels: &[f64]| -> Vec<u8> { levels.iter().map(|level| *level as u8).collect() };
+        let inside = |levels: &Vec<u8>| pixel_distance(self.norm, parent, levels) <= self.epsilon;
+        self.rounded(EIGHT_BITS, &pairs, magnitude, written, inside).unwrap_or_else(|| parent.to_vec())
     }
 
-    /// Rounds a point to 16 bits (multiples of 1/32768), every value toward its parent's: the result is inside the ball, measured by
-    /// [`distance`]. `magnitude` in `0..=1` first draws the point toward the parent. `None` if no point of the grid lies inside, which takes a
-    /// parent of more than 16 bits or out of the bounds.
+    /// Rounds a point to 16 bits (multiples of 1/32768) by the same rule: the result is inside the ball, measured by [`distance`]. `None` if no point of the grid lies inside, which
+    /// takes a parent of more than 16 bits or out of the bounds.
     pub fn quantise_waveform(&self, parent: &[f32], point: &[f32], magnitude: f64) -> Option<Vec<f32>> {
-        let levels = |shrink: f64, snap: bool| -> Vec<f32> {
-            let pairs = parent.iter().zip(point);
-            pairs.map(|(c, p)| (SIXTEEN_BITS.toward(f64::from(*c), f64::from(*p), shrink, snap) / SIXTEEN_BITS.scale) as f32).collect()
-        };
-        rounded(magnitude, levels, |levels| distance(self.norm, parent, levels) <= self.epsilon)
+        let pairs: Vec<(f64, f64)> = parent.iter().zip(point).map(|(c, p)| (f64::from(*c), f64::from(*p))).collect();
+        let written = |levels: &[f64]| -> Vec<f32> { levels.iter().map(|level| (level / SIXTEEN_BITS.scale) as f32).collect() };
+        self.rounded(SIXTEEN_BITS, &pairs, magnitude, written, |levels| distance(self.norm, parent, levels) <= self.epsilon)
     }
-}
 
-/// The first rounding that is inside: with values a float error below a level counted as on it, without, and drawn ever nearer to the parent.
-fn rounded<T>(magnitude: f64, levels: impl Fn(f64, bool) -> T, inside: impl Fn(&T) -> bool) -> Option<T> {
-    SHRINK.iter().flat_map(|shrink| [(*shrink, true), (*shrink, false)]).find_map(|(shrink, snap)| {
-        let found = levels(shrink * magnitude, snap);
-        inside(&found).then_some(found)
-    })
+    /// Of centres and values the first rounding toward the centres that is inside: with values a float error below a level counted as on it, without, and drawn ever nearer to the centres.
+    /// Then what of it may be rounded away from them.
+    fn rounded<T>(
+        &self,
+        grid: Grid,
+        pairs: &[(f64, f64)],
+        magnitude: f64,
+        written: impl Fn(&[f64]) -> T,
+        inside: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let mut tries = SHRINK.iter().flat_map(|shrink| [(shrink * magnitude, true), (shrink * magnitude, false)]);
+        let (shrink, levels, found) = tries.find_map(|(shrink, snap)| {
+            let levels: Vec<f64> = pairs.iter().map(|(c, p)| grid.toward(*c, *p, shrink, snap)).collect();
+            let found = written(&levels);
+            inside(&found).then_some((shrink, levels, found))
+        })?;
+        let away = if self.norm == Norm::Linf { Vec::new() } else { self.away(grid, pairs, shrink, &levels) };
+        let farther = |count: usize| {
+            let mut levels = levels.clone();
+            away[..count].iter().for_each(|(at, level)| levels[*at] = *level);
+            Some(written(&levels)).filter(|found| inside(found))
+        };
+        // Every further value makes the distance larger, so that the last count inside is found by halving; as a rule it is all of them.
+        let (mut good, mut bad, mut best) = (0, away.len() + 1, found);
+        let mut next = away.len();
+        while good + 1 < bad {
+            match farther(next) {
+                Some(found) => (good, best) = (next, found),
+                None => bad = next,
+            }
+            next = (good + bad) / 2;
+        }
+        Some(best)
+    }
+
+    /// The values that are rounded away from the centre, with their levels there: those nearest to them first, as long as the whole is no farther than the point that is rounded.
+    fn away(&self, grid: Grid, pairs: &[(f64, f64)], shrink: f64, near: &[f64]) -> Vec<(usize, f64)> {
+        let size = |d: f64| if self.norm == Norm::L1 { d.abs() } else { d * d };
+        let (mut used, mut whole) = (0.0, 0.0);
+        let mut open: Vec<(u32, u64, usize, f64, f64)> = Vec::new();
+        for (at, ((centre, value), near)) in pairs.iter().zip(near).enumerate() {
+            let (from, to) = grid.way(*centre, *value, shrink);
+            let far = (if to >= from { to.ceil() } else { to.floor() }).clamp(grid.least, grid.greatest);
+            (used, whole) = (used + size(near - from), whole + size(to - from));
+            let cost = size(far - from) - size(near - from);
+            // What is on a level but for a float error stays there.
+            if cost > 0.0 && (to - near).abs() > FLOAT_ERROR * grid.scale && (to - from).abs() > FLOAT_ERROR * grid.scale {
+                // Among equals the order is spread over the medium, not from its beginning.
+                let spread = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                open.push(((1024.0 * (far - to).abs()).round() as u32, spread, at, far, cost));
+            }
+        }
+        let limit = whole.min(size(self.epsilon * grid.scale));
+        open.sort_unstable_by_key(|place| (place.0, place.1));
+        let fits = |(_, _, at, far, cost): (u32, u64, usize, f64, f64)| {
+            let fits = used + cost <= limit;
+            used += if fits { cost } else { 0.0 };
+            fits.then_some((at, far))
+        };
+        open.into_iter().filter_map(fits).collect()
+    }
 }
 
 impl Grid {
-    /// The level of `centre + shrink * (value - centre)`, rounded toward the centre; where no level lies between the two, the level nearest to
-    /// the centre.
-    fn toward(self, centre: f64, value: f64, shrink: f64, snap: bool) -> f64 {
+    /// The centre and `centre + shrink * (value - centre)`, in levels.
+    fn way(self, centre: f64, value: f64, shrink: f64) -> (f64, f64) {
         let from = centre * self.scale;
         // A centre that stands on a level does so exactly, whatever the division did.
         let from = if (from - from.round()).abs() < 1e-9 * self.scale { from.round() } else { from };
-        let mut to = from + shrink * (value * self.scale - from);
-        if snap && (to - to.round()).abs() < 1.2e-7 * self.scale {
+        (from, from + shrink * (value * self.scale - from))
+    }
+
+    /// The level of `centre + shrink * (value - centre)`, rounded toward the centre; where no level lies between the two, the level nearest to
+    /// the centre.
+    fn toward(self, centre: f64, value: f64, shrink: f64, snap: bool) -> f64 {
+        let (from, mut to) = self.way(centre, value, shrink);
+        if snap && (to - to.round()).abs() < FLOAT_ERROR * self.scale {
             to = to.round();
         }
         let level = if to >= from { to.floor() } else { to.ceil() };
@@ -336,6 +395,31 @@ mod tests {
     }
 
     #[test]
+    fn a_large_picture_keeps_its_radius() {
+        // 224 x 224 in three colours: less than a level and a half a value, of which rounding toward the parent would leave half.
+        let count = 224 * 224 * 3;
+        let draw = |i: usize, by: f64| (i as f64 * by + 0.3).sin() * (i as f64 * 0.711 * by).cos();
+        let parent: Vec<u8> = (0..count).map(|i| (128.0 + 90.0 * draw(i, 0.37)) as u8).collect();
+        let centre: Vec<f32> = parent.iter().map(|p| f32::from(*p) / 255.0).collect();
+        for (norm, epsilon) in [(Norm::L2, 2.0), (Norm::L2, 0.3), (Norm::L1, 200.0)] {
+            let ball = Ball::pixels(norm, epsilon);
+            let mut point: Vec<f32> = centre.iter().enumerate().map(|(i, c)| c + draw(i, 1.93) as f32).collect();
+            ball.project(&centre, &mut point);
+            for magnitude in [1.0, 0.5] {
+                let left = pixel_distance(norm, &parent, &ball.quantise_pixels(&parent, &point, magnitude)) / epsilon;
+                assert!((0.999 * magnitude..=magnitude + 1e-5).contains(&left) && left <= 1.0, "{norm:?} {epsilon} {magnitude}: {left}");
+            }
+        }
+        // Equal shares of a step: what is rounded away is found all over the picture.
+        let point: Vec<f32> = centre.iter().map(|c| c + 0.25 / 255.0).collect();
+        let ball = Ball::pixels(Norm::L1, 0.25 / 255.0 * count as f64);
+        let written = ball.quantise_pixels(&parent, &point, 1.0);
+        let moved = |half: &[u8], own: &[u8]| half.iter().zip(own).filter(|(a, b)| a != b).count() as f64 / half.len() as f64;
+        let halves = [moved(&written[..count / 2], &parent[..count / 2]), moved(&written[count / 2..], &parent[count / 2..])];
+        assert!(halves.iter().all(|share| (share - 0.25).abs() < 0.01), "{halves:?}");
+    }
+
+    #[test]
     fn a_parent_off_the_grid_is_met_or_refused() {
         let level = 1.0 / 32768.0;
         let parent = [0.3 * level as f32];
@@ -415,7 +499,8 @@ mod tests {
             let mut point: Vec<f32> = values.iter().map(|v| v.1).collect();
             ball.project(&centre, &mut point);
             let written = ball.quantise_pixels(&parent, &point, magnitude);
-            prop_assert!(pixel_distance(norm, &parent, &written) <= epsilon);
+            let length = pixel_distance(norm, &parent, &written);
+            prop_assert!(length <= epsilon && (norm == Norm::Linf || length <= magnitude * distance(norm, &centre, &point) + 1e-5));
             for ((p, w), c) in point.iter().zip(&written).zip(&centre) {
                 let d = (p - c) * magnitude as f32 * 255.0;
                 let moved = f32::from(*w) - c * 255.0;

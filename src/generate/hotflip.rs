@@ -91,6 +91,7 @@ impl Default for HotFlip {
 
 impl Configure<dyn Generator> for HotFlip {
     const NAME: &'static str = "hotflip";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ max_share: 0.15, beam: 2, protect: [left, right] }";
     fn build(self, _: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
         let problems = self.problems();

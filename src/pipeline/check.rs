@@ -133,6 +133,14 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     if let [_, second, ..] = probes.as_slice() {
         problems.push(Problem::new(*second, "the probe models are trained once: only one stage may ask for them"));
     }
+    for stage in stages.generate.iter().filter(|stage| answers.is_some() && stage.in_band) {
+        let requirements = stage.operator.requirements();
+        // What asks for a gradient, a decoder or new inputs anyway is told so below.
+        if requirements.gradients.is_empty() && requirements.decodes.is_empty() && !requirements.new_inputs {
+            let message = "is searched until the model finds its children as hard as the band asks, and recorded predictions answer for the samples as they are: write `band: false` beside it, or give a model in the process";
+            problems.push(Problem::new(path(&stage.info.id), message));
+        }
+    }
     for (i, (path, requirements, ranks, config)) in needs.iter().enumerate() {
         // The score stages stand first; one sees what those before it add.
         let earlier = before.get(i).copied().unwrap_or(added.len());
@@ -321,9 +329,18 @@ pub(super) fn evaluation(
     }
     let named = evaluate.attacks.iter().map(|(name, attack)| (format!("evaluate.attacks.{name}"), attack));
     for (path, robust) in evaluate.robust.iter().map(|robust| ("evaluate.robust".to_owned(), robust)).chain(named) {
-        let attacked = [(Modality::Image, robust.image_epsilon), (Modality::Audio, robust.audio_epsilon)];
-        for (modality, epsilon) in attacked.into_iter().filter(|(modality, _)| capabilities.modalities.has(*modality)) {
-            if epsilon.get() > 0.0 && !capabilities.gradients.has(modality) {
+        let radii = [(Modality::Image, robust.image_epsilon.get()), (Modality::Audio, robust.audio_epsilon.get())];
+        let wide: ModalitySet = radii.into_iter().filter_map(|(modality, radius)| (radius > 0.0).then_some(modality)).collect();
+        let attacked: ModalitySet = wide.and(capabilities.modalities).iter().filter(|modality| !withheld.has(*modality)).collect();
+        if attacked.is_empty() && !wide.is_empty() && !withheld.contains(capabilities.modalities) {
+            let message = format!(
+                "perturbs image and audio, and nothing of them is left: the model `{}` takes {}, {withheld} is withheld, and a radius above 0 is that of {wide}",
+                model.name, capabilities.modalities
+            );
+            problems.push(Problem::new(&path, message));
+        }
+        for modality in attacked.iter() {
+            if !capabilities.gradients.has(modality) {
                 let message = format!(
                     "needs the input gradient of {modality}, but the model `{}` has that of {}",
                     model.name, capabilities.gradients

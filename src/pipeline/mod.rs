@@ -5,6 +5,7 @@ mod builder;
 mod check;
 mod data;
 mod dropout;
+mod evaluation;
 mod generation;
 mod ledger;
 mod objective;

@@ -452,6 +452,12 @@ impl TrainingObjective {
             let message = "the check for overfitting perturbs image and audio alone; leave `text`, or write `check_samples: 0`";
             problems.push(Problem::new("balls.text", message));
         }
+        if let Some((balls, _)) = self.adversarial() {
+            for (modality, radius) in balls.radii().iter() {
+                let wrong = radius.as_ref().and_then(|radius| balls.norm.radius_problem(modality, *radius));
+                problems.extend(wrong.map(|message| Problem::new(format!("balls.{modality}"), message)));
+            }
+        }
         if self.adversarial().is_some_and(|(balls, _)| balls.modalities().is_empty()) {
             problems.push(Problem::new("balls", "nothing would be perturbed; expected a radius such as `balls: { image: 8/255 }`"));
         }

@@ -166,9 +166,9 @@ pub struct SliceFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RobustPlan {
-    /// Radius for pixels in `norm`, on values in 0..=1.
+    /// Radius for pixels in `norm`, on values in 0..=1; in `linf` at most 1.
     pub image_epsilon: Epsilon,
-    /// Radius for the waveform in `norm`, on values in -1..=1.
+    /// Radius for the waveform in `norm`, on values in -1..=1; in `linf` at most 2.
     pub audio_epsilon: Epsilon,
     /// Norm of both.
     pub norm: Norm,

@@ -388,9 +388,8 @@ fn results(seeds: usize) -> Results {
             take: Take::First,
             auto_attack: false,
         }),
-        attacks: Default::default(),
         arms,
-        comparisons: Vec::new(),
+        ..Results::default()
     };
     for metric in results.metrics() {
         for arm in ["mining_only", "random_parents", "hardmine"] {

@@ -15,6 +15,19 @@ pub enum Norm {
     L1,
 }
 
+impl Norm {
+    /// What is wrong with a radius around pixels in `0..=1` or a waveform in `-1..=1`: a ball as wide as the whole range of every value holds every medium. Only `linf` has
+    /// such a bound; in the other norms it grows with the number of values.
+    pub fn radius_problem(self, modality: Modality, radius: f64) -> Option<String> {
+        let (range, of) = match modality {
+            Modality::Image => (1.0, "pixels are 0..=1, and a wider ball holds every picture"),
+            Modality::Audio => (2.0, "a waveform is -1..=1, and a wider ball holds every sound"),
+            Modality::Text => return None,
+        };
+        (self == Self::Linf && radius > range).then(|| format!("expected at most {range} in `linf`, found {radius}: {of}"))
+    }
+}
+
 /// What a generator says of its candidate; verifiers check it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -36,9 +36,9 @@ pub struct AdversarialDistance {
     pub modalities: Vec<Modality>,
     /// Norm of the balls.
     pub norm: Norm,
-    /// Radius for pixels in `0..=1`, above 0. Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
+    /// Radius for pixels in `0..=1`, above 0, in `linf` at most 1. Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
     pub epsilon: Option<Epsilon>,
-    /// Radius for the waveform in `-1..=1`, above 0. Default 0.002 for `linf`, 0.1 for `l2`, 1 for `l1`.
+    /// Radius for the waveform in `-1..=1`, above 0, in `linf` at most 2. Default 0.002 for `linf`, 0.1 for `l2`, 1 for `l1`.
     pub audio_epsilon: Option<Epsilon>,
     /// Gradient steps, 1..=1000.
     pub steps: usize,
@@ -65,6 +65,12 @@ impl Configure<dyn Scorer> for AdversarialDistance {
             if epsilon.is_some_and(|epsilon| epsilon.get() == 0.0) {
                 problems.push(Problem::new(field, "expected a radius above 0, found 0"));
             }
+        }
+        for (field, modality, found) in [("epsilon", Modality::Image, self.epsilon), ("audio_epsilon", Modality::Audio, self.audio_epsilon)]
+        {
+            problems.extend(
+                found.and_then(|found| self.norm.radius_problem(modality, found.get())).map(|message| Problem::new(field, message)),
+            );
         }
         if self.audio_epsilon.is_some() && !set.has(Modality::Audio) {
             problems.push(Problem::new("audio_epsilon", "is a radius for the waveform, but `modalities` does not list audio"));

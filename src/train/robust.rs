@@ -94,8 +94,16 @@ pub fn robust(
             sets.push(set)
         }
     });
+    if sets.is_empty() {
+        progress.warn(&format!(
+            "{name} was not attacked: an evaluation perturbs image and audio, and of these the model gives the gradient of none that it is given"
+        ));
+        return Ok((Vec::new(), Vec::new()));
+    }
     let kept: ModalitySet = Modality::ALL.into_iter().filter(|m| !withhold.has(*m)).collect();
     let mut right = vec![[0u64; 3]; sets.len()];
+    // Samples of each set that have something to attack.
+    let mut having = vec![0u64; sets.len()];
     let (mut masking, mut checked) = (Masking::default(), 0);
     let step = progress.begin(&format!("attack {name}"), (order.len() * sets.len()) as u64);
     split.stream(&order, BATCH, |batch| {
@@ -104,7 +112,8 @@ pub fn robust(
             batch.iter().filter_map(|(_, sample)| sample.label.as_ref().map(|label| Target::Class(label.class()))).collect();
         let clean = model.forward(&inputs)?;
         let standing: Vec<usize> = (0..inputs.len()).filter(|&i| measure::argmax(clean.logits.row(i)) == targets[i].class()).collect();
-        for (set, right) in sets.iter().zip(&mut right) {
+        for ((set, right), having) in sets.iter().zip(&mut right).zip(&mut having) {
+            *having += inputs.iter().filter(|input| !input.present().and(*set).is_empty()).count() as u64;
             let mut left = standing.clone();
             let attack = attack_on(plan, *set);
             if *set == both && checked < CHECKED {
@@ -137,7 +146,11 @@ pub fn robust(
         Ok(())
     })?;
     let n = order.len() as u64;
-    let rows = sets.iter().zip(right).flat_map(|(set, right)| {
+    for (set, _) in sets.iter().zip(&having).filter(|(_, having)| **having == 0) {
+        progress.warn(&format!("{name} was not attacked in {set}: no sample has any of it"));
+    }
+    let attacked = sets.iter().zip(right).zip(having.iter().copied()).filter_map(|(of_set, having)| (having > 0).then_some(of_set));
+    let rows = attacked.flat_map(|(set, right)| {
         let row = move |objective: &str, right: u64| {
             Accuracy::of(right, n).map(|a| RobustAccuracy {
                 attacked: *set,
@@ -149,7 +162,8 @@ pub fn robust(
         };
         [row("cross_entropy", right[0]), row("worst", right[1]), row("auto_attack", right[2]).filter(|_| plan.auto_attack)]
     });
-    Ok((rows.flatten().collect(), masking.checks(both)))
+    let checks = if having.first() == Some(&0) { Vec::new() } else { masking.checks(both) };
+    Ok((rows.flatten().collect(), checks))
 }
 
 #[cfg(test)]

@@ -226,3 +226,44 @@ fn so_many_are_attacked_spread_or_the_first() {
     assert_eq!(of(4, Take::First), [0, 1, 2, 3]);
     assert_eq!((of(0, Take::First).len(), of(90, Take::First).len()), (40, 40));
 }
+
+/// Keeps what it is warned of.
+#[derive(Default)]
+struct Warned(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Warned {
+    fn begin(&self, name: &str, total: u64) -> Box<dyn crate::progress::Step> {
+        Silent.begin(name, total)
+    }
+    fn note(&self, _: &str) {}
+    fn warn(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}
+
+#[test]
+fn an_evaluation_that_attacks_nothing_says_so() {
+    use crate::{
+        model::linear::{LinearModel, RawImage},
+        sample::{Classes, ModalitySet},
+    };
+    let split = split();
+    let robust = |model: &Arc<dyn Model>| {
+        let warned = Warned::default();
+        let seeds = SeedTree::new(1);
+        let found = super::robust("it", model, &split, &RobustPlan::default(), ModalitySet::EMPTY, &seeds, &warned).unwrap();
+        assert_eq!((found.0.len(), found.1.len()), (0, 0), "{found:?}");
+        warned.0.into_inner().unwrap()
+    };
+    let Opened::Trainable(text) = Linear::default().open(split.profile(), &SeedTree::new(5)).unwrap() else { panic!("frozen") };
+    let told = robust(&text.freeze().unwrap());
+    assert_eq!(
+        told,
+        ["it was not attacked: an evaluation perturbs image and audio, and of these the model gives the gradient of none that it is given"]
+    );
+    // A model of pictures, and no pictures.
+    let image = RawImage { width: 1, height: 1, channels: 1, weights: vec![0.0, 1.0] };
+    let classes = Classes::from_names(["cat", "dog"].map(String::from));
+    let blind: Arc<dyn Model> = Arc::new(LinearModel::from_weights(classes, vec![0.0, 0.1], Some(image), None).unwrap());
+    assert_eq!(robust(&blind), ["it was not attacked in image: no sample has any of it"]);
+}

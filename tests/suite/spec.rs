@@ -102,6 +102,30 @@ stages:
 }
 
 #[test]
+fn an_attack_asks_for_no_gradient_of_what_is_withheld() {
+    let check = |withhold: &str| {
+        let text = format!(
+            "version: 1
+data:
+  train: {{ manifest: {{ path: train.jsonl }} }}
+  test: {{ manifest: {{ path: test.jsonl }} }}
+model: {{ command: {{ run: [python3, model.py], inputs: {{ image: {{}}, audio: {{}} }}, gradients: [image] }} }}
+train: none
+stages:
+  - score: {{ loss: {{}} }}
+evaluate: {{ robust: {{ steps: 5 }}, withhold: [{withhold}] }}
+"
+        );
+        let found = Spec::parse("withheld.yaml", ".", &text).unwrap().plan(&Registry::default()).err().unwrap_or_default();
+        let of_attack = |path: &str| path.starts_with("evaluate.robust");
+        found.into_iter().map(|finding| finding.problem.path).filter(|path| of_attack(path)).collect::<Vec<_>>()
+    };
+    assert_eq!(check(""), ["evaluate.robust.audio_epsilon"]);
+    assert_eq!(check("audio"), Vec::<String>::new());
+    assert_eq!(check("image"), ["evaluate.robust.audio_epsilon"]);
+}
+
+#[test]
 fn an_attack_along_embeddings_needs_their_gradients() {
     let check = |own: &str| {
         let text = format!(

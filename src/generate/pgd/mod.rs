@@ -32,7 +32,8 @@ use serde_json::Value;
 /// Method: from a random point of the ball around the sample, step along the sign (`linf`) or the unit direction (`l2`) of the gradient of the
 /// objective with respect to the native pixels and samples, and project back, until the loss passes the upper end of the band or the steps
 /// are spent. Then the perturbation found is scaled by a magnitude in 0..=1, bisected by forward passes on the written child until its loss
-/// lies in the band: one ascent a parent, and no gradient is spent on the search. Every value is rounded toward the parent's, so that the file
+/// lies in the band: one ascent a parent, and no gradient is spent on the search; where the child of an ascent that ended early falls short of the band by its rounding, the ascent is
+/// made once more, with all steps. Values are rounded toward the parent's (in `l2` and `l1` as many of them as it takes), so that the file
 /// stays in the ball, whose stated radius is the certified budget of the label. One backward pass serves all listed modalities (`joint: true`), or each listed
 /// modality is attacked alone (`joint: false`: the children are variants of one attempt, the first modality drawn at random); a modality that is
 /// missing stays missing. `l1` steps go along the hundredth part of the values with the steepest slope. `shared_budget: B` replaces the ball of each modality by one
@@ -54,11 +55,11 @@ pub struct Pgd {
     pub method: Steps,
     /// Norm of the balls.
     pub norm: Norm,
-    /// Radius for pixels in `0..=1`, at least 1/255 (one level of an 8-bit file). Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
+    /// Radius for pixels in `0..=1`, at least 1/255 (one level of an 8-bit file), in `linf` at most 1. Default 8/255 for `linf`, 1 for `l2`, 12 for `l1`.
     pub epsilon: Option<Epsilon>,
-    /// Radius for the waveform in `-1..=1`, at least 1/32768. Default 0.002 for `linf`; for `l2` and `l1` a ratio of 30 dB.
+    /// Radius for the waveform in `-1..=1`, at least 1/32768, in `linf` at most 2. Default 0.002 for `linf`; for `l2` and `l1` a ratio of 30 dB.
     pub audio_epsilon: Option<Epsilon>,
-    /// Radius for the waveform as a ratio of the signal to the perturbation in the norm, in dB (`l2`: signal-to-noise ratio); instead of `audio_epsilon`.
+    /// Radius for the waveform as a ratio of the signal to the perturbation in the norm, in dB (`l2`: signal-to-noise ratio), above 0; instead of `audio_epsilon`.
     pub audio_snr_db: Option<Decibels>,
     /// One budget for all modalities instead of a ball each, in squared radii, above 0 and at most 16.
     pub shared_budget: Option<f64>,
@@ -87,7 +88,7 @@ pub struct Pgd {
     pub joint: bool,
     /// What is ascended.
     pub objective: Objective,
-    /// Forward passes of the search for the magnitude, 1..=64.
+    /// Forward passes of the search for the magnitude, 1..=64; as many again after a second ascent.
     pub tries: usize,
     /// Children of one attempt, 1..=16: the first that is verified is fed.
     pub variants: usize,
@@ -200,6 +201,7 @@ impl Default for Pgd {
 
 impl Configure<dyn Generator> for Pgd {
     const NAME: &'static str = "pgd";
+    const VERSION: u32 = 2;
     const EXAMPLE: &'static str = "{ modalities: [image, audio], norm: linf, epsilon: 8/255, steps: 10 }";
     fn build(self, _: &Table<dyn Generator>) -> Result<Box<dyn Generator>, Vec<Problem>> {
         let problems = self.problems();
@@ -240,6 +242,17 @@ impl Pgd {
             if let Some(found) = found.filter(|found| found.get() < least) {
                 problems.push(Problem::new(field, format!("expected at least {what}, found {found}")));
             }
+        }
+        for (field, modality, found) in [("epsilon", Modality::Image, self.epsilon), ("audio_epsilon", Modality::Audio, self.audio_epsilon)]
+        {
+            problems.extend(
+                found.and_then(|found| self.norm.radius_problem(modality, found.get())).map(|message| Problem::new(field, message)),
+            );
+        }
+        if let Some(found) = self.audio_snr_db.filter(|ratio| ratio.get() <= 0.0) {
+            let message =
+                format!("expected more than 0 dB, found {}: a perturbation as strong as the signal makes silence of it", found.get());
+            problems.push(Problem::new("audio_snr_db", message));
         }
         for (field, found) in [("step_size", self.step_size), ("audio_step_size", self.audio_step_size)] {
             if found.is_some_and(|found| found.get() == 0.0) {
@@ -382,22 +395,40 @@ impl Pgd {
         let targets: Vec<Target> = able.iter().map(|(_, target)| target.clone()).collect();
         let seeds: Vec<SeedTree> = able.iter().map(|(i, _)| node(&context.seeds, &parents[*i], modalities)).collect();
         let subject = context.models.subject.as_ref();
-        let ascents = ascend(subject, &inputs, &targets, &attack, &seeds)?;
-        let starts: Vec<f64> =
-            able.iter().zip(&ascents).map(|((i, _), ascent)| first_magnitude(&parents[*i], ascent, context.band)).collect();
         let search = BandSearch { path: Path::Monotone { draws: 1 }, tries: self.tries, variants: self.variants };
-        let found = search.run(subject, &targets, context.band, &starts, |trials| {
-            let make = |trial: &super::search::Trial| {
-                let (ascent, parent) = (&ascents[trial.item], &parents[able[trial.item].0].sample);
-                if !ascent.finite && ascent.step == 0 {
-                    return Ok(Made::Refused("gradient_not_finite".into()));
-                }
-                perturbed(parent, &ascent.input, &attack.terrain(&inputs[trial.item], None), trial.magnitude)
-            };
-            trials.iter().map(make).collect()
-        })?;
+        let searched = |of: &[usize], attack: &AttackConfig| -> Result<Vec<(Ascent, Found)>> {
+            let own: Vec<Input> = of.iter().map(|&k| inputs[k].clone()).collect();
+            let their: Vec<Target> = of.iter().map(|&k| targets[k].clone()).collect();
+            let nodes: Vec<SeedTree> = of.iter().map(|&k| seeds[k].clone()).collect();
+            let ascents = ascend(subject, &own, &their, attack, &nodes)?;
+            let start = |(k, ascent): (&usize, &Ascent)| first_magnitude(&parents[able[*k].0], ascent, context.band);
+            let starts: Vec<f64> = of.iter().zip(&ascents).map(start).collect();
+            let found = search.run(subject, &their, context.band, &starts, |trials| {
+                let make = |trial: &super::search::Trial| {
+                    let (ascent, parent) = (&ascents[trial.item], &parents[able[of[trial.item]].0].sample);
+                    if !ascent.finite && ascent.step == 0 {
+                        return Ok(Made::Refused("gradient_not_finite".into()));
+                    }
+                    perturbed(parent, &ascent.input, &attack.terrain(&own[trial.item], None), trial.magnitude)
+                };
+                trials.iter().map(make).collect()
+            })?;
+            Ok(ascents.into_iter().zip(found).collect())
+        };
+        let all: Vec<usize> = (0..able.len()).collect();
+        let mut pairs = searched(&all, &attack)?;
+        // An early stop reckons with the point as it is: where the file's levels hold less of it than the band asks, the walk goes on.
+        let short: Vec<usize> = all.into_iter().filter(|&k| pairs[k].0.solved && short_of(&pairs[k].1.outcome, context.band)).collect();
+        if !short.is_empty() {
+            let whole = AttackConfig { until: Until::Steps, ..attack };
+            for (k, (mut ascent, found)) in short.iter().zip(searched(&short, &whole)?) {
+                let before = &pairs[*k].0;
+                (ascent.gradients, ascent.forwards) = (ascent.gradients + before.gradients, ascent.forwards + before.forwards);
+                pairs[*k] = (ascent, found);
+            }
+        }
         let mut of_parents: Vec<Option<(Ascent, Found)>> = (0..parents.len()).map(|_| None).collect();
-        for ((i, _), pair) in able.iter().zip(ascents.into_iter().zip(found)) {
+        for ((i, _), pair) in able.iter().zip(pairs) {
             of_parents[*i] = Some(pair);
         }
         Ok(of_parents)
@@ -419,6 +450,15 @@ fn names(modalities: &[Modality]) -> String {
     modalities.iter().map(|modality| modality.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether every child of a search fell short of the band, or was its parent.
+fn short_of(outcome: &Outcome, band: Option<DifficultyBand>) -> bool {
+    match outcome {
+        Outcome::NotReached { greatest, .. } => band.is_some_and(|band| *greatest < band.low),
+        Outcome::NoOp => band.is_some(),
+        Outcome::Made | Outcome::Refused(_) => false,
+    }
+}
+
 /// Where the search begins: at the whole perturbation, or, where that went past the band, where a straight line would cross its middle.
 fn first_magnitude(parent: &Parent, ascent: &Ascent, band: Option<DifficultyBand>) -> f64 {
     let Some(band) = band.filter(|band| ascent.cross_entropy > band.high) else { return 1.0 };
@@ -427,7 +467,7 @@ fn first_magnitude(parent: &Parent, ascent: &Ascent, band: Option<DifficultyBand
     if before < middle { f64::from((middle - before) / (reached - before)).clamp(0.05, 1.0) } else { 0.5 }
 }
 
-/// The child at `magnitude` on the straight line from the parent to the perturbed point, each value rounded toward the parent's.
+/// The child at `magnitude` on the straight line from the parent to the perturbed point, rounded so that it stays in the ball.
 pub(super) fn perturbed(parent: &Sample, point: &Input, terrain: &PerModality<Option<Terrain>>, magnitude: f64) -> Result<Made> {
     let broken = |message| Error::internal(message).at("sample", &parent.id);
     let mut child = parent.clone();

@@ -273,6 +273,54 @@ fn children_land_in_the_band_inside_their_balls() {
 }
 
 #[test]
+fn an_early_stop_goes_on_where_rounding_takes_the_child_below_the_band() {
+    let mut world = World::of_images();
+    let mut short = 0;
+    for random_start in [true, false] {
+        let pgd = Pgd {
+            modalities: vec![Modality::Image],
+            epsilon: Some(Epsilon::new(4.0 / 255.0).unwrap()),
+            random_start: Some(random_start),
+            // A quarter of a level a step.
+            steps: Some(40),
+            ..Pgd::default()
+        };
+        for i in 0..world.samples.len() {
+            let parent = world.parent(i);
+            let seeds = [node(&SeedTree::new(world.seed).stage("made"), &parent, ModalitySet::IMAGE)];
+            let (input, target) = ([Input::of(&parent.sample)], [parent.sample.label.clone().unwrap()]);
+            let ascent = |until: Until| {
+                let config = pgd.attack(ModalitySet::IMAGE, until);
+                let found = ascend(world.models.subject.as_ref(), &input, &target, &config, &seeds).unwrap().remove(0);
+                match perturbed(&parent.sample, &found.input, &config.terrain(&input[0], None), 1.0).unwrap() {
+                    Made::Child(child) => (found, world.loss(&child)),
+                    _ => (found, world.loss(&parent.sample)),
+                }
+            };
+            let (from, whole) = (world.loss(&parent.sample), ascent(Until::Steps));
+            for share in [0.2, 0.35, 0.5] {
+                let high = from + share * (whole.0.cross_entropy - from);
+                let band = DifficultyBand { low: high - 0.02, high };
+                let early = ascent(Until::Loss(high));
+                if !early.0.solved || early.1 >= band.low || whole.1 < high {
+                    continue;
+                }
+                let generated = World { band: Some(band), ..World::of_images() }.generate(&pgd, std::slice::from_ref(&parent));
+                short += 1;
+                match &generated.outcomes[0].1 {
+                    Outcome::Made => {}
+                    Outcome::NotReached { greatest, .. } => assert!(*greatest > band.high, "{i} {share}: {greatest} {band:?}"),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert!(short >= 5, "{short}");
+    world.band = Some(DifficultyBand { low: 0.9, high: 0.92 });
+    world.keeps_the_promises(&Pgd { modalities: vec![Modality::Image], ..Pgd::default() });
+}
+
+#[test]
 fn without_a_band_the_whole_step_and_milder_ones_are_made() {
     let world = World { band: None, ..World::new() };
     let generated = world.generate(&Pgd { variants: 3, ..Pgd::default() }, &world.parents());

@@ -239,6 +239,7 @@ fn only_rises_that_can_be_among_the_greatest_are_looked_at_again() {
     assert_eq!(numbers(1), [0, 2, 4]);
     assert_eq!(numbers(2), [0, 1, 2, 3, 4]);
     assert_eq!(numbers(6), [0, 1, 2, 3, 4, 6]);
+}
 
 /// Reads which letters a text has: `a` alone is worth more than `b` alone, and `b` with `c` more than all.
 struct Letters(Arc<dyn Model>);
