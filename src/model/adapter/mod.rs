@@ -8,15 +8,16 @@
 //!
 //! The adapter maps native media to the shapes of [`Format`] and gradients back, runs fixed micro-batches in evaluation (the
 //! last one is filled up with missing samples), takes losses and attack objectives a sample, and turns a panic of the
-//! module into an error. The module must treat samples apart: a layer that mixes them (batch normalisation in training)
-//! breaks the promise that neighbours do not matter.
+//! module into an error. The module must treat samples apart and answer the same in training and in evaluation: layers with draws of their own (dropout) or
+//! with statistics of the batch (batch normalisation) are refused. Layer, group or instance normalisation take the place of the second, and
+//! `train.modality_dropout` drops by the run's seed.
 
 mod model;
 
 pub use model::BurnModel;
 
 use super::{
-    Gradients, Input, Learnt, Lesson, Model, ModelSpec, StepReport, Target, Trainable, TrainingBatch,
+    Gradients, Input, Learnt, Lesson, Model, ModelSpec, Pixels, StepReport, Target, Trainable, TrainingBatch, Waveform,
     parameters::{AdamW, Parameter, Parameters},
     preprocess::{AudioMap, Canonical, ImageMap},
 };
@@ -29,6 +30,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, Gradients as BurnGradients, Int, Tensor, TensorData, activation},
 };
+use rand::RngExt;
 use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -308,6 +310,9 @@ pub struct BurnTrainer<N> {
 
 impl<N: Network> BurnTrainer<N> {
     /// Weights drawn from `seeds` (see [`Network::start`]); `weight_decay` is AdamW's, at least 0.
+    ///
+    /// The module is tried on noise: an error if it panics there, if it answers differently in training and in evaluation or from one pass to the next
+    /// (dropout), or if the rows of a batch change each other (batch normalisation).
     pub fn new(module: N, format: Format, weight_decay: f32, seeds: &SeedTree) -> Result<Self> {
         format.check()?;
         let mut parameters = Parameters::default();
@@ -321,7 +326,60 @@ impl<N: Network> BurnTrainer<N> {
             };
             parameters.insert(path, own.shape.clone(), values);
         }
-        Ok(Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters })
+        let trainer = Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters };
+        trainer.try_on_noise()?;
+        Ok(trainer)
+    }
+
+    /// An error if the module is not the same function of each row alone in training as in evaluation.
+    fn try_on_noise(&self) -> Result<()> {
+        const ROWS: usize = 4;
+        let mut rng = SeedTree::new(0).child("noise").rng();
+        let mut noise = |count: usize, low: f32| -> Vec<f32> { (0..count).map(|_| rng.random_range(low..1.0)).collect() };
+        let inputs: Vec<Input> = (0..ROWS)
+            .map(|row| {
+                let image = self.format.image.map(|(width, height, channels)| {
+                    Arc::new(Pixels { width, height, channels, values: noise(width * height * channels, 0.0) })
+                });
+                let audio = self
+                    .format
+                    .audio
+                    .map(|(sample_rate_hz, length)| Arc::new(Waveform { sample_rate_hz, channels: 1, values: noise(length, -1.0) }));
+                let text = self.format.text.as_ref().map(|_| Arc::from(["a", "noise", "of words", "in no order"][row % 4]));
+                Input { image, audio, text, ..Input::default() }
+            })
+            .collect();
+        let answer = |inputs: &[Input], training: bool| {
+            let wrt = if training { self.format.modalities() } else { ModalitySet::EMPTY };
+            let prepared = prepare(&self.format, &self.canonical, inputs, inputs.len(), wrt)?;
+            run(|| {
+                let logits = place(self.module.clone(), &self.parameters, training).forward(prepared.batch).logits;
+                checked(&logits, inputs.len(), self.format.classes.len())?;
+                host(logits)
+            })
+        };
+        let (mut alone, classes) = (Vec::new(), self.format.classes.len());
+        for input in &inputs {
+            alone.extend(answer(std::slice::from_ref(input), false)?);
+        }
+        // Sums may run in another order in a batch of another size; draws and statistics change far more than that.
+        let most = alone.iter().fold(1.0f32, |most, v| most.max(v.abs()));
+        let same =
+            |others: &[f32]| alone.iter().zip(others).all(|(a, b)| (a - b).abs() <= 1e-3 * most || (!a.is_finite() && !b.is_finite()));
+        let told = |what: &str| {
+            let message = format!(
+                "this module cannot be trained here: {what}. Batch normalisation (layer, group or instance normalisation take its place) and dropout \
+                 (`train.modality_dropout` drops by the run's seed) make the answer to a sample depend on its neighbours or on chance"
+            );
+            Err(Error::usage(message).at("model", &self.format.name))
+        };
+        if !same(&answer(&inputs, false)?) {
+            return told("in evaluation the rows of a batch change each other");
+        }
+        if !same(&answer(&inputs, true)?) || !same(&answer(&inputs, true)?) {
+            return told(&format!("on noise ({ROWS} samples, {classes} classes) it answers differently in training and in evaluation"));
+        }
+        Ok(())
     }
 
     /// One graph: `inputs` are the rows of a batch of `rows` from `first` on, their weights divided by the batch's size.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{Apart, Objective, Pair, Pixels, Waveform, measure};
-use burn::nn::{Linear, LinearConfig};
+use crate::model::{Apart, Objective, Pair, measure};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
 #[derive(Module, Debug)]
 pub(crate) struct Small {
@@ -117,6 +117,59 @@ fn a_panic_of_the_module_is_an_error() {
     trainer.format.audio = Some((1000, 21));
     trainer.canonical = trainer.format.canonical();
     assert!(trainer.freeze().err().unwrap().to_string().contains("the burn module panicked"));
+}
+
+/// A head behind layers that a test asks for.
+#[derive(Module, Debug)]
+struct Layered {
+    batch: Option<BatchNorm>,
+    layer: Option<LayerNorm>,
+    dropout: Option<Dropout>,
+    head: Linear,
+}
+
+impl Network for Layered {
+    fn forward(&self, batch: TensorBatch) -> TensorOutput {
+        let mut x: Tensor<2> = batch.image.unwrap().flatten(1, 3);
+        if let Some(layer) = &self.layer {
+            x = layer.forward(x);
+        }
+        if let Some(layer) = &self.batch {
+            x = layer.forward(x);
+        }
+        if let Some(layer) = &self.dropout {
+            x = layer.forward(x);
+        }
+        self.head.forward(x).into()
+    }
+}
+
+#[test]
+fn modules_that_draw_or_mix_their_rows_are_refused() {
+    let device = Device::default();
+    let format = Format {
+        name: "layered".into(),
+        classes: Classes::from_names(["a", "b"].map(String::from)),
+        image: Some((3, 3, 1)),
+        audio: None,
+        text: None,
+    };
+    let open = |batch: bool, layer: bool, dropout: Option<f64>| {
+        let module = Layered {
+            batch: batch.then(|| BatchNormConfig::new(9).init(&device)),
+            layer: layer.then(|| LayerNormConfig::new(9).init(&device)),
+            dropout: dropout.map(|p| DropoutConfig::new(p).init()),
+            head: LinearConfig::new(9, 2).init(&device),
+        };
+        BurnTrainer::new(module, format.clone(), 0.01, &SeedTree::new(3)).map(drop)
+    };
+    for (batch, dropout) in [(true, None), (false, Some(0.5)), (false, Some(0.1)), (true, Some(0.5))] {
+        let told = open(batch, false, dropout).unwrap_err().to_string();
+        assert!(told.contains("differently in training and in evaluation") && told.contains("layered"), "{told}");
+    }
+    for (layer, dropout) in [(false, None), (true, None), (true, Some(0.0))] {
+        open(false, layer, dropout).unwrap();
+    }
 }
 
 #[test]
