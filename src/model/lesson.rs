@@ -66,6 +66,20 @@ impl Balance {
     }
 }
 
+/// Which part of a step of the optimizer a lesson is: the gradients of all parts are summed, at the same weights, and one step is taken by the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Portion {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The first of several: what was kept of a step that was not ended is dropped.
+    First,
+    /// One between.
+    More,
+    /// The last: the step is taken.
+    Last,
+}
+
 /// What a step learns besides the weighted cross entropy of its rows, and what it is asked for.
 #[derive(Clone, Copy, Default)]
 pub struct Lesson<'a> {
@@ -77,12 +91,14 @@ pub struct Lesson<'a> {
     pub wrt: ModalitySet,
     /// Whether encoders are held back.
     pub balance: Option<&'a Balance>,
+    /// Which part of a step this is; only models that give gradients of their inputs ([`super::Trainable::gives_gradients`]) are asked for parts.
+    pub portion: Portion,
 }
 
 impl Lesson<'_> {
     /// Whether this is a plain step: cross entropy, and nothing asked.
     pub fn is_plain(&self) -> bool {
-        self.shape.is_none() && self.pairs.is_empty() && self.wrt.is_empty() && self.balance.is_none()
+        self.is_cross_entropy() && self.wrt.is_empty() && self.balance.is_none() && self.portion == Portion::Whole
     }
     /// Whether the loss of the logits is the weighted cross entropy.
     pub fn is_cross_entropy(&self) -> bool {

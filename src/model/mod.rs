@@ -17,10 +17,12 @@ pub mod onnx;
 pub mod parameters;
 pub mod preprocess;
 mod recorded;
+mod text;
 
 pub use counted::{Counted, Counts};
-pub use lesson::{Apart, Balance, Lesson, Pair};
+pub use lesson::{Apart, Balance, Lesson, Pair, Portion};
 pub use recorded::{Recorded, RecordedRows};
+pub use text::{EmbeddedText, TextEdits};
 
 use crate::{
     error::{Error, Result},
@@ -28,7 +30,7 @@ use crate::{
     sample::{AudioBuffer, Classes, ImageBuffer, Label, Modality, ModalitySet, PerModality, Sample, SampleId},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// Pixels of one sample at native resolution: rows from the top, channels interleaved, values `0..=1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -202,34 +204,6 @@ impl Gradients {
             Modality::Text => &mut self.text,
         }
     }
-}
-
-/// A text as an encoder sees it: one vector a position. Of two texts the difference of `values`, times the gradient, is the change of the objective
-/// to first order (Ebrahimi et al. 2018, HotFlip).
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct EmbeddedText {
-    /// Numbers of one position.
-    pub size: usize,
-    /// Positions that hold text; those behind are padding.
-    pub positions: usize,
-    /// All positions of the encoder, one after another: the same length for every text.
-    pub values: Vec<f32>,
-}
-
-impl EmbeddedText {
-    /// Mean Euclidean length of the vectors that hold text; 0 without any.
-    pub fn mean_length(&self) -> f64 {
-        let lengths = self.values.chunks_exact(self.size.max(1)).take(self.positions);
-        let total: f64 = lengths.map(|v| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()).sum();
-        total / self.positions.max(1) as f64
-    }
-}
-
-/// Edits of one text, each judged from what is near it.
-pub trait TextEdits: Sync {
-    /// How much the product of the embedding ([`Model::embed_text`]) with the slope rises when the bytes `range`, on borders of characters, give way to `replacement`; and the most by
-    /// which this may be off from the difference of the two products in double precision, 0 where they do not differ.
-    fn rise(&self, range: Range<usize>, replacement: &str) -> (f64, f64);
 }
 
 /// What a model is and can do. Everything that `build()` checks before data is read.
@@ -409,7 +383,7 @@ pub trait Trainable: Send {
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport>;
     /// One step of the optimizer toward what `lesson` says. A model need not know how: then it takes plain steps alone, and gives no gradients.
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
-        if !lesson.is_cross_entropy() || lesson.balance.is_some() {
+        if !lesson.is_cross_entropy() || lesson.balance.is_some() || lesson.portion != Portion::Whole {
             return Err(Error::usage("this model learns the cross entropy of each row alone").at("model", &self.spec().name));
         }
         Ok(Learnt { report: self.step(batch)?, gradients: None })

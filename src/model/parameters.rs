@@ -1,5 +1,6 @@
 //! Named weights on the host, their file format and their optimizer.
 
+use super::Portion;
 use crate::{
     error::{Error, Result},
     sample::Digest,
@@ -55,7 +56,6 @@ impl Parameters {
         }
         Ok(())
     }
-    #[cfg(feature = "burn")]
     /// Adds `other`, which has the same paths and shapes.
     pub(super) fn accumulate(&mut self, other: &Self) -> Result<()> {
         for (path, own) in &mut self.0 {
@@ -236,16 +236,45 @@ pub struct AdamW {
     steps: u64,
     first: Parameters,
     second: Parameters,
+    /// Gradients of the parts of a step that is not ended; not in a checkpoint.
+    held: Option<Parameters>,
 }
 
 impl AdamW {
     /// Empty moments, betas 0.9 and 0.999.
     pub fn new(weight_decay: f32) -> Self {
-        Self { weight_decay, betas: (0.9, 0.999), epsilon: 1e-8, steps: 0, first: Parameters::default(), second: Parameters::default() }
+        Self {
+            weight_decay,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            steps: 0,
+            first: Parameters::default(),
+            second: Parameters::default(),
+            held: None,
+        }
     }
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// One step, or a part of one: its gradients are kept, and the last part takes the step by their sum. `weights` change if `true` comes back.
+    pub fn take(&mut self, portion: Portion, weights: &mut Parameters, gradients: &Parameters, learning_rate: f64) -> Result<bool> {
+        let held = self.held.take().filter(|_| matches!(portion, Portion::More | Portion::Last));
+        let sum = match (portion, held) {
+            (Portion::Whole, _) => return self.step(weights, gradients, learning_rate).map(|()| true),
+            (Portion::First, _) => gradients.clone(),
+            (_, Some(mut held)) => {
+                held.accumulate(gradients)?;
+                held
+            }
+            (_, None) => return Err(Error::internal("a part of a step without its first")),
+        };
+        if portion == Portion::Last {
+            return self.step(weights, &sum, learning_rate).map(|()| true);
+        }
+        self.held = Some(sum);
+        Ok(false)
     }
 
     /// One step. Nothing changes if a gradient is missing, misshapen or not finite.
@@ -312,6 +341,25 @@ mod tests {
         p.insert("b", [2], vec![0.5, -1.0]);
         p.insert("a.w", [1, 2], vec![1.0, 2.0]);
         p
+    }
+
+    #[test]
+    fn the_parts_of_a_step_are_taken_by_their_sum() {
+        let (mut whole, mut parts) = (some(), some());
+        let mut gradient = some();
+        let (mut one, mut other) = (AdamW::new(0.1), AdamW::new(0.1));
+        // What was begun and not ended leaves no trace.
+        assert!(!other.take(Portion::First, &mut parts, &some(), 0.1).unwrap());
+        for portion in [Portion::First, Portion::More] {
+            assert!(!other.take(portion, &mut parts, &some(), 0.1).unwrap());
+        }
+        assert_eq!(parts, some());
+        assert!(other.take(Portion::Last, &mut parts, &some(), 0.1).unwrap());
+        gradient.0.values_mut().for_each(|own| own.values.iter_mut().for_each(|v| *v *= 3.0));
+        one.step(&mut whole, &gradient, 0.1).unwrap();
+        assert_eq!((parts, other.clone()), (whole.clone(), one));
+        assert!(other.take(Portion::Last, &mut whole, &some(), 0.1).is_err());
+        assert!(other.take(Portion::More, &mut whole, &some(), 0.1).is_err());
     }
 
     #[test]

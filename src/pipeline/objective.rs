@@ -279,7 +279,8 @@ impl Default for Free {
     }
 }
 
-/// `freelb`: the gradients of the weights at the `steps` points of an ascent, the start included, are averaged, and one step of the optimizer is taken.
+/// `freelb`: the gradients of the weights at the `steps` points of an ascent of the loss that is learnt, the start included, are averaged, and one step of the optimizer is taken. A
+/// point costs one backward pass, whose input gradients lead to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FreeLb {

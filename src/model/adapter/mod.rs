@@ -336,6 +336,12 @@ impl<N: Network> BurnTrainer<N> {
         const ROWS: usize = 4;
         let mut rng = SeedTree::new(0).child("noise").rng();
         let mut noise = |count: usize, low: f32| -> Vec<f32> { (0..count).map(|_| rng.random_range(low..1.0)).collect() };
+        // Weights that start at 0 (a head, a gain of a residual branch) would hide what is before them until the first step.
+        let mut parameters = self.parameters.clone();
+        for (_, values) in parameters.iter_mut().filter(|(_, values)| values.iter().all(|v| *v == 0.0)) {
+            values.copy_from_slice(&noise(values.len(), -1.0));
+            values.iter_mut().for_each(|v| *v *= 0.1);
+        }
         let inputs: Vec<Input> = (0..ROWS)
             .map(|row| {
                 let image = self.format.image.map(|(width, height, channels)| {
@@ -353,7 +359,7 @@ impl<N: Network> BurnTrainer<N> {
             let wrt = if training { self.format.modalities() } else { ModalitySet::EMPTY };
             let prepared = prepare(&self.format, &self.canonical, inputs, inputs.len(), wrt)?;
             run(|| {
-                let logits = place(self.module.clone(), &self.parameters, training).forward(prepared.batch).logits;
+                let logits = place(self.module.clone(), &parameters, training).forward(prepared.batch).logits;
                 checked(&logits, inputs.len(), self.format.classes.len())?;
                 host(logits)
             })
@@ -498,7 +504,7 @@ impl<N: Network> Trainable for BurnTrainer<N> {
             }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
-        self.optimizer.step(&mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
+        self.optimizer.take(lesson.portion, &mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
         let gradients = (!lesson.wrt.is_empty()).then(|| Gradients { logits: report.logits.clone(), ..slopes });
         Ok(Learnt { report, gradients })
     }

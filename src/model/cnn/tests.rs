@@ -338,7 +338,7 @@ fn a_lesson_reaches_weights_and_images() {
     let (inputs, targets, weights) = (inputs(18), targets(18), vec![1.0; 18]);
     let pairs = [Pair { weight: 2.0, apart: Apart::Kl, stop_gradient: false, confidence: 0.0 }; 9];
     let shape = |l: f64| (-l - l * l, -1.0 - 2.0 * l);
-    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, wrt: ModalitySet::one(Modality::Image), balance: None };
+    let lesson = Lesson { shape: Some(&shape), pairs: &pairs, wrt: ModalitySet::one(Modality::Image), ..Lesson::default() };
     let loss = |inputs: &[Input]| {
         let logits = trainer.view().unwrap().forward(inputs).unwrap().logits;
         lesson.slopes(0, 18, &logits.values, 3, &targets, &[1.0 / 18.0; 18]).0

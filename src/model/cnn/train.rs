@@ -182,8 +182,9 @@ impl Trainable for CnnTrainer {
         let logits = Matrix { columns: self.runner.shape.classes.len(), values };
         let losses = crate::model::finite_losses(&logits, batch.targets)?;
         let slopes = self.slopes(&parts);
-        self.optimizer.step(Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)?;
-        self.packed = Arc::new(self.runner.shape.pack(&self.parameters)?);
+        if self.optimizer.take(lesson.portion, Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)? {
+            self.packed = Arc::new(self.runner.shape.pack(&self.parameters)?);
+        }
         let gradients = (!lesson.wrt.is_empty()).then(|| Gradients {
             logits: logits.clone(),
             image: parts.iter_mut().flat_map(|part| std::mem::take(&mut part.images)).collect(),

@@ -16,7 +16,8 @@ use crate::{
     error::{Error, Result},
     mine::{focal_shape, ohem_batch, superloss_shape},
     model::{
-        Apart, Balance, Input, Lesson, Matrix, Model, Objective, Pair, StepReport, Target, Trainable, TrainingBatch, lesson::Shape, measure,
+        Apart, Balance, Gradients, Input, Lesson, Matrix, Model, Objective, Pair, Portion, StepReport, Target, Trainable, TrainingBatch,
+        lesson::Shape, measure,
     },
     pipeline::{Compared, Consistency, FgsmRs, Free, FreeLb, Madry, SuperLoss, Trades, TrainingObjective, Villa},
     random::SeedTree,
@@ -160,6 +161,7 @@ impl Task<'_> {
             TrainingObjective::Superloss(own) => self.superloss(model, rows, own, memory, spent),
             TrainingObjective::Ohem(own) => self.hardest(model, rows, own.keep.get(), spent),
             TrainingObjective::Free(own) => self.free(model, rows, own, spent),
+            TrainingObjective::Freelb(own) if model.gives_gradients() => self.by_the_way(model, rows, own, spent),
             objective => {
                 let prepared = match objective {
                     TrainingObjective::Consistency(own) => self.subsets(rows, own, memory.known(model).reads),
@@ -192,7 +194,7 @@ impl Task<'_> {
     ) -> Result<StepReport> {
         spent.steps += 1;
         spent.presentations += rows.len() as u64;
-        let lesson = Lesson { shape, pairs, wrt: ModalitySet::EMPTY, balance: self.balance };
+        let lesson = Lesson { shape, pairs, balance: self.balance, ..Lesson::default() };
         Ok(model.learn(&self.batch(rows), &lesson)?.report)
     }
 
@@ -287,7 +289,53 @@ impl Task<'_> {
         Ok(paired(rows, pairs.collect()))
     }
 
-    /// FreeLB: the rows at every point, each with its share of the weight.
+    /// FreeLB in one backward pass a point: the gradients of the weights are kept until the last, those of the inputs go on to the next.
+    fn by_the_way(&self, model: &mut dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<StepReport> {
+        let start = if own.random_start { Start::Random } else { Start::Sample };
+        let attack = self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start);
+        let reached = self.reached(rows, &attack);
+        let parts = if reached.is_empty() { 1 } else { own.steps.max(1) };
+        let (centres, targets) = picked(rows, &reached);
+        let mut climb = self.climb(model.view()?.as_ref(), attack, &centres, None, &reached)?;
+        let share = |row: &usize| rows.weights[*row] / parts as f32;
+        let mut seen = StepReport::default();
+        spent.steps += 1;
+        for part in 0..parts {
+            // The first part also has the rows that are not treated, the others their points alone; weights count by the rows of a batch.
+            let now = if part == 0 {
+                let mut now = rows.clone();
+                for (row, point) in reached.iter().zip(climb.points()) {
+                    (now.inputs[*row], now.weights[*row]) = (point.clone(), share(row));
+                }
+                now
+            } else {
+                let fewer = reached.len() as f32 / rows.len() as f32;
+                let weights = reached.iter().map(|row| share(row) * fewer).collect();
+                Rows { inputs: climb.points().to_vec(), targets: targets.clone(), weights }
+            };
+            let portion = match part {
+                _ if parts == 1 => Portion::Whole,
+                0 => Portion::First,
+                _ if part + 1 == parts => Portion::Last,
+                _ => Portion::More,
+            };
+            let wrt = if part + 1 == parts { ModalitySet::EMPTY } else { attack.modalities() };
+            let noise = |balance: &Balance| Balance { noise: balance.noise.as_ref().map(|node| node.variant(part)), ..balance.clone() };
+            let balance = self.balance.map(noise);
+            spent.presentations += now.len() as u64;
+            let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), portion, ..Lesson::default() })?;
+            if part == 0 {
+                seen = learnt.report;
+            }
+            if let Some(all) = learnt.gradients {
+                let places: Vec<usize> = if part == 0 { reached.clone() } else { (0..reached.len()).collect() };
+                climb.advance(&of_places(all, &places));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// FreeLB by a model that gives no gradients of a step: the rows at every point, each with its share of the weight, in one step.
     fn along(&self, model: &dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<Prepared> {
         let start = if own.random_start { Start::Random } else { Start::Sample };
         let attack = self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start);
@@ -448,10 +496,8 @@ impl Task<'_> {
             let balance = self.balance.map(own);
             let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), ..Lesson::default() })?;
             seen = learnt.report;
-            if let Some(mut all) = learnt.gradients {
-                let of = |list: &mut Vec<Option<Vec<f32>>>| reached.iter().map(|row| list.get_mut(*row)?.take()).collect();
-                (all.image, all.audio, all.text) = (of(&mut all.image), of(&mut all.audio), of(&mut all.text));
-                climb.advance(&all);
+            if let Some(all) = learnt.gradients {
+                climb.advance(&of_places(all, &reached));
             }
         }
         Ok(seen)
@@ -470,6 +516,13 @@ fn by_class(rows: &Rows, classes: &Classes, factors: &BTreeMap<String, f64>) -> 
         } as f32;
     }
     own
+}
+
+/// The gradients of the inputs of some rows.
+fn of_places(mut all: Gradients, places: &[usize]) -> Gradients {
+    let of = |list: &mut Vec<Option<Vec<f32>>>| places.iter().map(|row| list.get_mut(*row)?.take()).collect();
+    (all.image, all.audio, all.text) = (of(&mut all.image), of(&mut all.audio), of(&mut all.text));
+    all
 }
 
 /// The inputs and targets of some rows.

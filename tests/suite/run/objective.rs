@@ -22,6 +22,7 @@ fn counts(objective: &str) -> [u64; 4] {
 fn every_gradient_is_counted() {
     assert_eq!(counts(&format!("{{ trades: {{ {BALLS}, steps: 2 }} }}")), [128, 64, 128, 64]);
     assert_eq!(counts(&format!("{{ free: {{ {BALLS}, replays: 3 }} }}")), [192, 64, 0, 0]);
+    assert_eq!(counts(&format!("{{ freelb: {{ {BALLS}, steps: 3 }} }}")), [192, 64, 0, 0]);
     // Each treated sample is also asked for its clean prediction.
     assert_eq!(counts("{ villa: { balls: { text: 0.3 }, steps: 2 } }"), [256, 64, 128, 64]);
     assert_eq!(counts("{ ohem: { keep: 0.5 } }"), [32, 64, 0, 64]);

@@ -24,6 +24,7 @@ struct Batch {
     rows: Rows,
     pairs: Vec<Pair>,
     wrt: ModalitySet,
+    portion: Portion,
     /// The first number of the noise of the balance.
     noise: Option<u64>,
 }
@@ -45,7 +46,7 @@ impl Trainable for Spy {
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
         let rows = Rows { inputs: batch.inputs.to_vec(), targets: batch.targets.to_vec(), weights: batch.weights.to_vec() };
         let noise = lesson.balance.and_then(|own| own.noise.as_ref()).map(|node| node.rng().random());
-        self.seen.lock().unwrap().push(Batch { rows, pairs: lesson.pairs.to_vec(), wrt: lesson.wrt, noise });
+        self.seen.lock().unwrap().push(Batch { rows, pairs: lesson.pairs.to_vec(), wrt: lesson.wrt, portion: lesson.portion, noise });
         // The linear model has no head a modality.
         let learnt = self.inner.learn(batch, &Lesson { balance: None, ..*lesson })?;
         Ok(Learnt { gradients: learnt.gradients.filter(|_| self.gives), ..learnt })
@@ -140,7 +141,8 @@ fn pixels(input: &Input) -> &[f32] {
 /// What every objective gives: a row of the report for each row, and counts that are those of the batches.
 fn whole(done: &Done, n: usize) {
     assert_eq!((done.report.losses.len(), done.report.logits.rows()), (n, n));
-    assert_eq!(done.spent.steps, done.seen.len() as u64);
+    let ends = |batch: &&Batch| matches!(batch.portion, Portion::Whole | Portion::Last);
+    assert_eq!(done.spent.steps, done.seen.iter().filter(ends).count() as u64);
     assert_eq!(done.spent.presentations, done.seen.iter().map(|batch| batch.rows.len() as u64).sum::<u64>());
     for (loss, (row, target)) in done.report.losses.iter().zip((0..n).zip(&rows(n).targets)) {
         assert!((loss - measure::cross_entropy(done.report.logits.row(row), target)).abs() < 1e-6);
@@ -246,10 +248,28 @@ fn every_step_of_the_optimizer_has_noise_of_its_own() {
 #[test]
 fn freelb_learns_every_point_of_the_way() {
     let objective = TrainingObjective::Freelb(FreeLb { balls: balls(0.1), steps: 3, random_start: false, ..FreeLb::default() });
-    let done = step(&objective, 2, &[true, false], 1.0, true);
+    // A model that gives the gradients of its step learns a point a pass, at the cost of the passes alone.
+    let by_the_way = step(&objective, 2, &[true, false], 1.0, true);
+    whole(&by_the_way, 2);
+    assert_eq!((by_the_way.spent.steps, by_the_way.spent.presentations, by_the_way.spent.gradient), (1, 4, 0));
+    let portions: Vec<Portion> = by_the_way.seen.iter().map(|batch| batch.portion).collect();
+    assert_eq!(portions, [Portion::First, Portion::More, Portion::Last]);
+    // Another learns all points at once, after the way up.
+    let done = step(&objective, 2, &[true, false], 1.0, false);
     whole(&done, 2);
     let batch = &done.seen[0];
-    assert_eq!((batch.rows.len(), done.spent.gradient), (4, 2));
+    assert_eq!((done.seen.len(), batch.rows.len(), done.spent.gradient), (1, 4, 2));
+    // The points are the same, and so is what is learnt.
+    let points: Vec<&Input> = by_the_way.seen.iter().flat_map(|batch| &batch.rows.inputs).collect();
+    for (found, right) in points.iter().zip(&batch.rows.inputs) {
+        assert!(distance(Norm::Linf, pixels(found), pixels(right)) < 1e-6);
+    }
+    let logits = |done: &Done| done.model.freeze().unwrap().forward(&rows(6).inputs).unwrap().logits.values;
+    let (found, right, before) =
+        (logits(&by_the_way), logits(&done), trainer().freeze().unwrap().forward(&rows(6).inputs).unwrap().logits.values);
+    for ((found, right), before) in found.iter().zip(&right).zip(&before) {
+        assert!((found - right).abs() < 1e-5 && (right - before).abs() > 1e-3, "{found} {right} {before}");
+    }
     let weights: Vec<f32> = batch.rows.weights.iter().map(|w| w * 0.5).collect();
     for (found, right) in weights.iter().zip([1.0 / 3.0, 2.0, 1.0 / 3.0, 1.0 / 3.0]) {
         assert!((found - right).abs() < 1e-6, "{weights:?}");
@@ -289,15 +309,15 @@ fn embedded_text_is_perturbed_in_its_own_ball() {
     own.text = Some(Epsilon::new(0.5).unwrap());
     let objective = TrainingObjective::Freelb(FreeLb { balls: own, steps: 2, ..FreeLb::default() });
     let done = step(&objective, 2, &[true, false], 1.0, true);
-    let rows = &done.seen[0].rows;
+    let inputs: Vec<&Input> = done.seen.iter().flat_map(|batch| &batch.rows.inputs).collect();
     let embedded = trainer().freeze().unwrap().embed_text("one").unwrap();
     let radius = 0.5 * embedded.mean_length() * (embedded.positions as f64).sqrt();
     for row in [0, 2] {
-        let shift = rows.inputs[row].text_shift.as_ref().unwrap();
+        let shift = inputs[row].text_shift.as_ref().unwrap();
         let length = shift.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         assert!(shift.len() == embedded.values.len() && length > 0.0 && length <= radius * (1.0 + 1e-5), "{length} {radius}");
     }
-    assert!(rows.inputs[1].text_shift.is_none());
+    assert!(inputs[1].text_shift.is_none());
 }
 
 #[test]
