@@ -13,7 +13,7 @@ use std::{any::Any, collections::BTreeMap};
 pub trait Configure<F: ?Sized>: DeserializeOwned + Serialize + JsonSchema + 'static {
     /// Name in a pipeline file.
     const NAME: &'static str;
-    /// Raised when the same config and seed give other bytes than before.
+    /// Raised when the same config and the same recorded draws give other bytes than before: children of another version are not made again.
     const VERSION: u32 = 1;
     /// A config as it stands in a pipeline file, in YAML flow style.
     const EXAMPLE: &'static str;

@@ -33,7 +33,11 @@ impl Check {
                         None => (Vec::new(), plan.warnings(), Some(plan.digest)),
                         Some(problem) => (vec![spec.locate(problem)], plan.warnings(), None),
                     },
-                    Err(found) => (found, Vec::new(), None),
+                    Err(mut found) => {
+                        found.extend(run::unready_as_written(spec.value()).map(|problem| spec.locate(problem)));
+                        found.sort_by(|a, b| a.place.cmp(&b.place));
+                        (found, Vec::new(), None)
+                    }
                 };
                 (spec.name().to_owned(), spec.text().to_owned(), found, warnings, digest)
             }

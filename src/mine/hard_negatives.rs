@@ -157,7 +157,8 @@ impl Negatives {
 
 impl Miner for Negatives {
     fn requirements(&self) -> Requirements {
-        needs(&[self.query, self.keys])
+        let compared = [self.query, self.keys].into_iter().filter_map(Space::modality).collect();
+        Requirements { compared, ..needs(&[self.query, self.keys]) }
     }
 
     fn mine(&self, table: &ScoreTable, diagnoses: &[Diagnosis], context: &MineContext<'_>) -> Result<Selection> {

@@ -29,7 +29,7 @@ pub use ohem::{ohem_batch, ohem_pixels, ohem_regions};
 pub use prioritized::{Prioritized, Priority, annealed, importance_weights, prioritized_probabilities};
 pub use query::{Query, Uncertainty};
 pub use quota::{Per, Quota, quota};
-pub use rank::{Weighting, band_column, between_ranks, frozen_band, rank_weights, uncertain};
+pub use rank::{Weighting, band_column, between_ranks, frozen_band, holds_losses, rank_weights, uncertain};
 pub use schedule::{Between, Pace, Phase, Preset, Schedule, Timetable, hardness_of_plateaus, hardness_with_noise, plateaus};
 pub use superloss::{lambert_w, superloss, superloss_shape, superloss_weight};
 pub use threshold::{Certainty, Threshold, adaptive_thresholds};

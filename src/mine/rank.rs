@@ -130,10 +130,18 @@ pub(super) fn by_class(table: &ScoreTable, rows: Vec<Eligible>, per_class: bool)
 /// The column whose quantiles freeze the band: `prefer` if it holds out-of-fold losses, else the first that does, else the first of the
 /// subject's own losses (a fitted model's are all near zero). `None` where there is neither.
 pub fn band_column<'a>(table: &'a ScoreTable, prefer: &str) -> Option<&'a str> {
-    let is = |name: &str, what: &str| name == what || name.strip_suffix(what).is_some_and(|stage| stage.ends_with('.'));
     let find = |wanted: &dyn Fn(&str) -> bool| table.columns().map(|(column, _)| column.name.as_str()).find(|name| wanted(name));
-    let preferred = || find(&|name| name == prefer && is(name, "out_of_fold"));
-    preferred().or_else(|| find(&|name| is(name, "out_of_fold"))).or_else(|| find(&|name| is(name, "loss")))
+    let preferred = || find(&|name| name == prefer && is_column(name, "out_of_fold"));
+    preferred().or_else(|| find(&|name| is_column(name, "out_of_fold"))).or_else(|| find(&|name| is_column(name, "loss")))
+}
+
+/// Whether a column holds losses that a band can be frozen from: `loss` or `out_of_fold`, of any stage.
+pub fn holds_losses(name: &str) -> bool {
+    ["out_of_fold", "loss"].iter().any(|what| is_column(name, what))
+}
+
+fn is_column(name: &str, what: &str) -> bool {
+    name == what || name.strip_suffix(what).is_some_and(|stage| stage.ends_with('.'))
 }
 
 /// The losses between the quantiles `low` and `high` (`0..=1`) of the valuable rows in [`band_column`], clamped by

@@ -4,6 +4,7 @@
 use super::{BalancePlan, DataPlan, DropoutAim, EvaluatePlan, On, Stages, TrainPlan};
 use crate::{
     error::Problem,
+    mine::holds_losses,
     model::{Capabilities, ModelSource},
     operator::{Built, Requirements, unknown},
     registry::Registry,
@@ -133,7 +134,9 @@ pub(super) fn stages(stages: &Stages, sites: &[Site], given: &Given<'_>, registr
     if let [_, second, ..] = probes.as_slice() {
         problems.push(Problem::new(*second, "the probe models are trained once: only one stage may ask for them"));
     }
-    for stage in stages.generate.iter().filter(|stage| answers.is_some() && stage.in_band) {
+    // Without a loss no band is known, and none is searched.
+    let searched = answers.is_some() && added.iter().any(|column| holds_losses(&column.name));
+    for stage in stages.generate.iter().filter(|stage| searched && stage.in_band) {
         let requirements = stage.operator.requirements();
         // What asks for a gradient, a decoder or new inputs anyway is told so below.
         if requirements.gradients.is_empty() && requirements.decodes.is_empty() && !requirements.new_inputs {

@@ -38,6 +38,10 @@ fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> RobustPla
     } else if let Some(message) = attack.method.start_problem(attack.random_start) {
         problems.push(Problem::new(format!("{path}.random_start"), message));
     }
+    if attack.auto_attack && attack.method.is_one_step() {
+        let message = "the ensemble takes its steps and restarts from the attack, and this method has one step; leave `auto_attack` out, or write `method: pgd`";
+        problems.push(Problem::new(format!("{path}.auto_attack"), message));
+    }
     for (field, found) in [("step_size", attack.step_size), ("audio_step_size", attack.audio_step_size)] {
         if found.is_some_and(|found| found.get() == 0.0) {
             problems.push(Problem::new(format!("{path}.{field}"), "expected a step longer than 0"));

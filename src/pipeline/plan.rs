@@ -348,9 +348,13 @@ impl Plan {
                  what is reported is too good; add `data.test`"
             ));
         }
-        if train.memory_bank.is_some() && train.objective.displaces() && matches!(train.objective.adversarial(), Some((_, On::All))) {
+        if let Some((balls, On::All)) = train.objective.adversarial()
+            && train.memory_bank.is_some()
+            && train.objective.displaces()
+        {
             warnings.push(format!(
-                "train.memory_bank: `{name}` sees no sample as it is, so that the bank knows the losses of the warm-up alone; write `on: mined`, or leave the bank"
+                "train.memory_bank: `{name}` sees no sample that has any of {} as it is, so that of those the bank knows the losses of the warm-up alone; write `on: mined`, or leave the bank",
+                balls.modalities()
             ));
         }
         warnings

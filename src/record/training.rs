@@ -29,7 +29,7 @@ pub struct ObjectiveRecord {
     pub gradient: u64,
     /// Forward evaluations besides.
     pub forward: u64,
-    /// Presentations of samples that an adversarial objective was to treat; of all samples for the others.
+    /// Presentations that the attack of an adversarial objective reached; all for the others.
     pub treated: u64,
     /// Checks for catastrophic overfitting, in the order of the epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -167,7 +167,8 @@ pub fn render(dir: &Path, input: &ReportInput, source: Source<'_>, limits: &Limi
 fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = dir.join(name);
     let io = |error| Error::io(&path, error);
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+    // Under a name that a resumed run sweeps away.
+    let mut file = tempfile::Builder::new().suffix(".partial").tempfile_in(dir).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     // A temporary file is private to its owner; a report is an ordinary file.
     #[cfg(unix)]

@@ -54,8 +54,8 @@ impl Fixture {
             .take(parents)
             .enumerate()
             .map(|(i, row)| {
-                let hostile = nasty.filter(|_| i == 0);
-                sample(row, hostile.unwrap_or(row["id"].as_str().unwrap()), hostile.unwrap_or(row["text"].as_str().unwrap()))
+                let of = |field: &str| nasty.filter(|_| i == 0).unwrap_or(row[field].as_str().unwrap());
+                sample(row, of("id"), of("text"))
             })
             .collect();
         let mut lines = Vec::new();
@@ -414,10 +414,8 @@ fn results(seeds: usize) -> Results {
 
 /// Every tag of a page: what stands between `<` and `>`, quoted values removed.
 fn tags(page: &str) -> Vec<String> {
-    let mut tags = Vec::new();
-    for part in page.split('<').skip(1) {
-        let mut tag = String::new();
-        let mut quote = false;
+    let tag = |part: &str| {
+        let (mut tag, mut quote) = (String::new(), false);
         for c in part.chars() {
             match c {
                 '"' => quote = !quote,
@@ -426,9 +424,9 @@ fn tags(page: &str) -> Vec<String> {
                 _ => {}
             }
         }
-        tags.push(tag);
-    }
-    tags
+        tag
+    };
+    page.split('<').skip(1).map(tag).collect()
 }
 
 #[test]

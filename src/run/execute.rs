@@ -2,13 +2,15 @@
 
 use super::{
     Options, Summary,
+    clock::Clock,
     folder::{Folder, Found, json},
     keeper::{GENERATED, Keeper},
     print,
+    ready::{NOTHING_TO_EVALUATE_ON, unready},
 };
 use crate::{
     context::Fetch,
-    error::{Error, Problem, Result},
+    error::{Error, Result},
     model::{Model, Opened, Teachers, Trainable},
     operator::{FoldPlan, unknown},
     pipeline::{Arm, Plan, Split, Stop, TrainPlan, TrainingObjective, open_extra, open_splits},
@@ -16,7 +18,7 @@ use crate::{
     random::SeedTree,
     record::{
         ArmResult, Comparison, Helped, Metric, ModelRecord, ModelRole, Results, RobustAccuracy, RunRecord, SampleBalance, SetAside,
-        SharedMedia, Splits as SplitRecords, Timing, TimingStep, TrainingRecord,
+        SharedMedia, Splits as SplitRecords, Timing, TrainingRecord,
     },
     registry::Registry,
     report::ReportInput,
@@ -26,19 +28,10 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
 /// Resamples of a bootstrap interval.
 const RESAMPLES: usize = 10_000;
-
-const NOTHING_TO_EVALUATE_ON: &str = "nothing to evaluate on: name a `test` or a `validation` split under `data`";
-
-/// What a whole run needs beside a plan that can be built: others train without a split to evaluate on.
-pub(super) fn unready(plan: &Plan) -> Option<Problem> {
-    let nowhere = plan.train.is_some() && plan.data.test.is_none() && plan.data.validation.is_none();
-    nowhere.then(|| Problem::new("data", NOTHING_TO_EVALUATE_ON))
-}
 
 /// Runs the plan on a pool of `options.threads`, or resumes it, or finds it done.
 pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -> Result<Summary> {
@@ -61,8 +54,19 @@ pub(super) fn execute(plan: &Plan, options: &Options, progress: &dyn Progress) -
     }
     if let Found::Begun = found {
         progress.note("resuming: arms that are finished are not run again");
+        // Told before hours of other seeds: the main arm's files are taken over, and must be as they were, where all arms of its seed are there.
+        let seed = train::seed_of(plan.seed, 0);
+        let mut arms = plan.compare.arms.iter().chain([&Arm::Hardmine]);
+        if plan.train.is_some() && arms.all(|arm| folder.path(&seed_file(seed, *arm)).exists()) {
+            folder.sealed_with_files::<RunRecord>(&Folder::work("main.json"))?;
+        }
     }
     pool.install(|| Run::new(plan, &folder, progress)?.whole())
+}
+
+/// Where the numbers of a finished arm stand.
+fn seed_file(seed: u64, arm: Arm) -> String {
+    Folder::work(&format!("seed-{seed}-{}.json", arm.name()))
 }
 
 struct Run<'a> {
@@ -77,38 +81,14 @@ struct Run<'a> {
     clock: Clock,
 }
 
-struct Clock {
-    began: Instant,
-    last: Instant,
-    steps: Vec<TimingStep>,
-}
-
-impl Clock {
-    fn lap(&mut self, step: String) {
-        let now = Instant::now();
-        self.steps.push(TimingStep { step, seconds: (now - self.last).as_secs_f64() });
-        self.last = now;
-    }
-}
-
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, folder: &'a Folder, progress: &'a dyn Progress) -> Result<Self> {
-        let began = Instant::now();
+        let clock = Clock::start();
         let (train, validation, test) = open_splits(&plan.data, progress)?;
         let extra =
             plan.extra.iter().map(|(name, reader)| Ok((name.clone(), open_extra(reader, name, train.classes(), &plan.data, progress)?)));
         let extra = extra.collect::<Result<BTreeMap<_, _>>>()?;
-        let mut run = Self {
-            plan,
-            folder,
-            progress,
-            train,
-            validation,
-            test,
-            extra,
-            warnings: Mutex::default(),
-            clock: Clock { began, last: began, steps: Vec::new() },
-        };
+        let mut run = Self { plan, folder, progress, train, validation, test, extra, warnings: Mutex::default(), clock };
         run.clock.lap("read".into());
         run.tell_left_out();
         run.plan.warnings().iter().for_each(|line| run.warn(line));
@@ -175,8 +155,13 @@ impl<'a> Run<'a> {
     }
 
     fn warn(&self, line: &str) {
-        self.progress.warn(line);
-        self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(line.to_owned());
+        let mut warnings = self.warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Every seed would say it again.
+        if !warnings.iter().any(|told| told == line) {
+            warnings.push(line.to_owned());
+            drop(warnings);
+            self.progress.warn(line);
+        }
     }
 
     fn splits(&self) -> Splits<'_> {
@@ -253,7 +238,7 @@ impl<'a> Run<'a> {
         let seed = train::seed_of(self.plan.seed, ordinal);
         let mut wanted = vec![Arm::Hardmine];
         wanted.extend(self.plan.compare.arms.iter().copied().filter(|arm| *arm != Arm::Hardmine));
-        let file = |arm: Arm| Folder::work(&format!("seed-{seed}-{}.json", arm.name()));
+        let file = |arm: Arm| seed_file(seed, arm);
         let mut done: Vec<(Arm, ArmResult)> = Vec::new();
         for arm in &wanted {
             if let Some(result) = self.folder.sealed(&file(*arm))? {
@@ -435,15 +420,16 @@ impl<'a> Run<'a> {
             .map(|file| Ok::<_, Error>((file.key.as_str(), train::read_slices(file, &self.plan.data.base)?)))
             .transpose()?;
         let side = side.as_ref().map(|(key, slices)| (*key, slices));
-        let mut result = train::evaluate(arm.name(), seed, &finished.model, split, plan, side, self.progress)?;
+        let progress = Recorder { inner: self.progress, run: self };
+        let mut result = train::evaluate(arm.name(), seed, &finished.model, split, plan, side, &progress)?;
         if let Some(robust) = &plan.robust {
             (result.robust, result.masking) =
-                train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), self.progress)?;
+                train::robust(arm.name(), &finished.model, split, robust, withheld, &seeds.child("robust"), &progress)?;
         }
         for (name, attack) in &plan.attacks {
             let told = format!("{} ({name})", arm.name());
             let seeds = seeds.child("attacks").child(name.as_str());
-            let (rows, _) = train::robust(&told, &finished.model, split, attack, withheld, &seeds, self.progress)?;
+            let (rows, _) = train::robust(&told, &finished.model, split, attack, withheld, &seeds, &progress)?;
             result.robust.extend(rows.into_iter().map(|row| RobustAccuracy { attack: name.clone(), ..row }));
         }
         for (name, split) in &self.extra {

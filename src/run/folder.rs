@@ -190,7 +190,11 @@ impl Folder {
 
     /// Reads what [`Folder::seal`] wrote, `None` where it is absent; an error where it is not what was written under this name.
     pub fn sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let Some(found) = self.read_optional::<Sealed>(name)? else { return Ok(None) };
+        let Some(found) = self.read_optional::<Value>(name)? else { return Ok(None) };
+        let found: Sealed = serde_json::from_value(found).map_err(|_| {
+            let told = "another build of hardmine wrote it; remove the folder, or name another with --out";
+            Error::data(told).at("file", self.path(name).display())
+        })?;
         if found.digest != Sealed::digest_of(name, &found.content) {
             let told = "it was changed since a run wrote it, and is not gone on from; remove the folder, or name another with --out";
             return Err(Error::data(told).at("file", self.path(name).display()));
@@ -208,8 +212,7 @@ impl Folder {
     pub fn sealed_with_files<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let Some((content, digest)) = self.sealed::<(T, Digest)>(name)? else { return Ok(None) };
         if self.digest()? != digest {
-            let told =
-                "files were changed, added or removed since the main arm was finished; remove the folder, or name another with --out";
+            let told = "files were changed, added or removed since the main arm was finished; put them back as they were, remove the folder, or name another with --out";
             return Err(Error::data(told).at("folder", self.root.display()));
         }
         Ok(Some(content))

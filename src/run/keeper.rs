@@ -65,6 +65,11 @@ impl<'a> Keeper<'a> {
 
     fn keep_model(&mut self, model: &dyn crate::model::Model, role: ModelRole, round: Option<usize>, fold: Option<usize>) -> Result<()> {
         let digest = model.spec().digest.clone();
+        if model.recorded().is_some() {
+            // Recorded predictions have no weights.
+            self.models.push(ModelRecord { digest, role, round, fold, file: None, notes: model.notes() });
+            return Ok(());
+        }
         let file = format!("models/{digest}.safetensors");
         if !self.folder.path(&file).exists() {
             self.folder.write_with(&file, |path| model.save(path))?;

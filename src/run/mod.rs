@@ -1,5 +1,6 @@
 //! A run: the pipeline file, the output folder, the journal.
 
+mod clock;
 mod execute;
 mod explain;
 pub mod export;
@@ -10,6 +11,7 @@ mod keeper;
 pub mod outside;
 mod overrides;
 mod print;
+mod ready;
 mod regenerate;
 mod report;
 pub mod shipped;
@@ -47,7 +49,12 @@ pub struct Summary {
 
 /// Why [`execute`] refuses a plan that could be built, `None` where it does not.
 pub fn unready(plan: &Plan) -> Option<Problem> {
-    execute::unready(plan)
+    ready::unready(plan)
+}
+
+/// The same of a pipeline that could not be built, by what is written.
+pub fn unready_as_written(pipeline: &serde_json::Value) -> Option<Problem> {
+    ready::unready_as_written(pipeline)
 }
 
 /// Runs the plan, or resumes it, and leaves its folder behind.

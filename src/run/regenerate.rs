@@ -153,7 +153,7 @@ impl Kept {
 /// That a field of a record is not what follows from the rest.
 fn field(file: &str, name: &str, found: Option<&Value>, right: Option<&Value>) -> String {
     let of = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{}`", written(value)));
-    format!("{file}: `{name}` is {}, and {} would be right", of(found), of(right))
+    format!("{file}: `{name}` is {}, and by the training data and the lineage it is {}", of(found), of(right))
 }
 
 fn written(value: &Value) -> String {
@@ -262,9 +262,12 @@ impl<'a> Workshop<'a> {
             .iter()
             .find(|stage| stage.info.id == lineage.stage)
             .ok_or_else(|| Error::data(format!("the pipeline has no generator stage `{}`", lineage.stage)))?;
-        if stage.info.version != lineage.version || stage.info.config != lineage.config {
-            let message = format!("made by {} version {} with another config than this build has", lineage.operator, lineage.version);
-            return Err(Error::data(message));
+        if stage.info.version != lineage.version {
+            let (operator, of) = (&lineage.operator, lineage.version);
+            return Err(Error::data(format!("made by {operator} version {of}, of which this build has version {}", stage.info.version)));
+        }
+        if stage.info.config != lineage.config {
+            return Err(Error::data(format!("made by {} with another config than the pipeline of the run names", lineage.operator)));
         }
         if let Some(told) = self.misnamed(lineage, stage.info.operator) {
             return Err(Error::data(told));

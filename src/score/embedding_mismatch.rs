@@ -89,7 +89,7 @@ pub(super) fn one_twice([a, b]: [Modality; 2]) -> Option<Problem> {
 /// The embeddings of a pair.
 pub(super) fn embeddings(pair: [Modality; 2]) -> Requirements {
     let embeddings: ModalitySet = pair.into_iter().collect();
-    Requirements { embeddings, kept: Kept { embeddings, ..Kept::default() }, ..Requirements::default() }
+    Requirements { embeddings, compared: embeddings, kept: Kept { embeddings, ..Kept::default() }, ..Requirements::default() }
 }
 
 /// All samples that have both modalities, each against the others in both directions.

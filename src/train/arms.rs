@@ -375,7 +375,10 @@ impl<'a> Experiment<'a> {
                 steps,
             };
             let presented = self.train_round(&mut session, &mix, Turn { train, arm, round }, &mut done)?;
-            done.reached.push(std::mem::take(&mut session.reached));
+            let mut reached = std::mem::take(&mut session.reached);
+            // An epoch that ended early reached no more.
+            reached.resize(reached.len().max(steps * train.epochs_per_round), 0);
+            done.reached.push(reached);
             let score = scored.as_ref().and_then(|mined| Some((self.chosen_by(&mined.table)?, &mined.table)));
             done.rounds.push(RoundRecord {
                 round,

@@ -271,7 +271,10 @@ impl Session {
             let noise = own.child("balance");
             let balance = mix.balance.map(|(alpha, noisy)| Balance { alpha, noise: noisy.then_some(noise) });
             let lessons = Lessons { thinning: Thinning::InPlace, dropout, teaching, most_treated, balance: balance.as_ref() };
+            let met = self.reached.len();
             let seen = self.step(split, &shown, &lessons, rate, &own)?;
+            // A step that was passed over or taken back counts as one that reached none, so that places in the list are steps.
+            self.reached.resize(met + 1, 0);
             seen.report.losses.iter().for_each(|loss| total.add(f64::from(*loss)));
             epoch.steps += 1;
             step.advance(batch.len() as u64 + replayed as u64);

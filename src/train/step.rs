@@ -247,7 +247,7 @@ impl Session {
             self.taught.presentations += spent.presentations;
             self.taught.gradient += spent.gradient;
             self.taught.forward += spent.forward;
-            self.taught.treated += treated.iter().filter(|treated| **treated).count() as u64;
+            self.taught.treated += if attacked.is_some() { reached.len() } else { rows.len() } as u64;
         }
         Ok(Taught { report: seen?, reached: attacked.map(|_| reached.len() as u32), displaced })
     }

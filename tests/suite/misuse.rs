@@ -58,6 +58,11 @@ fn what_the_data_cannot_answer_ends_the_run_before_training() {
             "evaluate.robust.random_start: `fgsm_rs` begins at random; without that it is `fgsm`",
         ),
         ("evaluate.robust={ method: square }", 2, "evaluate.robust.method: the attack is a white box, and `square` asks for answers alone"),
+        (
+            "evaluate.robust={ method: fgsm, auto_attack: true }",
+            2,
+            "evaluate.robust.auto_attack: the ensemble takes its steps and restarts",
+        ),
         ("evaluate.robust={ step_size: 0 }", 2, "evaluate.robust.step_size: expected a step longer than 0"),
         ("evaluate.robust={ take: first }", 2, "evaluate.robust.take: `first` of all samples is all of them: write how many as `samples`"),
         ("evaluate.slices={ file: nowhere.jsonl, key: x }", 1, "nowhere.jsonl: No such file or directory"),
@@ -116,7 +121,7 @@ fn regenerating_tells_what_is_not_the_same() {
         ("added", true.into()),
     ] {
         let out = edited("manifest.jsonl", name, 1, &set(name, value));
-        let right = if name == "operator" { "`flip`, and `pgd` would be right" } else { " would be right" };
+        let right = if name == "operator" { "`flip`, and by the training data and the lineage it is `pgd`" } else { " the lineage it is " };
         assert!(out.contains(right), "{out}");
     }
     edited("manifest.jsonl", "text_kind", 0, &|line| drop(line.as_object_mut().unwrap().remove("text_kind")));

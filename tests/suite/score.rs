@@ -228,3 +228,48 @@ fn every_signal_works_on_recorded_logits_or_says_what_it_needs() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn recorded_predictions_make_children_that_are_not_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/train.jsonl");
+    let rows = fs::read_to_string(manifest).unwrap();
+    let line = |row: &str| {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let label = row["label"].as_u64().unwrap();
+        let logits: Vec<f64> =
+            (0..10).map(|k| if k == label { 1.0 } else { (row["id"].to_string().len() + k as usize) as f64 / 30.0 }).collect();
+        format!("{{\"id\": {}, \"label\": {label}, \"logits\": {logits:?}}}\n", row["id"])
+    };
+    fs::write(at.join("p.jsonl"), rows.lines().take(40).map(line).collect::<String>()).unwrap();
+    fs::write(at.join("m.jsonl"), rows.lines().take(40).map(|row| row.to_owned() + "\n").collect::<String>()).unwrap();
+    ["images", "audio"].iter().for_each(|media| fs::create_dir(at.join(media)).unwrap());
+    for row in rows.lines().take(40).map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()) {
+        for path in ["image", "audio"].iter().filter_map(|medium| row[medium].as_str()) {
+            fs::copy(Path::new(manifest).with_file_name(path), at.join(path)).unwrap();
+        }
+    }
+    let pipeline = "version: 1
+name: recorded
+data: { train: { predictions: { files: [p.jsonl], manifest: m.jsonl } } }
+train: none
+stages:
+  - score: { loss: {} }
+  - mine: { top_fraction: { by: loss, fraction: 0.5 } }
+  - generate: { modality_dropout: { aim: random } }
+    for: [near_boundary]
+    band: false
+  - verify: { within_ball: {} }
+";
+    fs::write(at.join("r.yaml"), pipeline).unwrap();
+    let output = hardmine(at, &["run", "r.yaml", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let children = fs::read_to_string(at.join("run/generated/manifest.jsonl")).unwrap().lines().count();
+    assert!(children > 0);
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(at.join("run/run.json")).unwrap()).unwrap();
+    assert!(record["models"].as_array().unwrap().iter().all(|model| model.get("file").is_none_or(serde_json::Value::is_null)), "{record}");
+    let output = hardmine(at, &["regenerate", "run"]);
+    let told = text(&output.stdout);
+    assert!(output.status.success() && told.contains(&format!("{children} of {children} ")), "{told}{}", text(&output.stderr));
+}

@@ -88,7 +88,7 @@ pub struct Pgd {
     pub joint: bool,
     /// What is ascended.
     pub objective: Objective,
-    /// Forward passes of the search for the magnitude, 1..=64; as many again after a second ascent.
+    /// Forward passes of the search for the magnitude, 1..=64; in `pgd` itself as many again after a second ascent.
     pub tries: usize,
     /// Children of one attempt, 1..=16: the first that is verified is fed.
     pub variants: usize,
@@ -418,7 +418,8 @@ impl Pgd {
         let all: Vec<usize> = (0..able.len()).collect();
         let mut pairs = searched(&all, &attack)?;
         // An early stop reckons with the point as it is: where the file's levels hold less of it than the band asks, the walk goes on.
-        let short: Vec<usize> = all.into_iter().filter(|&k| pairs[k].0.solved && short_of(&pairs[k].1.outcome, context.band)).collect();
+        let more = |ascent: &Ascent| ascent.solved && (ascent.step < attack.steps || attack.restarts > 1);
+        let short: Vec<usize> = all.into_iter().filter(|&k| more(&pairs[k].0) && short_of(&pairs[k].1.outcome, context.band)).collect();
         if !short.is_empty() {
             let whole = AttackConfig { until: Until::Steps, ..attack };
             for (k, (mut ascent, found)) in short.iter().zip(searched(&short, &whole)?) {
