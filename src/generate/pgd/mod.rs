@@ -209,6 +209,14 @@ impl Configure<dyn Generator> for Pgd {
     }
 }
 
+/// The most antithetic pairs of a step of `nes`.
+const MOST_PAIRS: usize = 1000;
+
+/// The most steps of a walk, or proposals of `square`.
+fn most_steps(square: bool) -> usize {
+    if square { 100_000 } else { 1000 }
+}
+
 impl Pgd {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -217,11 +225,11 @@ impl Pgd {
             problems
                 .push(Problem::new("modalities", format!("expected image, audio or both, each once, found [{}]", names(&self.modalities))));
         }
-        let most = if self.method == Steps::Square { 100_000 } else { 1000 };
+        let most = most_steps(self.method == Steps::Square);
         let between = [
             ("steps", self.total_steps(), most),
             ("restarts", self.restarts, 100),
-            ("pairs", self.pairs.unwrap_or(1), 1000),
+            ("pairs", self.pairs.unwrap_or(1), MOST_PAIRS),
             ("tries", self.tries, 64),
             ("variants", self.variants, 16),
         ];

@@ -367,6 +367,20 @@ fn a_lineage_of_another_operator_is_refused() {
     assert!(Pgd::default().replay(&json!({ "keep": ["image"] }), &context).unwrap_err().to_string().contains("not those of `pgd`"));
     let none = ReplayContext { parents: &[], models: None, seeds: SeedTree::new(1) };
     assert!(Pgd::default().replay(&json!({}), &none).is_err());
+    // Nor one that no config could have made.
+    let world = World::of_images();
+    let made = world.generate(&Pgd { modalities: vec![Modality::Image], ..Pgd::default() }, &world.parents());
+    let one = &made.candidates[0];
+    let parents = [world.samples[one.attempt as usize].clone()];
+    let context = ReplayContext { parents: &parents, models: Some(&world.models), seeds: SeedTree::at(&one.lineage.seed) };
+    let mut parameters = one.lineage.parameters.clone();
+    assert!(Pgd::default().replay(&parameters, &context).is_ok());
+    for (field, value) in [("steps", json!(1001)), ("of_steps", json!(1_000_000_000u64)), ("method", json!({ "nes": { "pairs": 1001 } }))] {
+        let before = std::mem::replace(&mut parameters[field], value);
+        let told = Pgd::default().replay(&parameters, &context).unwrap_err().to_string();
+        assert!(told.contains("is longer than one of `pgd` may be"), "{field}: {told}");
+        parameters[field] = before;
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What a lineage keeps of an ascent, and the way back to its point.
 
-use super::{Ascent, AttackConfig, Method};
+use super::{Ascent, AttackConfig, MOST_PAIRS, Method, most_steps};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{
         Input, ModelSet, Objective, Target,
         ascent::{Asked, Guide, Rules, Terrain, Walk, retrace},
@@ -73,6 +73,13 @@ impl Walked {
         models: &ModelSet,
         seeds: &SeedTree,
     ) -> Result<Input> {
+        // A record that was edited must not keep a machine busy for days.
+        let most = most_steps(matches!(self.method, Method::Square { .. }));
+        if self.steps.max(self.of_steps) > most || matches!(self.method, Method::Nes { pairs } if pairs > MOST_PAIRS) {
+            return Err(Error::data(format!(
+                "the walk in the lineage is longer than one of `pgd` may be: at most {most} steps, {MOST_PAIRS} pairs"
+            )));
+        }
         let rules = Rules {
             method: self.method,
             steps: self.of_steps,
