@@ -47,6 +47,13 @@ fn attack(written: &Value, path: &str, problems: &mut Vec<Problem>) -> RobustPla
             problems.push(Problem::new(format!("{path}.{field}"), "expected a step longer than 0"));
         }
     }
+    for (field, step, radius) in
+        [("step_size", attack.step_size, attack.image_epsilon), ("audio_step_size", attack.audio_step_size, attack.audio_epsilon)]
+    {
+        if step.is_some() && radius.get() == 0.0 {
+            problems.push(Problem::new(format!("{path}.{field}"), "is a step in a ball of radius 0; leave it out, or write a radius"));
+        }
+    }
     from_one(&format!("{path}.steps"), attack.steps, MOST_REPEATS, problems);
     from_one(&format!("{path}.restarts"), attack.restarts, MOST_REPEATS, problems);
     if attack.image_epsilon.get() == 0.0 && attack.audio_epsilon.get() == 0.0 {
@@ -72,6 +79,12 @@ const TAKEN_BY_SETS: [&str; 5] = ["accuracy", "test", "train", "validation", "wo
 fn taken_name(path: &str, name: &str, what: &str, taken: &[&str]) -> Option<Problem> {
     if name.trim().is_empty() || name.trim() != name {
         let told = format!("expected a name for the {what}, without spaces around it, found `{name}`");
+        return Some(Problem::new(path, told));
+    }
+    // It stands in tables and in the terminal.
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.chars().any(|c| c.is_control() || turns(c)) {
+        let told = format!("expected a name without control characters for the {what}, found {name:?}");
         return Some(Problem::new(path, told));
     }
     let told = || format!("the results have a column called `{name}` already; give the {what} another name");

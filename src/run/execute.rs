@@ -142,6 +142,11 @@ impl<'a> Run<'a> {
             }
         }
         let evaluate = &self.plan.evaluate;
+        let (held, withheld) = (split.profile().modalities, evaluate.withhold.iter().copied().collect::<ModalitySet>());
+        if !held.is_empty() && withheld.contains(held) {
+            let told = format!("nothing is left of {name}, whose samples have {held}; withhold fewer modalities");
+            return Err(Error::usage(told).at("field", "evaluate.withhold"));
+        }
         for field in evaluate.slice_by.iter().filter(|field| !has(split, field)) {
             self.warn(&format!("evaluate.slice_by: no sample of {name} has the field `{field}`"));
         }

@@ -272,6 +272,10 @@ impl<'a> Workshop<'a> {
         if let Some(told) = self.misnamed(lineage, stage.info.operator) {
             return Err(Error::data(told));
         }
+        if let Some(verdict) = lineage.verdicts.iter().find(|verdict| !verdict.passed) {
+            let (by, why) = (&verdict.verifier, &verdict.reason);
+            return Err(Error::data(format!("generated/lineage.jsonl: `verdicts` is not of a child that is fed: {by} refused it ({why})")));
+        }
         let parents = lineage.parents.iter().map(|parent| self.sample(&parent.id)).collect::<Result<Vec<_>>>()?;
         let changed = parents.iter().zip(&lineage.parents).find(|(now, then)| now.digests() != then.digests);
         if let Some((now, _)) = changed {

@@ -397,6 +397,14 @@ impl<'a> Experiment<'a> {
             let taught = &session.taught;
             let cost = Spent { steps: 0, presentations: taught.presentations, forward: taught.forward, gradient: taught.gradient };
             done.a_step = (session.time.steps > 0).then(|| cost.presentations_in_all() / session.time.steps as f64);
+            if let Some((balls, _)) = train.objective.adversarial().filter(|_| taught.treated == 0 && taught.presentations > 0) {
+                let name = train.objective.name();
+                self.progress.warn(&format!(
+                    "{}: `{name}` attacked nothing: no sample that it was to treat has any of {}",
+                    arm.name(),
+                    balls.modalities()
+                ));
+            }
             done.objective = Some(ObjectiveRecord { name: train.objective.name().into(), ..session.taught });
         }
         if needs_scores {

@@ -85,8 +85,10 @@ pub fn robust(
     progress: &dyn Progress,
 ) -> Result<(Vec<RobustAccuracy>, Vec<MaskingCheck>)> {
     let order = chosen(split, plan);
-    let both: ModalitySet =
-        [Modality::Image, Modality::Audio].into_iter().filter(|m| model.spec().gradients.has(*m) && !withhold.has(*m)).collect();
+    let both: ModalitySet = [(Modality::Image, plan.image_epsilon), (Modality::Audio, plan.audio_epsilon)]
+        .into_iter()
+        .filter_map(|(m, radius)| (radius.get() > 0.0 && model.spec().gradients.has(m) && !withhold.has(m)).then_some(m))
+        .collect();
     let attacked: Vec<ModalitySet> = std::iter::once(both).chain(both.iter().map(ModalitySet::one)).filter(|set| !set.is_empty()).collect();
     let mut sets: Vec<ModalitySet> = Vec::new();
     attacked.into_iter().for_each(|set| {
@@ -96,7 +98,7 @@ pub fn robust(
     });
     if sets.is_empty() {
         progress.warn(&format!(
-            "{name} was not attacked: an evaluation perturbs image and audio, and of these the model gives the gradient of none that it is given"
+            "{name} was not attacked: an evaluation perturbs image and audio, and of those with a radius the model gives the gradient of none that it is given"
         ));
         return Ok((Vec::new(), Vec::new()));
     }

@@ -259,7 +259,9 @@ fn an_evaluation_that_attacks_nothing_says_so() {
     let told = robust(&text.freeze().unwrap());
     assert_eq!(
         told,
-        ["it was not attacked: an evaluation perturbs image and audio, and of these the model gives the gradient of none that it is given"]
+        [
+            "it was not attacked: an evaluation perturbs image and audio, and of those with a radius the model gives the gradient of none that it is given"
+        ]
     );
     // A model of pictures, and no pictures.
     let image = RawImage { width: 1, height: 1, channels: 1, weights: vec![0.0, 1.0] };

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// The written media lie in the norm balls that the generator claimed.
 ///
 /// Method: for each claim the distance between the decoded child and the decoded parent is measured on the native media, in the stated norm,
-/// and held against the stated radius without tolerance. A medium that is gone or has another size fails. A candidate without such a claim passes. The value
+/// and held against the stated radius without tolerance: pixels are those of 8 bits, and a sound beyond -1..=1 is clipped when it is read. A medium that is gone or has another size fails. A candidate without such a claim passes. The value
 /// and limit are those of the claim with the largest ratio of the two.
 ///
 /// Reference: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks".

@@ -78,6 +78,31 @@ fn what_the_data_cannot_answer_ends_the_run_before_training() {
 }
 
 #[test]
+fn what_the_data_do_not_have_is_not_attacked_in_silence() {
+    let folder = workplace();
+    let line = |i: usize| {
+        format!("{{\"id\": \"t{i}\", \"text\": \"{} number {i}\", \"label\": \"{}\"}}\n", ["apple", "boat"][i % 2], ["a", "b"][i % 2])
+    };
+    fs::write(folder.path().join("t.jsonl"), (0..24).map(line).collect::<String>()).unwrap();
+    let data = ["data.train={ manifest: { path: t.jsonl } }", "data.test={ manifest: { path: t.jsonl } }"];
+    let run = |out: &str, sets: &[&str]| {
+        let mut all = vec!["run", "p.yaml", "--out", out, "--set", "stages=[{ score: { loss: {} } }, { mine: { top_fraction: {} } }]"];
+        data.iter().chain(sets).for_each(|set| all.extend(["--set", *set]));
+        told(folder.path(), &all)
+    };
+    let (code, _, err) = run("withheld", &["evaluate.withhold=[text]"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("evaluate.withhold: nothing is left of test, whose samples have text"), "{err}");
+    let (code, _, err) =
+        run("attacked", &["train.objective={ madry: { balls: { image: 0.1 } } }", "evaluate.robust={ samples: 3, steps: 1 }"]);
+    assert_eq!(code, Some(0), "{err}");
+    let record = fs::read_to_string(folder.path().join("attacked/run.json")).unwrap();
+    for wanted in ["hardmine: `madry` attacked nothing: no sample that it was to treat has any of image", "hardmine was not attacked"] {
+        assert!(err.contains(wanted) && record.contains(wanted), "{err}");
+    }
+}
+
+#[test]
 fn regenerating_tells_what_is_not_the_same() {
     let folder = workplace();
     assert_eq!(told(folder.path(), &["run", "p.yaml", "--out", "run"]).0, Some(0));
@@ -131,6 +156,7 @@ fn regenerating_tells_what_is_not_the_same() {
     edited("lineage.jsonl", "seed.steps", 1, &|line| line["seed"]["steps"][0] = "mra".into());
     edited("lineage.jsonl", "seed.seed", 1, &|line| line["seed"]["seed"] = 8.into());
     edited("lineage.jsonl", "model", 1, &set("model", "00".into()));
+    edited("lineage.jsonl", "verdicts", 1, &|line| line["verdicts"][0]["passed"] = false.into());
 
     let images = folder.path().join("run/generated/images");
     let image = fs::read_dir(&images).unwrap().next().unwrap().unwrap().path();

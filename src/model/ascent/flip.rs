@@ -258,7 +258,8 @@ fn flip_together(
 
 impl<'a> Item<'a> {
     fn begin(text: &'a Text, config: &FlipConfig) -> Self {
-        let most = (config.max_share * text.content.chars().count() as f64 + 1e-9) as usize;
+        // No more than of the part in which edits are looked for.
+        let most = (config.max_share * text.content.chars().take(EDITED).count() as f64 + 1e-9) as usize;
         let (places, words) = editable(text, config);
         let line = Line { edits: Vec::new(), touched: BTreeSet::new(), cost: 0, losses: Vec::new(), cross_entropy: f32::NAN, wrong: false };
         let flipped = Flipped {
