@@ -38,7 +38,7 @@ use std::collections::BTreeSet;
 pub struct HotFlip {
     /// What may be done to a letter: any of `replace`, `insert`, `delete`, `swap`; and to a word: `synonym`.
     pub flips: Vec<Flip>,
-    /// Largest share of the characters that is edited, above 0 and at most 1, rounded down to whole characters; an edit of a letter counts as one, a word as its length.
+    /// Largest share of the characters (of a longer text of its first 2,048) that is edited, above 0 and at most 1, rounded down to whole characters; an edit of a letter counts as one, a word as its length.
     pub max_share: Fraction,
     /// Texts that are carried on from edit to edit, 1..=16.
     pub beam: usize,

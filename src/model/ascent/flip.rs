@@ -33,7 +33,7 @@ pub enum Flip {
 pub struct FlipConfig {
     /// What may be done.
     pub flips: Vec<Flip>,
-    /// Largest share of the characters that is edited, `0..=1`, rounded down to whole characters; an edit of a letter counts as one, of a word as its length.
+    /// Largest share of the characters (of a longer text of its first 2,048) that is edited, `0..=1`, rounded down to whole characters; an edit of a letter counts as one, of a word as its length.
     pub max_share: f64,
     /// Texts that are carried on from edit to edit, at least 1.
     pub beam: usize,

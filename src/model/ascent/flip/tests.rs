@@ -71,9 +71,10 @@ fn the_quick_way_to_edit_gives_the_same_text() {
 #[test]
 fn a_long_text_is_edited_at_its_beginning() {
     let text = Text::new("three birds sing loudly ".repeat(2500));
-    let config = FlipConfig { flips: vec![Flip::Delete], max_share: 2.0 / 60_000.0, ..FlipConfig::default() };
+    let config = FlipConfig { flips: vec![Flip::Delete], max_share: 2.0 / EDITED as f64, ..FlipConfig::default() };
     let found = one(&text, 2, &config);
-    assert!(!found.edits.is_empty() && found.edits.iter().all(|edit| edit.range.end <= EDITED), "{found:?}");
+    // A share of that part, not of all.
+    assert!((1..=2).contains(&found.edits.len()) && found.edits.iter().all(|edit| edit.range.end <= EDITED), "{found:?}");
     // "birds" lies across the border: its letters before it are protected as well.
     let text = Text::new(format!("{}birds sing", " ".repeat(EDITED - 2)));
     let config = FlipConfig { protect: BTreeSet::from(["birds".into()]), max_share: 0.1, ..config };
