@@ -48,6 +48,11 @@ pub struct Balance {
 }
 
 impl Balance {
+    /// The same with noise of its own, for one of several passes or steps.
+    pub fn variant(&self, index: usize) -> Self {
+        Self { noise: self.noise.as_ref().map(|node| node.variant(index)), ..self.clone() }
+    }
+
     /// The factor of each modality's gradient, from the mean scores `s_m` of those that have one.
     pub fn factors(&self, scores: &[(crate::sample::Modality, f64)]) -> crate::sample::PerModality<f32> {
         let mut factors = crate::sample::PerModality::from_fn(|_| 1.0);
@@ -66,9 +71,9 @@ impl Balance {
     }
 }
 
-/// Which part of a step of the optimizer a lesson is: the gradients of all parts are summed, at the same weights, and one step is taken by the sum.
+/// Gradient accumulation: which part of a step of the optimizer a lesson is. The gradients of all parts are summed, at the same weights, and one step is taken by the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Portion {
+pub enum Accumulation {
     /// All of it.
     #[default]
     Whole,
@@ -92,13 +97,13 @@ pub struct Lesson<'a> {
     /// Whether encoders are held back.
     pub balance: Option<&'a Balance>,
     /// Which part of a step this is; only models that give gradients of their inputs ([`super::Trainable::gives_gradients`]) are asked for parts.
-    pub portion: Portion,
+    pub accumulation: Accumulation,
 }
 
 impl Lesson<'_> {
     /// Whether this is a plain step: cross entropy, and nothing asked.
     pub fn is_plain(&self) -> bool {
-        self.is_cross_entropy() && self.wrt.is_empty() && self.balance.is_none() && self.portion == Portion::Whole
+        self.is_cross_entropy() && self.wrt.is_empty() && self.balance.is_none() && self.accumulation == Accumulation::Whole
     }
     /// Whether the loss of the logits is the weighted cross entropy.
     pub fn is_cross_entropy(&self) -> bool {

@@ -20,7 +20,7 @@ mod recorded;
 mod text;
 
 pub use counted::{Counted, Counts};
-pub use lesson::{Apart, Balance, Lesson, Pair, Portion};
+pub use lesson::{Accumulation, Apart, Balance, Lesson, Pair};
 pub use recorded::{Recorded, RecordedRows};
 pub use text::{EmbeddedText, TextEdits};
 
@@ -383,7 +383,7 @@ pub trait Trainable: Send {
     fn step(&mut self, batch: &TrainingBatch<'_>) -> Result<StepReport>;
     /// One step of the optimizer toward what `lesson` says. A model need not know how: then it takes plain steps alone, and gives no gradients.
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
-        if !lesson.is_cross_entropy() || lesson.balance.is_some() || lesson.portion != Portion::Whole {
+        if !lesson.is_cross_entropy() || lesson.balance.is_some() || lesson.accumulation != Accumulation::Whole {
             return Err(Error::usage("this model learns the cross entropy of each row alone").at("model", &self.spec().name));
         }
         Ok(Learnt { report: self.step(batch)?, gradients: None })

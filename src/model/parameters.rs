@@ -1,6 +1,6 @@
 //! Named weights on the host, their file format and their optimizer.
 
-use super::Portion;
+use super::Accumulation;
 use crate::{
     error::{Error, Result},
     sample::Digest,
@@ -259,18 +259,24 @@ impl AdamW {
     }
 
     /// One step, or a part of one: its gradients are kept, and the last part takes the step by their sum. `weights` change if `true` comes back.
-    pub fn take(&mut self, portion: Portion, weights: &mut Parameters, gradients: &Parameters, learning_rate: f64) -> Result<bool> {
-        let held = self.held.take().filter(|_| matches!(portion, Portion::More | Portion::Last));
-        let sum = match (portion, held) {
-            (Portion::Whole, _) => return self.step(weights, gradients, learning_rate).map(|()| true),
-            (Portion::First, _) => gradients.clone(),
+    pub fn accumulate(
+        &mut self,
+        accumulation: Accumulation,
+        weights: &mut Parameters,
+        gradients: &Parameters,
+        learning_rate: f64,
+    ) -> Result<bool> {
+        let held = self.held.take().filter(|_| matches!(accumulation, Accumulation::More | Accumulation::Last));
+        let sum = match (accumulation, held) {
+            (Accumulation::Whole, _) => return self.step(weights, gradients, learning_rate).map(|()| true),
+            (Accumulation::First, _) => gradients.clone(),
             (_, Some(mut held)) => {
                 held.accumulate(gradients)?;
                 held
             }
             (_, None) => return Err(Error::internal("a part of a step without its first")),
         };
-        if portion == Portion::Last {
+        if accumulation == Accumulation::Last {
             return self.step(weights, &sum, learning_rate).map(|()| true);
         }
         self.held = Some(sum);
@@ -349,17 +355,17 @@ mod tests {
         let mut gradient = some();
         let (mut one, mut other) = (AdamW::new(0.1), AdamW::new(0.1));
         // What was begun and not ended leaves no trace.
-        assert!(!other.take(Portion::First, &mut parts, &some(), 0.1).unwrap());
-        for portion in [Portion::First, Portion::More] {
-            assert!(!other.take(portion, &mut parts, &some(), 0.1).unwrap());
+        assert!(!other.accumulate(Accumulation::First, &mut parts, &some(), 0.1).unwrap());
+        for accumulation in [Accumulation::First, Accumulation::More] {
+            assert!(!other.accumulate(accumulation, &mut parts, &some(), 0.1).unwrap());
         }
         assert_eq!(parts, some());
-        assert!(other.take(Portion::Last, &mut parts, &some(), 0.1).unwrap());
+        assert!(other.accumulate(Accumulation::Last, &mut parts, &some(), 0.1).unwrap());
         gradient.0.values_mut().for_each(|own| own.values.iter_mut().for_each(|v| *v *= 3.0));
         one.step(&mut whole, &gradient, 0.1).unwrap();
         assert_eq!((parts, other.clone()), (whole.clone(), one));
-        assert!(other.take(Portion::Last, &mut whole, &some(), 0.1).is_err());
-        assert!(other.take(Portion::More, &mut whole, &some(), 0.1).is_err());
+        assert!(other.accumulate(Accumulation::Last, &mut whole, &some(), 0.1).is_err());
+        assert!(other.accumulate(Accumulation::More, &mut whole, &some(), 0.1).is_err());
     }
 
     #[test]

@@ -37,6 +37,29 @@ pub struct Mix<'a> {
     pub steps: usize,
 }
 
+#[cfg(test)]
+impl<'a> Mix<'a> {
+    /// Originals drawn alike, and the cross entropy of their labels.
+    pub(super) fn uniform(originals: &'a [(usize, f32)], batch_size: usize, steps: usize) -> Self {
+        static AS_LABELLED: BTreeMap<usize, Target> = BTreeMap::new();
+        Self {
+            originals,
+            relabelled: &AS_LABELLED,
+            sampler: None,
+            remembered: &[],
+            remembered_a_step: 0,
+            uniform_floor: 1.0,
+            replay: &[],
+            replay_share: 0.0,
+            dropout: None,
+            teaching: None,
+            balance: None,
+            batch_size,
+            steps,
+        }
+    }
+}
+
 /// An original for a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Pick {
@@ -117,22 +140,7 @@ mod tests {
     use super::*;
 
     fn mix<'a>(originals: &'a [(usize, f32)], sampler: Option<&'a [f32]>) -> Mix<'a> {
-        static AS_LABELLED: BTreeMap<usize, Target> = BTreeMap::new();
-        Mix {
-            originals,
-            relabelled: &AS_LABELLED,
-            sampler,
-            remembered: &[],
-            remembered_a_step: 0,
-            uniform_floor: 0.5,
-            replay: &[],
-            replay_share: 0.0,
-            dropout: None,
-            teaching: None,
-            balance: None,
-            batch_size: 4,
-            steps: 5,
-        }
+        Mix { sampler, uniform_floor: 0.5, ..Mix::uniform(originals, 4, 5) }
     }
 
     fn picks(mix: &Mix<'_>, fresh: usize) -> Vec<usize> {

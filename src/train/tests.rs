@@ -129,22 +129,7 @@ fn warm_up(session: &mut Session, split: &Split, history: &mut TrainingHistory) 
 
 fn epoch(session: &mut Session, split: &Split, steps: usize) -> Result<super::Epoch> {
     let originals: Vec<(usize, f32)> = (0..split.len()).map(|i| (i, 1.0)).collect();
-    let relabelled = BTreeMap::new();
-    let mix = Mix {
-        originals: &originals,
-        relabelled: &relabelled,
-        sampler: None,
-        remembered: &[],
-        remembered_a_step: 0,
-        uniform_floor: 1.0,
-        replay: &[],
-        replay_share: 0.0,
-        dropout: None,
-        teaching: None,
-        balance: None,
-        batch_size: 8,
-        steps,
-    };
+    let mix = Mix::uniform(&originals, 8, steps);
     session.mixed_epoch(split, &mix, |_| 1e-2, &SeedTree::new(3), Silent.begin("", 0).as_ref())
 }
 

@@ -314,6 +314,12 @@ impl<N: Network> BurnTrainer<N> {
     /// The module is tried on noise: an error if it panics there, if it answers differently in training and in evaluation or from one pass to the next
     /// (dropout), or if the rows of a batch change each other (batch normalisation).
     pub fn new(module: N, format: Format, weight_decay: f32, seeds: &SeedTree) -> Result<Self> {
+        let trainer = Self::untried(module, format, weight_decay, seeds)?;
+        trainer.try_on_noise()?;
+        Ok(trainer)
+    }
+
+    fn untried(module: N, format: Format, weight_decay: f32, seeds: &SeedTree) -> Result<Self> {
         format.check()?;
         let mut parameters = Parameters::default();
         for (path, own) in collect(&module, None)?.iter() {
@@ -326,9 +332,7 @@ impl<N: Network> BurnTrainer<N> {
             };
             parameters.insert(path, own.shape.clone(), values);
         }
-        let trainer = Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters };
-        trainer.try_on_noise()?;
-        Ok(trainer)
+        Ok(Self { canonical: format.canonical(), optimizer: AdamW::new(weight_decay), module, format, parameters })
     }
 
     /// An error if the module is not the same function of each row alone in training as in evaluation.
@@ -504,7 +508,7 @@ impl<N: Network> Trainable for BurnTrainer<N> {
             }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
-        self.optimizer.take(lesson.portion, &mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
+        self.optimizer.accumulate(lesson.accumulation, &mut self.parameters, &sum.unwrap_or_default(), batch.learning_rate)?;
         let gradients = (!lesson.wrt.is_empty()).then(|| Gradients { logits: report.logits.clone(), ..slopes });
         Ok(Learnt { report, gradients })
     }
@@ -520,7 +524,7 @@ impl<N: Network> Trainable for BurnTrainer<N> {
         Ok(Box::new(self.clone()))
     }
     fn fresh(&self, seeds: &SeedTree) -> Result<Box<dyn Trainable>> {
-        Ok(Box::new(Self::new(self.module.clone(), self.format.clone(), self.optimizer.weight_decay, seeds)?))
+        Ok(Box::new(Self::untried(self.module.clone(), self.format.clone(), self.optimizer.weight_decay, seeds)?))
     }
     fn save_checkpoint(&self, path: &Path) -> Result<()> {
         self.optimizer.write_checkpoint(path, &self.parameters, &self.format.architecture())

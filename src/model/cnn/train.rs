@@ -182,7 +182,7 @@ impl Trainable for CnnTrainer {
         let logits = Matrix { columns: self.runner.shape.classes.len(), values };
         let losses = crate::model::finite_losses(&logits, batch.targets)?;
         let slopes = self.slopes(&parts);
-        if self.optimizer.take(lesson.portion, Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)? {
+        if self.optimizer.accumulate(lesson.accumulation, Arc::make_mut(&mut self.parameters), &slopes, batch.learning_rate)? {
             self.packed = Arc::new(self.runner.shape.pack(&self.parameters)?);
         }
         let gradients = (!lesson.wrt.is_empty()).then(|| Gradients {

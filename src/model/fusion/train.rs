@@ -236,7 +236,7 @@ impl Trainable for FusionTrainer {
         if let Some(balance) = lesson.balance {
             rebalance(&mut sum, balance, &scores)?;
         }
-        self.optimizer.take(lesson.portion, &mut self.parameters, &sum, batch.learning_rate)?;
+        self.optimizer.accumulate(lesson.accumulation, &mut self.parameters, &sum, batch.learning_rate)?;
         let gradients = (!lesson.wrt.is_empty()).then(|| Gradients { logits: report.logits.clone(), ..slopes });
         Ok(Learnt { report, gradients })
     }

@@ -463,7 +463,7 @@ impl Trainable for LinearTrainer {
             }
         }
         report.losses = super::finite_losses(&report.logits, batch.targets)?;
-        self.optimizer.take(lesson.portion, &mut self.weights, &slope, batch.learning_rate)?;
+        self.optimizer.accumulate(lesson.accumulation, &mut self.weights, &slope, batch.learning_rate)?;
         Ok(Learnt { report, gradients: (!lesson.wrt.is_empty()).then_some(gradients) })
     }
 

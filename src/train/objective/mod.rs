@@ -16,8 +16,8 @@ use crate::{
     error::{Error, Result},
     mine::{focal_shape, ohem_batch, superloss_shape},
     model::{
-        Apart, Balance, Gradients, Input, Lesson, Matrix, Model, Objective, Pair, Portion, StepReport, Target, Trainable, TrainingBatch,
-        lesson::Shape, measure,
+        Accumulation, Apart, Balance, Gradients, Input, Lesson, Matrix, Model, Objective, Pair, StepReport, Target, Trainable,
+        TrainingBatch, lesson::Shape, measure,
     },
     pipeline::{Compared, Consistency, FgsmRs, Free, FreeLb, Madry, SuperLoss, Trades, TrainingObjective, Villa},
     random::SeedTree,
@@ -161,7 +161,7 @@ impl Task<'_> {
             TrainingObjective::Superloss(own) => self.superloss(model, rows, own, memory, spent),
             TrainingObjective::Ohem(own) => self.hardest(model, rows, own.keep.get(), spent),
             TrainingObjective::Free(own) => self.free(model, rows, own, spent),
-            TrainingObjective::Freelb(own) if model.gives_gradients() => self.by_the_way(model, rows, own, spent),
+            TrainingObjective::Freelb(own) if model.gives_gradients() => self.freelb(model, rows, own, spent),
             objective => {
                 let prepared = match objective {
                     TrainingObjective::Consistency(own) => self.subsets(rows, own, memory.known(model).reads),
@@ -174,7 +174,7 @@ impl Task<'_> {
                         self.worst(model, rows, self.attack(steps, step / steps as f64, Start::Random), spent)?
                     }
                     TrainingObjective::Trades(own) => self.trades(model, rows, own, spent)?,
-                    TrainingObjective::Freelb(own) => self.along(model, rows, own, spent)?,
+                    TrainingObjective::Freelb(own) => self.freelb_at_once(model, rows, own, spent)?,
                     TrainingObjective::Villa(own) => self.beside(model, rows, own, spent)?,
                     _ => return Err(Error::internal("an objective without a step")),
                 };
@@ -289,10 +289,15 @@ impl Task<'_> {
         Ok(paired(rows, pairs.collect()))
     }
 
-    /// FreeLB in one backward pass a point: the gradients of the weights are kept until the last, those of the inputs go on to the next.
-    fn by_the_way(&self, model: &mut dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<StepReport> {
+    /// FreeLB's way: a step less than points, since the start is one.
+    fn freelb_attack(&self, own: &FreeLb) -> Attack {
         let start = if own.random_start { Start::Random } else { Start::Sample };
-        let attack = self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start);
+        self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start)
+    }
+
+    /// FreeLB in one backward pass a point: the gradients of the weights are kept until the last, those of the inputs go on to the next.
+    fn freelb(&self, model: &mut dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<StepReport> {
+        let attack = self.freelb_attack(own);
         let reached = self.reached(rows, &attack);
         let parts = if reached.is_empty() { 1 } else { own.steps.max(1) };
         let (centres, targets) = picked(rows, &reached);
@@ -313,17 +318,16 @@ impl Task<'_> {
                 let weights = reached.iter().map(|row| share(row) * fewer).collect();
                 Rows { inputs: climb.points().to_vec(), targets: targets.clone(), weights }
             };
-            let portion = match part {
-                _ if parts == 1 => Portion::Whole,
-                0 => Portion::First,
-                _ if part + 1 == parts => Portion::Last,
-                _ => Portion::More,
+            let accumulation = match part {
+                _ if parts == 1 => Accumulation::Whole,
+                0 => Accumulation::First,
+                _ if part + 1 == parts => Accumulation::Last,
+                _ => Accumulation::More,
             };
             let wrt = if part + 1 == parts { ModalitySet::EMPTY } else { attack.modalities() };
-            let noise = |balance: &Balance| Balance { noise: balance.noise.as_ref().map(|node| node.variant(part)), ..balance.clone() };
-            let balance = self.balance.map(noise);
+            let balance = self.balance.map(|own| own.variant(part));
             spent.presentations += now.len() as u64;
-            let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), portion, ..Lesson::default() })?;
+            let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), accumulation, ..Lesson::default() })?;
             if part == 0 {
                 seen = learnt.report;
             }
@@ -336,9 +340,8 @@ impl Task<'_> {
     }
 
     /// FreeLB by a model that gives no gradients of a step: the rows at every point, each with its share of the weight, in one step.
-    fn along(&self, model: &dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<Prepared> {
-        let start = if own.random_start { Start::Random } else { Start::Sample };
-        let attack = self.attack(own.steps.saturating_sub(1), own.step.unwrap_or(2.5 / own.steps as f64), start);
+    fn freelb_at_once(&self, model: &dyn Trainable, rows: &Rows, own: &FreeLb, spent: &mut Spent) -> Result<Prepared> {
+        let attack = self.freelb_attack(own);
         let reached = self.reached(rows, &attack);
         let (centres, targets) = picked(rows, &reached);
         let view = model.view()?;
@@ -492,8 +495,7 @@ impl Task<'_> {
                 climb.advance(&model.view()?.gradient(&points, &targets, Default::default(), wrt)?);
             }
             // Each step of the optimizer draws noise of its own.
-            let own = |balance: &Balance| Balance { noise: balance.noise.as_ref().map(|node| node.variant(replay)), ..balance.clone() };
-            let balance = self.balance.map(own);
+            let balance = self.balance.map(|own| own.variant(replay));
             let learnt = model.learn(&self.batch(&now), &Lesson { wrt, balance: balance.as_ref(), ..Lesson::default() })?;
             seen = learnt.report;
             if let Some(all) = learnt.gradients {

@@ -53,9 +53,7 @@ impl OwnLoop {
         }
         let all = vec![true; n];
         let nodes: Vec<SeedTree> = (0..n).map(|row| seeds.variant(row)).collect();
-        let drawn =
-            |own: &Balance| Balance { noise: own.noise.as_ref().map(|node| node.variant(self.spent.steps as usize)), ..own.clone() };
-        let balance = self.balance.as_ref().map(drawn);
+        let balance = self.balance.as_ref().map(|own| own.variant(self.spent.steps as usize));
         let task = Task {
             objective: &self.objective,
             scale,

@@ -21,25 +21,6 @@ fn digits() -> Plan {
     Plan::from_value(&written, Path::new("."), &Registry::default()).unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
-/// Five steps of eight, drawn alike, that learn the cross entropy.
-fn mix<'a>(originals: &'a [(usize, f32)], relabelled: &'a BTreeMap<usize, Target>) -> Mix<'a> {
-    Mix {
-        originals,
-        relabelled,
-        sampler: None,
-        remembered: &[],
-        remembered_a_step: 0,
-        uniform_floor: 1.0,
-        replay: &[],
-        replay_share: 0.0,
-        dropout: None,
-        teaching: None,
-        balance: None,
-        batch_size: 8,
-        steps: 5,
-    }
-}
-
 #[test]
 fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
     let (plan, image) = (digits(), ModalitySet::one(Modality::Image));
@@ -59,7 +40,7 @@ fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
                 let (seeds, step) = (SeedTree::new(3), Silent.begin("", 0));
                 let uniform = Uniform { originals: &able, relabelled: &relabelled, batch_size: 8, dropout, learning_rate: 1e-2 };
                 session.uniform_epoch(&train, &uniform, &seeds, None, step.as_ref()).unwrap();
-                let mix = Mix { dropout, ..mix(&originals, &relabelled) };
+                let mix = Mix { dropout, ..Mix::uniform(&originals, 8, 5) };
                 session.mixed_epoch(&train, &mix, |_| 1e-2, &seeds, step.as_ref()).unwrap();
                 let seen = seen.lock().unwrap();
                 let rows: Vec<Input> = seen.iter().flat_map(|batch| batch.rows.inputs.clone()).collect();
@@ -81,7 +62,7 @@ fn a_model_is_never_shown_a_sample_of_which_it_reads_nothing() {
 fn the_memory_bank_takes_losses_of_samples_as_they_are() {
     let plan = digits();
     let (train, ..) = open_splits(&plan.data, &Silent).unwrap();
-    let (originals, relabelled): (Vec<_>, _) = ((0..train.len()).map(|i| (i, 1.0)).collect(), BTreeMap::new());
+    let originals: Vec<(usize, f32)> = (0..train.len()).map(|i| (i, 1.0)).collect();
     // After forty presentations of forty samples: of how many a whole loss is known, and of how many one of some of their modalities.
     let known = |mix: &Mix<'_>| {
         let mut session = Session::new(Box::new(Linear::default().trainer(train.profile()).unwrap())).unwrap();
@@ -92,7 +73,7 @@ fn the_memory_bank_takes_losses_of_samples_as_they_are() {
         let part = all.iter().filter(|(_, memory)| ModalitySet::ALL.subsets().any(|set| memory.subset_loss(set).is_some())).count();
         (whole, part)
     };
-    let base = mix(&originals, &relabelled);
+    let base = Mix::uniform(&originals, 8, 5);
     let everyone: Vec<usize> = (0..40).collect();
     let sorted = |mut all: Vec<usize>| {
         all.sort_unstable();

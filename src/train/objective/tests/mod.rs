@@ -24,7 +24,7 @@ struct Batch {
     rows: Rows,
     pairs: Vec<Pair>,
     wrt: ModalitySet,
-    portion: Portion,
+    accumulation: Accumulation,
     /// The first number of the noise of the balance.
     noise: Option<u64>,
 }
@@ -46,7 +46,13 @@ impl Trainable for Spy {
     fn learn(&mut self, batch: &TrainingBatch<'_>, lesson: &Lesson<'_>) -> Result<Learnt> {
         let rows = Rows { inputs: batch.inputs.to_vec(), targets: batch.targets.to_vec(), weights: batch.weights.to_vec() };
         let noise = lesson.balance.and_then(|own| own.noise.as_ref()).map(|node| node.rng().random());
-        self.seen.lock().unwrap().push(Batch { rows, pairs: lesson.pairs.to_vec(), wrt: lesson.wrt, portion: lesson.portion, noise });
+        self.seen.lock().unwrap().push(Batch {
+            rows,
+            pairs: lesson.pairs.to_vec(),
+            wrt: lesson.wrt,
+            accumulation: lesson.accumulation,
+            noise,
+        });
         // The linear model has no head a modality.
         let learnt = self.inner.learn(batch, &Lesson { balance: None, ..*lesson })?;
         Ok(Learnt { gradients: learnt.gradients.filter(|_| self.gives), ..learnt })
@@ -141,7 +147,7 @@ fn pixels(input: &Input) -> &[f32] {
 /// What every objective gives: a row of the report for each row, and counts that are those of the batches.
 fn whole(done: &Done, n: usize) {
     assert_eq!((done.report.losses.len(), done.report.logits.rows()), (n, n));
-    let ends = |batch: &&Batch| matches!(batch.portion, Portion::Whole | Portion::Last);
+    let ends = |batch: &&Batch| matches!(batch.accumulation, Accumulation::Whole | Accumulation::Last);
     assert_eq!(done.spent.steps, done.seen.iter().filter(ends).count() as u64);
     assert_eq!(done.spent.presentations, done.seen.iter().map(|batch| batch.rows.len() as u64).sum::<u64>());
     for (loss, (row, target)) in done.report.losses.iter().zip((0..n).zip(&rows(n).targets)) {
@@ -249,24 +255,24 @@ fn every_step_of_the_optimizer_has_noise_of_its_own() {
 fn freelb_learns_every_point_of_the_way() {
     let objective = TrainingObjective::Freelb(FreeLb { balls: balls(0.1), steps: 3, random_start: false, ..FreeLb::default() });
     // A model that gives the gradients of its step learns a point a pass, at the cost of the passes alone.
-    let by_the_way = step(&objective, 2, &[true, false], 1.0, true);
-    whole(&by_the_way, 2);
-    assert_eq!((by_the_way.spent.steps, by_the_way.spent.presentations, by_the_way.spent.gradient), (1, 4, 0));
-    let portions: Vec<Portion> = by_the_way.seen.iter().map(|batch| batch.portion).collect();
-    assert_eq!(portions, [Portion::First, Portion::More, Portion::Last]);
+    let part_by_part = step(&objective, 2, &[true, false], 1.0, true);
+    whole(&part_by_part, 2);
+    assert_eq!((part_by_part.spent.steps, part_by_part.spent.presentations, part_by_part.spent.gradient), (1, 4, 0));
+    let accumulations: Vec<Accumulation> = part_by_part.seen.iter().map(|batch| batch.accumulation).collect();
+    assert_eq!(accumulations, [Accumulation::First, Accumulation::More, Accumulation::Last]);
     // Another learns all points at once, after the way up.
     let done = step(&objective, 2, &[true, false], 1.0, false);
     whole(&done, 2);
     let batch = &done.seen[0];
     assert_eq!((done.seen.len(), batch.rows.len(), done.spent.gradient), (1, 4, 2));
     // The points are the same, and so is what is learnt.
-    let points: Vec<&Input> = by_the_way.seen.iter().flat_map(|batch| &batch.rows.inputs).collect();
+    let points: Vec<&Input> = part_by_part.seen.iter().flat_map(|batch| &batch.rows.inputs).collect();
     for (found, right) in points.iter().zip(&batch.rows.inputs) {
         assert!(distance(Norm::Linf, pixels(found), pixels(right)) < 1e-6);
     }
     let logits = |done: &Done| done.model.freeze().unwrap().forward(&rows(6).inputs).unwrap().logits.values;
     let (found, right, before) =
-        (logits(&by_the_way), logits(&done), trainer().freeze().unwrap().forward(&rows(6).inputs).unwrap().logits.values);
+        (logits(&part_by_part), logits(&done), trainer().freeze().unwrap().forward(&rows(6).inputs).unwrap().logits.values);
     for ((found, right), before) in found.iter().zip(&right).zip(&before) {
         assert!((found - right).abs() < 1e-5 && (right - before).abs() > 1e-3, "{found} {right} {before}");
     }
